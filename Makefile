@@ -1,0 +1,53 @@
+PYTHON ?= python3
+PY := .venv/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check install --quiet
+EXPR ?= 130000 * 130000
+export EXPR
+export PYTHONDONTWRITEBYTECODE ?= 1
+
+.PHONY: setup run demo test lint types floors clean
+
+setup: .venv/run.stamp  ## .venv with what the broker needs
+
+run: setup  ## the broker on the shipped settings
+	$(PY) main.py
+
+demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one terminal; EXPR='7*6'
+	$(PY) examples/demo.py
+
+test: .venv/test.stamp .venv-mcp1/stamp  ## all tests
+	$(PY) -m pytest
+
+lint: .venv/test.stamp
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+
+types: .venv/test.stamp
+	$(PY) -m mypy
+
+floors: .venv/test.stamp
+	PYTHONPATH=src .venv/bin/lint-imports
+
+clean:
+	rm -rf .venv .venv-mcp1 .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Try: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
+	@$(PYTHON) -m venv .venv || { rm -rf .venv; echo "No virtual environment could be made. On Debian or Ubuntu: apt-get install -y make python3-venv"; exit 1; }
+
+.venv/run.stamp: requirements.txt | .venv/bin/python
+	$(PIP) -r requirements.txt
+	@touch $@
+
+.venv/demo.stamp: examples/requirements.txt .venv/run.stamp
+	$(PIP) -r examples/requirements.txt
+	@touch $@
+
+.venv/test.stamp: requirements-dev.txt .venv/demo.stamp
+	$(PIP) -r requirements-dev.txt
+	@touch $@
+
+.venv-mcp1/stamp: tests/requirements-mcp1.txt | .venv/bin/python
+	@$(PYTHON) -m venv .venv-mcp1
+	.venv-mcp1/bin/python -m pip --disable-pip-version-check install --quiet -r tests/requirements-mcp1.txt
+	@touch $@

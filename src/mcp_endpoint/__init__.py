@@ -1,0 +1,3 @@
+"""An MCP endpoint broker: tool sides dial in, device sides call their tools."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,1 @@
+"""The heart, without I/O: agents, their tool sides and device sides, and what goes where."""

@@ -1,0 +1,159 @@
+"""Every JSON-RPC code, close code and typed reason there is, in one table.
+
+Two kinds of bad ends exist. A **request** ends with a `Fault`: its JSON-RPC code, its machine-readable reason (the
+member's name in lower case, sent as `error.data.reason`) and a sentence a device may read out, in Chinese and English.
+A **link** ends with an `End`: the WebSocket close code and the text on the wire, and the words log and `/stats` use.
+Codes and wire texts are those of the wire contract, sections 2 and 4; clients know them already.
+"""
+
+from enum import Enum, IntEnum
+
+
+class Code(IntEnum):
+    """JSON-RPC error codes (wire contract, section 4)."""
+
+    PARSE_ERROR = -32700
+    INVALID_REQUEST = -32600
+    METHOD_NOT_FOUND = -32601
+    INVALID_PARAMS = -32602
+    INTERNAL_ERROR = -32603
+    NO_TOOL_SIDE = -32001
+    NOT_SENT = -32002
+    TOOL_SIDE_FAILED = -32003
+    NOT_ALLOWED = -32004
+
+
+MESSAGES: dict[Code, str] = {
+    Code.PARSE_ERROR: "Parse error",
+    Code.INVALID_REQUEST: "Invalid request",
+    Code.METHOD_NOT_FOUND: "Method not found",
+    Code.INVALID_PARAMS: "Invalid params",
+    Code.INTERNAL_ERROR: "工具端返回了无效的应答",
+    Code.NO_TOOL_SIDE: "工具端未连接",
+    Code.NOT_SENT: "转发消息失败",
+    Code.TOOL_SIDE_FAILED: "工具端超时或已断开",
+    Code.NOT_ALLOWED: "不允许的请求",
+}
+"""`error.message` per code. -32001 and -32002 are fixed by the contract; the rest is what JSON-RPC or users expect."""
+
+
+class Fault(Enum):
+    """Why a request got an error: (code, Chinese sentence, English sentence); `{…}` is filled in by the broker."""
+
+    def __init__(self, code: Code, zh: str, en: str) -> None:
+        self.code = code
+        self.zh = zh
+        self.en = en
+        self.reason = self.name.lower()
+
+    NOT_JSON = (Code.PARSE_ERROR, "消息不是有效的 JSON。", "The message is not valid JSON.")
+    NOT_A_REQUEST = (
+        Code.INVALID_REQUEST,
+        "消息不是有效的 JSON-RPC 2.0 请求：{why}。",
+        "The message is not a JSON-RPC 2.0 request: {why}.",
+    )
+    ID_IN_FLIGHT = (
+        Code.INVALID_REQUEST,
+        "编号 {id} 的请求仍在处理中，请换一个编号。",
+        "A request with id {id} is still in flight; use another id.",
+    )
+    NO_SUCH_METHOD = (Code.METHOD_NOT_FOUND, "没有名为 {method} 的方法。", "There is no method {method}.")
+    METHOD_NOT_ANSWERED = (
+        Code.METHOD_NOT_FOUND,
+        "工具端 {tool_side} 没有回应方法 {method}。",
+        "The tool side {tool_side} did not answer the method {method}.",
+    )
+    DEVICE_ON_TOOL_DOOR = (
+        Code.METHOD_NOT_FOUND,
+        "这是工具端的地址（/mcp/），设备端请使用 /call/ 地址。",
+        "This is the URL for tool programs (/mcp/); a device or client uses the one with /call/.",
+    )
+    BAD_PARAMS = (Code.INVALID_PARAMS, "参数有误：{why}。", "The params are wrong: {why}.")
+    UNKNOWN_TOOL = (
+        Code.INVALID_PARAMS,
+        "没有名为 {tool} 的工具。现有工具：{known}。",
+        "There is no tool {tool}. There are: {known}.",
+    )
+    BAD_CURSOR = (Code.INVALID_PARAMS, "分页游标无效，请重新获取列表。", "The cursor is not valid; list again from the start.")
+    NEVER_CONNECTED = (
+        Code.NO_TOOL_SIDE,
+        "还没有工具程序连接到这个智能体，请启动工具程序并检查它的接入点地址。",
+        "No tool program is connected to this agent; start one and check its endpoint URL.",
+    )
+    TOOL_SIDE_STARTING = (
+        Code.NO_TOOL_SIDE,
+        "工具端已连接 {seconds} 秒，但尚未完成初始化，请稍后再试。",
+        "A tool side connected {seconds} s ago and has not finished its handshake; try again shortly.",
+    )
+    TOOL_SIDE_OFFLINE = (
+        Code.NO_TOOL_SIDE,
+        "工具端 {tool_side} 在 {ago}前离线（{why}），请检查该程序是否还在运行。",
+        "The tool side {tool_side} went offline {ago} ago ({why}); check that its program is running.",
+    )
+    TOO_MANY_CALLS = (
+        Code.NOT_SENT,
+        "这个智能体同时进行的调用已达上限 {limit}，请稍后再试。",
+        "This agent already has {limit} calls in flight, its limit; try again shortly.",
+    )
+    CALL_TIMED_OUT = (
+        Code.TOOL_SIDE_FAILED,
+        "工具端 {tool_side} 在 {seconds} 秒内没有返回 {tool} 的结果。",
+        "The tool side {tool_side} did not answer {tool} within {seconds} s.",
+    )
+    TOOL_SIDE_LOST = (
+        Code.TOOL_SIDE_FAILED,
+        "工具端 {tool_side} 在处理 {tool} 时断开（{why}），请稍后再试。",
+        "The tool side {tool_side} went away during {tool} ({why}); try again shortly.",
+    )
+    RESULT_TOO_LARGE = (
+        Code.TOOL_SIDE_FAILED,
+        "工具 {tool} 的结果太大（{size} 字节，上限 {limit}）。",
+        "The result of {tool} is too large ({size} bytes, the limit is {limit}).",
+    )
+    MALFORMED_ANSWER = (
+        Code.INTERNAL_ERROR,
+        "工具端 {tool_side} 对 {tool} 的应答无效（应当只有 result 或 error 之一）。",
+        "The tool side {tool_side} answered {tool} badly (exactly one of result and error is due).",
+    )
+    BAD_KEY = (Code.NOT_ALLOWED, "提供的密钥无效或缺失", "The key is wrong or missing")
+
+    def sentence(self, language: str, **facts: object) -> str:
+        """The sentence in `language` ("zh" or "en"), with `facts` put into its places."""
+        return (self.zh if language == "zh" else self.en).format(**facts)
+
+
+class End(Enum):
+    """Why a link ended: (close code, text in the close frame, Chinese words, English words).
+
+    4004 is never used: one client gives up for good on it (wire contract, section 6). 1006 is never sent; it stands
+    for an end without a close frame.
+    """
+
+    def __init__(self, code: int, wire: str, zh: str, en: str) -> None:
+        self.code = code
+        self.wire = wire
+        self.zh = zh
+        self.en = en
+        self.reason = self.name.lower()
+
+    MISSING_TOKEN = (1008, "缺少token参数", "地址中没有 token", "no token in the URL")
+    BAD_TOKEN = (1008, "token解密失败", "token 无法用本服务的密钥解密", "the token does not decrypt with this key")
+    REPLACED = (1000, "新连接替换", "被同一程序的新连接替换", "replaced by a newer connection of the same program")
+    TOO_MANY_TOOL_SIDES = (1013, "工具端数量超限", "该智能体的工具端数量超限", "too many tool sides for this agent")
+    TOO_MANY_DEVICES = (1013, "设备端数量超限", "该智能体的设备端数量超限", "too many devices for this agent")
+    PEER_CLOSED = (1000, "", "对方关闭了连接", "closed by the peer")
+    CONNECTION_LOST = (1006, "", "连接中断", "connection lost")
+    PING_TIMEOUT = (1011, "心跳超时", "心跳超时", "no answer to pings")
+    SLOW_READER = (1008, "接收过慢", "对方接收过慢", "the peer reads too slowly")
+    SEND_OVERFLOW = (1006, "", "待发送数据超限", "too much unread data waiting for the peer")
+    BINARY_FRAME = (1003, "仅支持文本帧", "对方发送了二进制帧", "the peer sent a binary frame")
+    BAD_UTF8 = (1007, "无效的UTF-8", "对方发送了无效的 UTF-8", "the peer sent text that is not UTF-8")
+    MESSAGE_TOO_BIG = (1009, "消息过大", "对方发送的消息过大", "the peer sent a message over the size limit")
+    TOO_MANY_FRAGMENTS = (1009, "分片过多", "对方把消息分成了过多片段", "the peer sent a message in too many fragments")
+    PROTOCOL_ERROR = (1002, "协议错误", "对方违反了 WebSocket 协议", "the peer broke the WebSocket protocol")
+    RESTART = (1012, "服务重启", "服务正在重启", "the broker is restarting")
+    INTERNAL = (1011, "内部错误", "服务内部错误", "an internal error of the broker")
+
+    def words(self, language: str) -> str:
+        """Why the link ended, in `language` ("zh" or "en"), to stand inside a sentence."""
+        return self.zh if language == "zh" else self.en

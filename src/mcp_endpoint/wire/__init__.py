@@ -1,0 +1,1 @@
+"""Pure reading and writing of frames: bytes in, values out."""
