@@ -1,0 +1,75 @@
+#!/bin/sh
+# Start the broker as somebody who is not root, with ./data and ./logs writable; arguments go to main.py.
+#
+# Started as root, the image's way: the broker runs as `app` (1000:1000). Docker creates a missing ./data as root, so
+# what is root's in data and logs is given to app first. If data already belongs to another user, the broker runs as
+# that user and leaves it theirs, so that they can go on editing their settings.
+# Started as another user (`user:` in compose): nothing is changed, only checked.
+set -eu
+cd -- "$(dirname -- "$0")/.."
+
+uid=1000 gid=1000 # useradd in the Dockerfile
+settings=data/.mcp-endpoint-server.cfg
+
+say() {
+    printf '%s\n' "entrypoint: $*" >&2
+}
+
+# Give what is root's under $1 to the user; symbolic links are neither followed nor their targets touched.
+give() {
+    [ -n "$(find -P "$1" -user 0 -print -quit)" ] || return 0
+    if chown -RhP --from=0 "$uid:$gid" -- "$1"; then
+        say "$1 belonged to root and now belongs to $uid:$gid / $1 原属 root，已改为 $uid:$gid"
+    else
+        say "could not change the owner of $1 to $uid:$gid (read-only or network mount?) / 无法将 $1 的所有者改为 $uid:$gid（只读或网络挂载？）"
+    fi
+}
+
+# Words to put before a command so that it runs without root's rights; none if there are none to drop.
+as_user=
+if [ "$(id -u)" = 0 ]; then
+    mkdir -p data logs
+    owner=$(stat -c %u data)
+    if [ "$owner" != 0 ]; then
+        uid=$owner
+        gid=$(stat -c %g data)
+        [ "$gid" != 0 ] || gid=$uid
+        # The image's own logs folder is app's and may be handed on; a mounted one stays its owner's.
+        if [ "$uid" != 1000 ] && ! mountpoint -q logs; then
+            chown -RhP --from=1000 "$uid:$gid" -- logs || :
+        fi
+    fi
+    give data
+    give logs
+    as_user="setpriv --reuid=$uid --regid=$gid --clear-groups"
+    if ! $as_user true; then
+        say "root's rights cannot be given up (\`cap_drop\`?); set \`user: \"$uid:$gid\"\` in docker-compose.yml and start again. / 无法放弃 root 权限（设置了 \`cap_drop\`？）：请在 docker-compose.yml 中设置 \`user: \"$uid:$gid\"\`，然后重新启动。"
+        exit 1
+    fi
+    export HOME="$PWD" # root's is closed to the user
+else
+    uid=$(id -u)
+    gid=$(id -g)
+    mkdir -p data logs 2>/dev/null || :
+fi
+
+# $as_user is split into words on purpose.
+# shellcheck disable=SC2086
+may() {
+    $as_user test "$1" "$2"
+}
+
+for dir in data logs; do
+    if ! { may -d "$dir" && may -w "$dir" && may -x "$dir"; }; then
+        say "user $uid:$gid cannot write to $PWD/$dir; on the host run \`sudo chown -R $uid:$gid ./$dir\` or set \`user:\` in docker-compose.yml to its owner, then start again. / 用户 $uid:$gid 无法写入 $PWD/$dir：请在宿主机执行 \`sudo chown -R $uid:$gid ./$dir\`，或将 docker-compose.yml 中的 \`user:\` 设为该目录的所有者，然后重新启动。"
+        exit 1
+    fi
+done
+if [ -e "$settings" ] && ! may -r "$settings"; then
+    say "user $uid:$gid cannot read $PWD/$settings; on the host run \`sudo chown $uid:$gid ./$settings\`, then start again. / 用户 $uid:$gid 无法读取 $PWD/$settings：请在宿主机执行 \`sudo chown $uid:$gid ./$settings\`，然后重新启动。"
+    exit 1
+fi
+
+# exec twice over: no shell stays between Docker's SIGTERM and Python.
+# shellcheck disable=SC2086
+exec $as_user python main.py "$@"
