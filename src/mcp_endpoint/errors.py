@@ -74,7 +74,11 @@ class Fault(Enum):
         "没有名为 {tool} 的工具。现有工具：{known}。",
         "There is no tool {tool}. There are: {known}.",
     )
-    BAD_CURSOR = (Code.INVALID_PARAMS, "分页游标无效，请重新获取列表。", "The cursor is not valid; list again from the start.")
+    BAD_CURSOR = (
+        Code.INVALID_PARAMS,
+        "分页游标无效，请重新获取列表。",
+        "The cursor is not valid; list again from the start.",
+    )
     NEVER_CONNECTED = (
         Code.NO_TOOL_SIDE,
         "还没有工具程序连接到这个智能体，请启动工具程序并检查它的接入点地址。",

@@ -1,0 +1,179 @@
+"""The one place that builds the broker from its settings and hands uvicorn an app."""
+
+import asyncio
+import contextlib
+import gc
+import signal
+import socket
+import sys
+from collections.abc import Callable, Iterator
+
+import uvicorn
+from loguru import logger
+from uvicorn.server import HANDLED_SIGNALS
+
+from mcp_endpoint import __version__
+from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.broker.link import Ended, Peer, Session
+from mcp_endpoint.doors.front import Front, FrontConfig
+from mcp_endpoint.doors.heartbeat import Heartbeat
+from mcp_endpoint.doors.http import HttpDoor
+from mcp_endpoint.doors.ops import build_app
+from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.websocket import WebSocketLink
+from mcp_endpoint.errors import End
+from mcp_endpoint.redaction import quote_peer
+from mcp_endpoint.settings import Settings
+from mcp_endpoint.tokens import Tokens
+
+TICK = 0.1
+"""Seconds between two sweeps of deadlines: how late an error at `call_timeout` may be."""
+
+NOTES = {
+    "device_on_tool_door": "a device program is connected to the tool URL; it needs the one with /call/",
+    "silent_on_device_door": "has sent nothing: is it a tool program with the device URL? It needs the one with /mcp/",
+    "prints_to_stdout": "sends lines that are not JSON-RPC: does the program print to stdout?",
+    "refused_initialize": "answered `initialize` with an error; none of its tools are listed",
+    "list_failed": "did not answer `tools/list`; none of its tools are listed",
+    "too_many_tools": "has more tools than the limits in [broker] allow; the rest is left out",
+}
+"""What the notes of a link mean, for the log."""
+
+
+class LinkLog:
+    """The broker's journal, written to the log: one line when a link opens, one when it ends."""
+
+    def opened(self, session: Session, peer: Peer) -> None:
+        """A link was admitted."""
+        logger.info("{} side open: agent {} from {}", session.role, session.agent_id, peer.address)
+
+    def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
+        """A link ended."""
+        logger.info(
+            "{} side ended: agent {} {} from {} after {:.0f} s: {} ({}, code {}){}",
+            session.role,
+            session.agent_id,
+            quote_peer(session.name) or "-",
+            peer.address,
+            seconds,
+            ended.end.en,
+            ended.end.reason,
+            ended.code,
+            f": {quote_peer(ended.detail)}" if ended.detail else "",
+        )
+
+    def noted(self, session: Session, peer: Peer, note: str) -> None:
+        """Something its owner should know."""
+        logger.warning(
+            "{} side of agent {} {} from {}: {} ({})",
+            session.role,
+            session.agent_id,
+            quote_peer(session.name) or "-",
+            peer.address,
+            NOTES[note],
+            note,
+        )
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
+
+    def __init__(self, config: FrontConfig) -> None:
+        super().__init__(config)
+        self._front = config.front
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
+        front = self._front
+        front.draining = True
+        for link in list(front.links):
+            link.close(End.RESTART)
+        if front.links:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(front.emptied.wait(), front.settings.websocket.close_timeout + 0.2)
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop on SIGINT and SIGTERM, and then exit with code 0 instead of dying of the signal once more."""
+        before = {number: signal.signal(number, self.handle_exit) for number in HANDLED_SIGNALS}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The listening socket. Raises OSError."""
+    host, port = settings.server.host, settings.server.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def run(settings: Settings, listener: socket.socket, ready: Callable[[int], None]) -> None:
+    """Serve until SIGINT or SIGTERM. `ready` is called with the port once connections are taken."""
+    raise_descriptor_limit()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(_serve(settings, listener, ready))
+
+
+async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[int], None]) -> None:
+    loop = asyncio.get_running_loop()
+    front = Front(
+        settings=settings,
+        manager=ConnectionManager(settings.broker, LinkLog(), __version__),
+        tokens=Tokens(settings.server.key),
+        loop=loop,
+        outbox=Outbox(loop),
+        heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
+    )
+    detailed = settings.server.debug or settings.server.log_level in ("TRACE", "DEBUG")
+    config = FrontConfig(
+        front,
+        app=build_app(front, loop.time),
+        http=HttpDoor,
+        ws=WebSocketLink,
+        lifespan="off",
+        log_config=None,
+        log_level="trace" if settings.server.log_level == "TRACE" else "debug" if detailed else "warning",
+        access_log=detailed,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=0.5,
+    )
+
+    def tick() -> None:
+        try:
+            front.sweep(loop.time())
+        except Exception:  # noqa: BLE001  one bad deadline must not stop all the others for ever
+            logger.exception("a deadline could not be worked off")
+        loop.call_later(TICK, tick)
+
+    tick()
+    loop.call_soon(ready, listener.getsockname()[1])
+    # What exists now lives as long as the process; the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    await Server(config).serve(sockets=[listener])
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where it exists; it has no Windows."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def raise_descriptor_limit() -> None:
+    """Let the process open as many connections as the system lets it."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,0 +1,175 @@
+"""All agents: who is let in, what is overdue, and what there is to tell about it."""
+
+from collections import Counter, deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from mcp_endpoint.broker.agent import Agent, Surroundings
+from mcp_endpoint.broker.device import DeviceSide
+from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
+from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.errors import End
+from mcp_endpoint.settings import BrokerSettings
+
+ENDED_KEPT = 200
+"""How many ended links `/stats` remembers."""
+
+Report = dict[str, object]
+Stamp = Callable[[float], str]
+"""Turns monotonic seconds into the wall-clock text that `/stats` shows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obituary:
+    """What is remembered of a link that ended."""
+
+    role: Role
+    agent_id: str
+    name: str
+    peer: str
+    opened: float
+    ended_at: float
+    ended: Ended
+
+
+class ConnectionManager:
+    """The broker: pairs tool sides and device sides by agent. Synchronous and without I/O; time is passed in."""
+
+    def __init__(self, limits: BrokerSettings, journal: Journal, version: str) -> None:
+        self.timers = Timers()
+        self._shared = Surroundings(limits, self.timers, journal, version)
+        self._journal = journal
+        self._agents: dict[str, Agent] = {}
+        self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
+        self._ends: Counter[str] = Counter()
+        self._refused: Counter[str] = Counter()
+        self.tool_connections = 0
+        self.robot_connections = 0
+
+    # --- links ---
+
+    def join(self, role: Role, agent_id: str, link: Link, now: float) -> Session | End:
+        """Let a link in for an agent, or say why not. The caller tells `ended` exactly once for a session."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            agent = self._agents[agent_id] = Agent(agent_id, self._shared)
+        session: ToolSide | DeviceSide | End
+        session = agent.join_tool(link, now) if role is Role.TOOL else agent.join_device(link, now)
+        if isinstance(session, End):
+            self.refused(session)
+            return session
+        if role is Role.TOOL:
+            self.tool_connections += 1
+        else:
+            self.robot_connections += 1
+        return session
+
+    def ended(self, session: Session, link: Link, ended: Ended, now: float) -> None:
+        """A link is gone."""
+        assert isinstance(session, ToolSide | DeviceSide)
+        name, opened = session.name, session.opened
+        self._obituaries.append(Obituary(session.role, session.agent_id, name, link.peer.address, opened, now, ended))
+        self._ends[ended.end.reason] += 1
+        self._journal.ended(session, link.peer, ended, now - opened)
+        if session.role is Role.TOOL:
+            self.tool_connections -= 1
+        else:
+            self.robot_connections -= 1
+        session.ended(ended, now)
+        self._let_go(session.agent, now)
+
+    def _let_go(self, agent: Agent, now: float) -> None:
+        """Forget an agent of which nothing is left, now or when its last tool side is given up."""
+        if agent.idle:
+            self._agents.pop(agent.id, None)
+        elif not agent.tools and not agent.devices:
+            self.timers.at(now + self._shared.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
+
+    def _let_go_if_idle(self, agent: Agent) -> None:
+        if agent.idle and self._agents.get(agent.id) is agent:
+            del self._agents[agent.id]
+
+    def refused(self, end: End) -> None:
+        """Count a peer that was not let in."""
+        self._refused[end.reason] += 1
+
+    def sweep(self, now: float) -> None:
+        """End what is overdue; the app's timer calls this several times a second."""
+        self.timers.sweep(now)
+
+    # --- what there is to tell ---
+
+    def counts(self) -> Report:
+        """The counters that `/health` and `/stats` show to everybody."""
+        return {
+            "tool_connections": self.tool_connections,
+            "robot_connections": self.robot_connections,
+            "total_connections": self.tool_connections + self.robot_connections,
+        }
+
+    def counts_by_agent(self) -> dict[str, int]:
+        """How many device sides each agent has; agents without one are left out."""
+        return {agent.id: len(agent.devices) for agent in self._agents.values() if agent.devices}
+
+    def report(self, now: float, stamp: Stamp) -> Report:
+        """Per agent and per link what an operator wants to know, and the links that ended last."""
+        return {
+            "agents": {agent.id: _agent_report(agent, now, stamp) for agent in self._agents.values()},
+            "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
+            "ended_by_reason": dict(self._ends),
+            "refused_by_reason": dict(self._refused),
+        }
+
+
+def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
+    return {
+        "calls_in_flight": agent.in_flight,
+        "tools": list(agent.catalogue.entries),
+        "offline": [
+            {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone.reason}
+            for seat in agent.seats_away()
+        ],
+        "links": [_link_report(tool, stamp) for tool in agent.tools]
+        + [_link_report(device, stamp) for device in agent.devices],
+    }
+
+
+def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
+    link = session.link
+    traffic = dict(link.traffic())
+    last = traffic.pop("last_frame")
+    info = session.info if isinstance(session, ToolSide) else session.client
+    report: Report = {
+        "role": session.role,
+        "agent": session.agent_id,
+        "alias": session.name,
+        "peer": link.peer.address,
+        "server_id": link.peer.server_id,
+        "user_agent": link.peer.user_agent,
+        "info": {"name": info.name, "version": info.version} if info is not None else None,
+        "protocol_version": session.protocol_version or None,
+        "since": stamp(session.opened),
+        "last_frame": None if last is None else stamp(last),
+        **traffic,
+        "pending": len(session.pending) if isinstance(session, ToolSide) else session.pending,
+        "drops": session.drops,
+        "notes": session.notes,
+    }
+    if isinstance(session, ToolSide):
+        report["tools"] = None if session.seat is None else len(session.seat.tools)
+    return report
+
+
+def _obituary_report(one: Obituary, stamp: Stamp) -> Report:
+    return {
+        "role": one.role,
+        "agent": one.agent_id,
+        "alias": one.name,
+        "peer": one.peer,
+        "since": stamp(one.opened),
+        "ended": stamp(one.ended_at),
+        "reason": one.ended.end.reason,
+        "code": one.ended.code,
+        "detail": one.ended.detail,
+    }

@@ -1,0 +1,89 @@
+"""What a door gives the broker, and what the broker gives back.
+
+A door makes one `Link` for every peer that came in and was admitted; the broker answers with a `Session`. From then on
+the door hands over frames, the session sends through the link, and whoever ends it says why.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from mcp_endpoint.errors import End
+
+
+class Role(StrEnum):
+    """Which side of an agent a link is."""
+
+    TOOL = "tool"
+    DEVICE = "device"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Facts about a peer that its door knows from the start."""
+
+    address: str
+    server_id: str | None = None
+    user_agent: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a link ended: its typed reason, the WebSocket close code, and the peer's own words if it sent any."""
+
+    end: End
+    code: int
+    detail: str = ""
+
+
+class Link(Protocol):
+    """One peer's way out. Neither method blocks, awaits or raises."""
+
+    @property
+    def peer(self) -> Peer:
+        """Who it is."""
+
+    def send(self, frame: bytes) -> None:
+        """Send one frame; a link that cannot take it is closed with a typed reason, one that is closing drops it."""
+
+    def close(self, end: End) -> None:
+        """Close the link for the reason given; the session's `ended` follows."""
+
+    def traffic(self) -> Mapping[str, float | int | None]:
+        """Frames and bytes each way, monotonic time of the last frame, last ping's round trip in milliseconds."""
+
+
+class Session(Protocol):
+    """What the broker made of a link. `now` is monotonic time in seconds."""
+
+    @property
+    def role(self) -> Role:
+        """The side it is on."""
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it belongs to."""
+
+    @property
+    def name(self) -> str:
+        """How log and `/stats` call it: a tool side's alias, a device's client name; may be the peer's own words."""
+
+    def receive(self, frame: bytes, now: float) -> None:
+        """Take one text frame from the peer, already checked as UTF-8."""
+
+    def ended(self, ended: Ended, now: float) -> None:
+        """The link is gone; called exactly once."""
+
+
+class Journal(Protocol):
+    """Where the broker tells what happened to links; the app writes it to the log."""
+
+    def opened(self, session: Session, peer: Peer) -> None:
+        """A link was admitted."""
+
+    def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
+        """A link ended after so many seconds."""
+
+    def noted(self, session: Session, peer: Peer, note: str) -> None:
+        """Something about a link that its owner should know, once per link and kind."""

@@ -1,0 +1,201 @@
+"""The commands: `python main.py` alone starts the broker, `python main.py COMMAND` does one of the others."""
+
+import argparse
+import os
+import socket
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from urllib.parse import unquote
+
+from loguru import logger
+
+from mcp_endpoint import __version__, app
+from mcp_endpoint.clients import device, pipe
+from mcp_endpoint.logs import Logs
+from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
+from mcp_endpoint.tokens import TokenError, Tokens, urls
+
+DATA_FILE = Path("data", ".mcp-endpoint-server.cfg")
+BAD_SETTINGS = 2
+
+
+def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
+    """Run one command; returns its exit code. `home` is the folder that data/ and logs/ are in (default: here)."""
+    folder = Path(home) if home else Path.cwd()
+    options = _parser().parse_args(argv)
+    path = Path(options.config) if options.config else folder / DATA_FILE
+    try:
+        match options.command:
+            case None | "run":
+                return _run(path, folder)
+            case "check-config":
+                return _check(load(path, os.environ) if path.exists() or options.config else None, path)
+            case "urls":
+                return _urls(load(path, os.environ).settings)
+            case "token":
+                return _token(load(path, os.environ).settings, options.agent, options.check)
+            case "pipe":
+                return _pipe(options.url, options.server)
+            case "tools":
+                return device.run_tools(options.url, os.environ, sys.stdout, sys.stderr)
+            case _:
+                return device.run_call(options.url, options.tool, options.arguments, os.environ, sys.stdout, sys.stderr)
+    except SettingsError as error:
+        print(error, file=sys.stderr)
+        return BAD_SETTINGS
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="mcp-endpoint",
+        description="An MCP endpoint broker: tool programs dial in, Xiaozhi voice assistants call their tools. / "
+        "MCP 接入点服务:工具程序接入,小智调用工具。",
+        epilog="Without a command the broker starts. / 不带命令即启动服务。",
+    )
+    parser.add_argument("--config", metavar="FILE", help=f"settings file (default: {DATA_FILE}); state lives beside it")
+    parser.add_argument("--version", action="version", version=f"mcp-endpoint {__version__}")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND")
+    commands.add_parser("run", help="start the broker / 启动服务")
+    commands.add_parser("check-config", help="check the settings without starting / 检查配置")
+    commands.add_parser("urls", help="print the URLs with their secrets / 打印接入点地址")
+    token = commands.add_parser("token", help="make or check a token / 生成或检查 token")
+    which = token.add_mutually_exclusive_group()
+    which.add_argument("--agent", metavar="NAME", help="mint for this agent, named as in the console (default: single)")
+    which.add_argument("--check", metavar="TOKEN", help="say what a token is")
+    bridge = commands.add_parser("pipe", help="connect a stdio MCP server to an endpoint / 桥接本地 MCP 服务")
+    bridge.add_argument("url", nargs="?", metavar="URL", help="endpoint of a tool side (default: $MCP_ENDPOINT)")
+    bridge.add_argument("server", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the server's command")
+    tools = commands.add_parser("tools", help="list an agent's tools, as a device / 以设备身份列出工具")
+    tools.add_argument("url", nargs="?", metavar="URL", help="endpoint of a device (default: $MCP_ENDPOINT)")
+    call = commands.add_parser("call", help="call a tool, as a device / 以设备身份调用工具")
+    call.add_argument("--url", metavar="URL", help="endpoint of a device (default: $MCP_ENDPOINT)")
+    call.add_argument("tool", metavar="TOOL")
+    call.add_argument("arguments", nargs="?", default="{}", metavar="JSON", help="arguments as a JSON object")
+    return parser
+
+
+def _run(path: Path, home: Path) -> int:
+    loaded = prepare(path, os.environ)
+    settings = loaded.settings
+    logs = Logs(
+        level=settings.server.log_level,
+        debug=settings.server.debug,
+        log_file=home / settings.logging.log_file if settings.logging.log_file else None,
+        max_file_size=settings.logging.max_file_size,
+        backup_count=settings.logging.backup_count,
+        secrets=[settings.server.key],
+    )
+    try:
+        listener = app.listen(settings)
+    except OSError as error:
+        where = f"{settings.server.host}:{settings.server.port}"
+        print(
+            f"{path}: [server] host/port: cannot listen on {where}: {error.strerror or error}. Is another broker "
+            f"running? Choose another port. / 无法监听 {where},请检查端口是否被占用。",
+            file=sys.stderr,
+        )
+        return 1
+    logs.start()
+    try:
+        for warning in loaded.warnings:
+            logger.warning("{}", warning)
+
+        def ready(port: int) -> None:
+            logger.info("mcp-endpoint {} listens on {}:{}", __version__, settings.server.host, port)
+            if sys.stdout.isatty() or loaded.generated_key:
+                _print_urls(settings, port)
+
+        app.run(settings, listener, ready)
+        logger.info("stopped")
+    finally:
+        listener.close()
+        logs.stop()
+    return 0
+
+
+def _check(loaded: Loaded | None, path: Path) -> int:
+    if loaded is None:
+        print(f"{path}: not there yet; the first start makes it. / 尚未生成,首次启动时自动创建。")
+        return 0
+    for warning in loaded.warnings:
+        print(warning)
+    print(f"{path}: good. / 配置正确。")
+    return 0
+
+
+def _urls(settings: Settings) -> int:
+    _print_urls(settings, settings.server.port)
+    return 0
+
+
+def _print_urls(settings: Settings, port: int) -> None:
+    """Print the addresses that hold secrets, labelled as the tutorials show them."""
+    base = settings.server.public_url or f"http://{_reachable_host(settings.server.host)}:{port}"
+    tool_url, _ = urls(base, Tokens(settings.server.key).mint(None))
+    print(
+        "=====下面的地址分别是智控台/单模块MCP接入点地址 / the endpoint's addresses=====\n"
+        f"智控台MCP参数配置: {base}/mcp_endpoint/health?key={settings.server.key}\n"
+        f"单模块部署MCP接入点: {tool_url}\n"
+        "=====请根据具体部署选择使用，请勿泄露给任何人 / choose one; keep it secret=====",
+        flush=True,
+    )
+
+
+def _reachable_host(host: str) -> str:
+    """A name for `host` that other machines can use: the address of the default route for 0.0.0.0."""
+    if host not in ("0.0.0.0", "::"):
+        return f"[{host}]" if ":" in host else host
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))  # sends nothing: it only makes the system choose a source address
+            return str(probe.getsockname()[0])
+        except OSError:
+            return "127.0.0.1"
+
+
+def _token(settings: Settings, agent: str | None, check: str | None) -> int:
+    tokens = Tokens(settings.server.key)
+    if check is not None:
+        return _check_token(tokens, check)
+    base = settings.server.public_url or f"http://{_reachable_host(settings.server.host)}:{settings.server.port}"
+    token = tokens.mint(agent)
+    tool_url, device_url = urls(base, token)
+    print(f"agent  智能体    {agent or 'single_module'}  ({tokens.read(token)})")
+    print(f"token            {token}")
+    print(f"tools  工具端    {tool_url}")
+    print(f"device 设备端    {device_url}")
+    return 0
+
+
+def _check_token(tokens: Tokens, text: str) -> int:
+    try:
+        agent = tokens.read(unquote(text))
+    except TokenError:
+        print(
+            "This is not a token of this broker: it does not decrypt with this key. Was it made with another key? / "
+            "这不是本服务的 token:无法用当前密钥解密,可能来自另一个密钥。"
+        )
+        return 1
+    print(f"A valid token of agent {agent}. / 有效,智能体 {agent}。")
+    return 0
+
+
+def _pipe(url: str | None, server: list[str]) -> int:
+    """`pipe URL -- CMD …`; argparse leaves the `--` in, and takes CMD for the URL when $MCP_ENDPOINT gives that."""
+    command = [url, *server] if url and "://" not in url else server
+    if command[:1] == ["--"]:
+        command = command[1:]
+    if not command:
+        print(
+            "pipe URL -- CMD …: the command of the MCP server is missing. / 缺少 MCP 服务的启动命令。", file=sys.stderr
+        )
+        return 2
+    logs = Logs(level="INFO", debug=False, log_file=None, max_file_size=0, backup_count=0, secrets=[])
+    logs.start()
+    try:
+        return pipe.run(url if url and "://" in url else None, command, os.environ)
+    finally:
+        logs.stop()

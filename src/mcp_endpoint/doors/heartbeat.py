@@ -1,0 +1,59 @@
+"""WebSocket pings: every open link is asked in turn, and one that is not heard from in time is ended."""
+
+from typing import Protocol
+
+
+class Pinged(Protocol):
+    """A link as the heartbeat sees it. Times are monotonic seconds."""
+
+    heard: float
+    """When the last bytes came from the peer."""
+
+    def ping(self, now: float) -> None:
+        """Send a ping."""
+
+    def unheard(self) -> None:
+        """No byte came since the ping: the link is half open."""
+
+
+class Heartbeat:
+    """Pings every `interval` seconds and gives `timeout` seconds to answer; an interval of 0 turns it off.
+
+    Any byte counts as an answer. Both queues are in order of time, because every link has the same interval, so a
+    sweep looks at no more links than are due.
+    """
+
+    def __init__(self, interval: float, timeout: float) -> None:
+        self._interval = interval
+        self._timeout = timeout
+        self._due: dict[Pinged, float] = {}
+        self._asked: dict[Pinged, float] = {}
+
+    def add(self, link: Pinged, now: float) -> None:
+        """Begin to ping a link that has just been opened."""
+        if self._interval > 0:
+            self._due[link] = now + self._interval
+
+    def discard(self, link: Pinged) -> None:
+        """Stop pinging a link; safe to do twice."""
+        self._due.pop(link, None)
+        self._asked.pop(link, None)
+
+    def sweep(self, now: float) -> None:
+        """Ping the links that are due and end those that did not answer."""
+        while self._due:
+            link, when = next(iter(self._due.items()))
+            if when > now:
+                break
+            del self._due[link]
+            self._due[link] = now + self._interval
+            self._asked.setdefault(link, now + self._timeout)
+            link.ping(now)
+        while self._asked:
+            link, deadline = next(iter(self._asked.items()))
+            if deadline > now:
+                break
+            del self._asked[link]
+            if link.heard <= deadline - self._timeout:
+                self.discard(link)
+                link.unheard()
