@@ -1,0 +1,221 @@
+"""A stdio MCP server as a child process: lines in, lines out, and an end that leaves nothing of it running."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from asyncio.subprocess import PIPE, Process, SubprocessStreamProtocol
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+LINE_LIMIT = 4 * 1024 * 1024
+"""Bytes of one line of stdout: what fits into one frame."""
+
+STDERR_LINE = 8192
+"""Bytes of one line of stderr that are passed on; the rest of the line is cut."""
+
+CLOSE_GRACE = 1.0
+KILL_GRACE = 5.0
+_POLL = 0.05
+
+
+class LineTooLong(Exception):
+    """The child printed a line of more than LINE_LIMIT bytes."""
+
+
+class CommandNotFound(Exception):
+    """There is no such program; the message is its name."""
+
+
+def resolve(command: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """The command with its program as a path, found as a shell would (on Windows `npx` is `npx.cmd`).
+
+    Raises CommandNotFound.
+    """
+    program = shutil.which(command[0], path=environ.get("PATH"))
+    if program is None:
+        raise CommandNotFound(command[0])
+    return [program, *command[1:]]
+
+
+class _Protocol(SubprocessStreamProtocol):
+    """Tells when the process itself is gone: `Process.wait()` also waits for whoever inherited its pipes."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(limit=LINE_LIMIT, loop=loop)
+        self.exited = asyncio.Event()
+
+    def process_exited(self) -> None:
+        super().process_exited()
+        self.exited.set()
+
+
+class Child:
+    """One running child in a process group of its own. Make it with `start`; `stop` must be called in the end."""
+
+    def __init__(self, transport: asyncio.SubprocessTransport, process: Process, exited: asyncio.Event) -> None:
+        self._transport = transport
+        self._process = process
+        self._stderr: asyncio.Task[None] | None = None
+        self.exited = exited
+        """Set once the process itself has ended, whatever its descendants do."""
+        self.pid = process.pid
+
+    @classmethod
+    async def start(
+        cls, command: Sequence[str], environ: Mapping[str, str], on_stderr: Callable[[str], None]
+    ) -> "Child":
+        """Start `command` (as `resolve` returns it); every line it writes to stderr goes to `on_stderr`, cut.
+
+        Raises OSError.
+        """
+        loop = asyncio.get_running_loop()
+        group: dict[str, Any] = {"start_new_session": True}
+        if sys.platform == "win32":
+            group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
+        transport, protocol = await loop.subprocess_exec(
+            lambda: _Protocol(loop), *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=dict(environ), **group
+        )
+        process = Process(transport, protocol, loop)
+        child = cls(transport, process, protocol.exited)
+        assert process.stderr is not None
+        child._stderr = asyncio.create_task(_pass_on(process.stderr, on_stderr))
+        return child
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code, negative for a signal; None while it runs."""
+        return self._process.returncode
+
+    async def read_line(self) -> bytes:
+        """The next line of stdout without its end. Raises EOFError when there are no more, LineTooLong."""
+        assert self._process.stdout is not None
+        try:
+            return (await self._process.stdout.readuntil(b"\n")).rstrip(b"\r\n")
+        except asyncio.LimitOverrunError:
+            raise LineTooLong from None
+        except asyncio.IncompleteReadError as end:
+            if end.partial:
+                return end.partial
+            raise EOFError from None
+
+    async def write_line(self, line: bytes) -> None:
+        """Write one line to stdin; waits while the child does not read. Raises OSError once it cannot read any more."""
+        assert self._process.stdin is not None
+        self._process.stdin.write(line + b"\n")
+        await self._process.stdin.drain()
+
+    async def stop(self) -> None:
+        """End the child and all it started: close stdin, then SIGTERM, after 5 s SIGKILL, each to the whole group."""
+        assert self._process.stdin is not None
+        assert self._stderr is not None
+        try:
+            self._process.stdin.close()
+            await self.exited_within(CLOSE_GRACE)
+            self._terminate()
+            if not await self._gone_within(KILL_GRACE):
+                await self._kill()
+                await self.exited_within(KILL_GRACE)
+            await asyncio.wait({self._stderr}, timeout=_POLL)
+        finally:
+            self._stderr.cancel()
+            self._transport.close()
+            if self._process.stdin.transport.get_write_buffer_size():
+                # Whoever inherited the pipe does not read it: what waits for them is given up.
+                self._process.stdin.transport.abort()
+
+    async def exited_within(self, seconds: float) -> bool:
+        """Whether the process itself ended in time."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self.exited.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    async def _gone_within(self, seconds: float) -> bool:
+        """Whether the process and its group ended in time. Nothing tells of a group's end, so it is asked for."""
+        deadline = asyncio.get_running_loop().time() + seconds
+        if not await self.exited_within(seconds):
+            return False
+        while self._group_alive():
+            if asyncio.get_running_loop().time() >= deadline:
+                return False
+            await asyncio.sleep(_POLL)
+        return True
+
+    if sys.platform == "win32":
+
+        def _terminate(self) -> None:
+            if self.exit_code is None:
+                self._process.send_signal(signal.CTRL_BREAK_EVENT)
+
+        def _group_alive(self) -> bool:
+            return False
+
+        async def _kill(self) -> None:
+            # Ends the descendants too; after the grace all that is left is force.
+            killer = await asyncio.create_subprocess_exec("taskkill", "/PID", str(self.pid), "/T", "/F")
+            await killer.wait()
+
+    else:
+
+        def _terminate(self) -> None:
+            self._signal_group(signal.SIGTERM)
+
+        def _group_alive(self) -> bool:
+            return self._signal_group(0) and _somebody_lives(self.pid)
+
+        async def _kill(self) -> None:
+            self._signal_group(signal.SIGKILL)
+
+        def _signal_group(self, number: int) -> bool:
+            """Whether there was somebody in the group to get the signal."""
+            try:
+                os.killpg(self.pid, number)
+            except (ProcessLookupError, PermissionError):
+                # macOS answers EPERM for a group in which only dead processes are left.
+                return False
+            return True
+
+
+def _somebody_lives(group: int) -> bool:
+    """Whether a process group has more than dead members that nobody collects, as in containers without an init."""
+    try:
+        stats = [entry / "stat" for entry in Path("/proc").iterdir() if entry.name.isdigit()]
+    except OSError:
+        return True
+    for stat in stats:
+        try:
+            # pid (name) state parent group …, and the name may hold anything.
+            state, _, its_group, *_ = stat.read_text(errors="replace").rpartition(")")[2].split()
+        except (OSError, ValueError):
+            continue
+        if int(its_group) == group and state not in "ZX":
+            return True
+    return not stats
+
+
+async def _pass_on(stderr: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
+    rest, cut = b"", False
+    while chunk := await stderr.read(65536):
+        *lines, rest = (rest + chunk).split(b"\n")
+        for line in lines:
+            if not cut:
+                on_line(_text(line))
+            cut = False
+        if len(rest) > STDERR_LINE:
+            if not cut:
+                on_line(_text(rest))
+            rest, cut = b"", True
+    if rest and not cut:
+        on_line(_text(rest))
+
+
+def _text(line: bytes) -> str:
+    short = line.rstrip(b"\r")
+    text = short[:STDERR_LINE].decode(errors="backslashreplace")
+    return text if len(short) <= STDERR_LINE else text + "…"

@@ -1,0 +1,283 @@
+"""The bridge: a stdio MCP server on one end, an endpoint on the other, ours or the official cloud's.
+
+Each connection gets a fresh child, started once the endpoint has let us in: MCP's handshake belongs to one connection,
+and no child runs in vain. When either end is gone the other is ended too, and after a while all begins anew. Nothing
+is queued here: while the child does not read, the connection is not read either, and its pings run into their timeout.
+"""
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from loguru import logger
+from websockets.asyncio.client import ClientConnection
+
+from mcp_endpoint.clients.backoff import Backoff
+from mcp_endpoint.clients.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
+from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
+from mcp_endpoint.redaction import quote_peer
+from mcp_endpoint.wire.envelope import members, one_line
+
+URL_VARIABLE = "MCP_ENDPOINT"
+FIRST_FRAME_WAIT = 1.0
+"""Seconds in which a refusal comes instead of a first frame; only then is a child worth starting."""
+
+LAST_LINES = 1.0
+JUNK_EVERY = 100
+STDERR_SHOWN = 2000
+GOING_AWAY = 1001
+USAGE, NOT_FOUND = 2, 127
+"""Exit codes for a bad URL and for a command that does not exist, as shells have them."""
+
+
+@dataclass
+class _Relayed:
+    """What went through one connection."""
+
+    up: int = 0
+    down: int = 0
+    junk: int = 0
+
+
+class _ChildEnded(Exception):
+    """The child does not read, or does not write, any more."""
+
+
+async def pipe(
+    url: str | None,
+    command: Sequence[str],
+    *,
+    environ: Mapping[str, str],
+    backoff: Backoff | None = None,
+) -> int:
+    """Bridge `command`, a stdio MCP server, to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled.
+
+    Connections and their ends go to the log, in words and without the token, and so does what the child writes to
+    stderr. `environ` is the child's environment. Returns an exit code at once if the URL or the command is unusable;
+    otherwise it ends only by cancellation, with the child and all it started gone.
+    """
+    url = url or environ.get(URL_VARIABLE)
+    if not url:
+        logger.error(f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set.")
+        return USAGE
+    try:
+        where = endpoint(url, "mcp")
+        resolved = resolve(command, environ)
+    except UnusableURL as error:
+        logger.error(f"{error}")
+        return USAGE
+    except CommandNotFound as error:
+        name = quote_peer(str(error))
+        logger.error(
+            f"找不到程序 {name}，请检查是否已安装。 / There is no program {name}; is it installed and on the PATH?"
+        )
+        return NOT_FOUND
+    for note in where.notes:
+        logger.info(note)
+    return await _again_and_again(where, resolved, environ, backoff or Backoff())
+
+
+async def _again_and_again(
+    where: Endpoint, command: Sequence[str], environ: Mapping[str, str], backoff: Backoff
+) -> int:
+    loop = asyncio.get_running_loop()
+    while True:
+        relayed = _Relayed()
+        start = loop.time()
+        failure = await _connection(where, command, environ, relayed)
+        wait = backoff.refused() if failure.slow else backoff.failed(loop.time() - start, relayed.up > 0)
+        logger.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
+        await asyncio.sleep(wait)
+
+
+async def _connection(
+    where: Endpoint, command: Sequence[str], environ: Mapping[str, str], relayed: _Relayed
+) -> Failure:
+    """One connection from its dialling to its end; the outcome says why it ended."""
+    try:
+        connection = await dial(where)
+    except DIAL_ERRORS as error:
+        return explain(error, where)
+    logger.info(f"已连接 / connected: {where.shown}")
+    first = asyncio.create_task(connection.recv())
+    why = "bridge stopped"
+    try:
+        await asyncio.wait({first}, timeout=FIRST_FRAME_WAIT)
+        refusal = first.exception() if first.done() else None
+        if refusal is not None:
+            return explain(refusal, where)
+        try:
+            child = await Child.start(command, environ, _stderr_log(where))
+        except OSError as error:
+            why = "the tool program could not be started"
+            text = where.quote(str(error))
+            return Failure(f"无法启动工具程序：{text} / The tool program could not be started: {text}")
+        logger.info(f"工具程序已启动 / tool program started: pid {child.pid}")
+        try:
+            failure = await _relay(connection, child, first, where, relayed)
+            why = failure.sentence.rpartition(" / ")[2]
+        finally:
+            # The endpoint learns of the end while the child still takes its time.
+            await _to_the_end(connection.close(GOING_AWAY, _close_text(why)), child.stop())
+            logger.info(f"工具程序已结束 / tool program ended: exit code {child.exit_code}, {relayed}")
+        return failure
+    finally:
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        await connection.close(GOING_AWAY, _close_text(why))
+
+
+async def _to_the_end(*works: Coroutine[Any, Any, None]) -> None:
+    """Wait for work that is bounded and must not be cut short; a cancellation counts when it is done."""
+    tasks = [asyncio.create_task(work) for work in works]
+    cancelled = False
+    while not all(task.done() for task in tasks):
+        try:
+            await asyncio.wait(tasks)
+        except asyncio.CancelledError:
+            cancelled = True
+    for task in tasks:
+        task.result()
+    if cancelled:
+        raise asyncio.CancelledError
+
+
+def _close_text(why: str) -> str:
+    """A close frame has room for 123 bytes of reason."""
+    return why.encode()[:120].decode(errors="ignore")
+
+
+async def _relay(
+    connection: ClientConnection,
+    child: Child,
+    first: "asyncio.Task[str | bytes]",
+    where: Endpoint,
+    relayed: _Relayed,
+) -> Failure:
+    """Pass frames and lines on until one end is gone; says which."""
+    down = asyncio.create_task(_down(connection, child, first, relayed))
+    up = asyncio.create_task(_up(connection, child, where, relayed))
+    exited = asyncio.create_task(child.exited.wait())
+    closed = asyncio.create_task(connection.wait_closed())
+    tasks: set[asyncio.Task[Any]] = {down, up, exited, closed}
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        if not closed.done() and not up.done():
+            # What the child printed before it died still belongs to the endpoint.
+            await asyncio.wait({up, closed}, timeout=LAST_LINES, return_when=asyncio.FIRST_COMPLETED)
+        # A reader may learn of a close a moment before `closed` does.
+        for pump in (down, up):
+            error = pump.exception() if pump.done() else None
+            if error is not None and not isinstance(error, _ChildEnded | LineTooLong):
+                return explain(error, where)
+        if closed.done():
+            return explain(connection.protocol.close_exc, where)
+        if up.done() and isinstance(up.exception(), LineTooLong):
+            limit = LINE_LIMIT // 1024 // 1024
+            return Failure(
+                f"工具程序输出了超过 {limit} MB 的一行，已结束它。"
+                f" / The tool program printed a line of more than {limit} MB and was ended."
+            )
+        return await _why_ended(child)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _why_ended(child: Child) -> Failure:
+    # A program that exits closes its pipes first: its exit code follows at once.
+    if not await child.exited_within(LAST_LINES):
+        return Failure("工具程序关闭了输入或输出。 / The tool program closed its stdin or stdout.")
+    return Failure(f"工具程序已退出（{child.exit_code}）。 / The tool program exited (exit code {child.exit_code}).")
+
+
+async def _down(
+    connection: ClientConnection, child: Child, first: "asyncio.Task[str | bytes]", relayed: _Relayed
+) -> None:
+    """Endpoint to child: each frame becomes one line."""
+    frame = await asyncio.shield(first)
+    while True:
+        if isinstance(frame, str):
+            try:
+                await child.write_line(one_line(frame.encode()))
+            except OSError:
+                raise _ChildEnded from None
+            relayed.down += 1
+        else:
+            logger.warning("忽略了一个二进制帧。 / A binary frame from the endpoint was dropped.")
+        frame = await connection.recv()
+
+
+async def _up(connection: ClientConnection, child: Child, where: Endpoint, relayed: _Relayed) -> None:
+    """Child to endpoint: each line that is a JSON object becomes one frame; the rest are stray prints."""
+    while True:
+        try:
+            line = await child.read_line()
+        except EOFError:
+            raise _ChildEnded from None
+        text = _frame(line)
+        if text is not None:
+            await connection.send(text)
+            relayed.up += 1
+        elif line.strip():
+            if relayed.junk % JUNK_EVERY == 0:
+                shown = where.quote(line[:8192].decode(errors="backslashreplace"))
+                logger.warning(
+                    f"工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）："
+                    f" / Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr): {shown}"
+                )
+            relayed.junk += 1
+
+
+def _frame(line: bytes) -> str | None:
+    """The line as a frame to send, or None if it is not a JSON object in UTF-8."""
+    if members(line) is None:
+        return None
+    try:
+        return line.strip().decode()
+    except UnicodeDecodeError:
+        return None
+
+
+def _stderr_log(where: Endpoint) -> Callable[[str], None]:
+    def log(line: str) -> None:
+        if line.strip():
+            logger.info("stderr: {}", where.quote(line, limit=STDERR_SHOWN))
+
+    return log
+
+
+def run(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    """`pipe` as a command: Ctrl-C, SIGTERM and a closed terminal end child and connection in good order.
+
+    Returns the exit code: 130 after Ctrl-C, 143 after SIGTERM, as shells expect it.
+    """
+    try:
+        return asyncio.run(_until_signal(url, command, environ))
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+
+
+async def _until_signal(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
+    task = asyncio.create_task(pipe(url, command, environ=environ))
+    got: list[int] = []
+
+    def stop(number: int) -> None:
+        # Only the first one cancels: the end it starts is bounded, and must not be cut short.
+        if not got:
+            task.cancel()
+        got.append(number)
+
+    if sys.platform != "win32":
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            asyncio.get_running_loop().add_signal_handler(number, stop, number)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        if got:
+            return 128 + got[0]
+        raise
