@@ -23,6 +23,7 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.doors.frames import FrameReader
 from mcp_endpoint.doors.front import FrontConfig
 from mcp_endpoint.errors import End
 from mcp_endpoint.tokens import TokenError
@@ -57,6 +58,7 @@ class WebSocketLink(asyncio.Protocol):
         "_out",
         "_pieces",
         "_queued",
+        "_reader",
         "_slow",
         "_told",
         "_transport",
@@ -83,6 +85,7 @@ class WebSocketLink(asyncio.Protocol):
             max_size=limits.max_message_size,
             logger=_quiet,
         )
+        self._reader: FrameReader | None = None
         self._transport: asyncio.Transport
         self._out: list[bytes] = []
         self._queued = 0
@@ -112,16 +115,16 @@ class WebSocketLink(asyncio.Protocol):
         front, ws = self._front, self._ws
         outbox = front.outbox
         now = self.heard = front.loop.time()
-        ws.receive_data(data)
         outbox.hold()
         try:
-            for event in ws.events_received():
-                if type(event) is not Frame:
-                    self._handshake(event, now)
-                elif event.opcode is Opcode.TEXT and event.fin:
-                    self._text(event.data, now)  # type: ignore[arg-type]
-                else:
-                    self._other_frame(event, now)
+            if self._reader is None:
+                self._open(data, now)
+            else:
+                for event in self._reader.feed(data):
+                    if isinstance(event, bytes):
+                        self._text(event, now)
+                    else:
+                        self._other_frame(event, now)
         except Exception as error:  # noqa: BLE001  this connection ends with a typed reason, the others go on
             self.fail(error)
         finally:
@@ -162,8 +165,14 @@ class WebSocketLink(asyncio.Protocol):
 
     # --- the opening handshake ---
 
-    def _handshake(self, event: object, now: float) -> None:
-        assert isinstance(event, Request), "the first event is the request"
+    def _open(self, head: bytes, now: float) -> None:
+        """Take the request's head, which uvicorn hands in whole."""
+        self._ws.receive_data(head)
+        for event in self._ws.events_received():
+            assert isinstance(event, Request), "the first event is the request"
+            self._handshake(event, now)
+
+    def _handshake(self, event: Request, now: float) -> None:
         url = urlsplit(event.path)
         role = role_of(url.path)
         response = self._ws.accept(event)
@@ -176,6 +185,7 @@ class WebSocketLink(asyncio.Protocol):
         self._ws.send_response(response)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and role is not None:
             self._write_protocol()
+            self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
             self._admit(role, parse_qs(url.query, max_num_fields=64), event.headers, now)
 
     def _admit(self, role: Role, query: Mapping[str, Sequence[str]], headers: Headers, now: float) -> None:
