@@ -30,6 +30,7 @@ class HttpDoor(HttpToolsProtocol):
         self._front = config.front
         self._head_bytes = 0
         self._head_pending = True
+        self._message_ended = False
         self._head_timer: TimerHandle | None = None
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
@@ -58,10 +59,14 @@ class HttpDoor(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too long already."""
-        if self._head_pending:
-            self._head_bytes += len(data)
+        self._message_ended = False
         super().data_received(data)
-        if self._head_pending and self._head_bytes > MAX_HEAD and not self.transport.is_closing():
+        if not self._head_pending or self.transport.is_closing():
+            return
+        # A piece in which an earlier message ended is not the head's alone, and is left to `on_headers_complete`.
+        if not self._message_ended:
+            self._head_bytes += len(data)
+        if self._head_bytes > MAX_HEAD:
             self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
 
     def on_message_begin(self) -> None:
@@ -79,6 +84,11 @@ class HttpDoor(HttpToolsProtocol):
             self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
             return
         super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        """What follows in the same piece of input belongs to the next message."""
+        self._message_ended = True
+        super().on_message_complete()
 
     def handle_websocket_upgrade(self) -> None:
         """Upgrade if there is room for one more WebSocket; other requests go on being answered."""

@@ -1,0 +1,59 @@
+"""Brokers for the wire tests: one process for each set of settings, shared by the tests that use it."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from support import Broker
+
+Brokers = Callable[..., Broker]
+
+
+@pytest.fixture(scope="session")
+def _running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[object, Broker]]:
+    running: dict[object, Broker] = {}
+    yield running
+    codes = {settings: broker.stop() for settings, broker in running.items()}
+    for broker in running.values():
+        broker.check()
+    assert set(codes.values()) <= {0}
+
+
+@pytest.fixture
+def broker_with(_running: dict[object, Broker], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """A broker with these settings; it goes on for later tests. Each test takes agents of its own from it."""
+    used: dict[Broker, int] = {}
+
+    def get(**settings: object) -> Broker:
+        name = tuple(sorted(settings.items()))
+        if name not in _running:
+            _running[name] = Broker(tmp_path_factory.mktemp("broker"), **settings)
+        used.setdefault(_running[name], len(_running[name].lines))
+        return _running[name]
+
+    yield get
+    for broker, lines in used.items():
+        assert broker.process.poll() is None, broker.lines[-30:]
+        broker.check(lines)
+
+
+@pytest.fixture
+def broker(broker_with: Brokers) -> Broker:
+    """A broker on the default settings."""
+    return broker_with()
+
+
+@pytest.fixture
+def new_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
+    """A broker for this test alone, which may end it or fill it."""
+    started: list[Broker] = []
+
+    def start(**settings: object) -> Broker:
+        started.append(Broker(tmp_path_factory.mktemp("broker"), **settings))
+        return started[-1]
+
+    yield start
+    for broker in started:
+        code = broker.stop()
+        broker.check()
+        assert code == 0

@@ -1,0 +1,323 @@
+"""The two WebSocket doors: who is let in where, and what ends a connection (wire contract, sections 1, 2 and 4)."""
+
+import asyncio
+import json
+from urllib.parse import quote
+
+import pytest
+from websockets.exceptions import InvalidStatus
+
+from conftest import Brokers
+from support import (
+    BINARY,
+    CLOSE,
+    CONT,
+    PING,
+    PONG,
+    TEXT,
+    Agent,
+    Broker,
+    Wire,
+    device,
+    dialled,
+    parsed,
+    said,
+    ws_frame,
+)
+
+PING_FRAME = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
+PONG_FRAME = b'{"jsonrpc":"2.0","id":1,"result":{}}'
+
+
+# --- where the doors are ---
+
+
+@pytest.mark.parametrize("prefix", ["/mcp_endpoint", "", "/a/b", "/call/x"])
+@pytest.mark.parametrize("slash", ["/", ""])
+async def test_doors_are_found_behind_any_prefix(broker: Broker, prefix: str, slash: str) -> None:
+    agent = broker.agent()
+    query = f"?token={quote(agent.token, safe='')}"
+    async with dialled(broker.url(f"{prefix}/mcp{slash}{query}")) as tool:
+        async with asyncio.timeout(10):
+            assert json.loads(await tool.recv())["method"] == "initialize"
+        async with device(broker.url(f"{prefix}/call{slash}{query}")):
+            assert [link["role"] for link in (await agent.report())["links"]] == ["tool", "device"]
+
+
+@pytest.mark.parametrize("path", ["/", "/x", "/mcp/x", "/mcpx/", "/mcp_endpoint/", "/stats"])
+async def test_there_is_no_door_elsewhere(broker: Broker, path: str) -> None:
+    with pytest.raises(InvalidStatus) as refused:
+        async with dialled(broker.url(f"{path}?token={quote(broker.agent().token)}")):
+            pass
+    assert refused.value.response.status_code == 404
+
+
+async def test_the_device_door_never_greets(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        assert b" 101 " in await wire.upgrade(broker.agent().path("call"))
+        wire.send_frame(PING, b"first")
+        assert await wire.frame() == (PONG, b"first")
+
+
+@pytest.mark.parametrize(
+    ("offered", "selected"),
+    [(None, None), ("mcp", "mcp"), ("other, mcp", "mcp"), ("other", None)],
+)
+@pytest.mark.parametrize("door", ["mcp", "call"])
+async def test_the_mcp_subprotocol_is_selected_when_offered(
+    broker: Broker, door: str, offered: str | None, selected: str | None
+) -> None:
+    async with Wire.open(broker) as wire:
+        offer = [] if offered is None else [f"Sec-WebSocket-Protocol: {offered}"]
+        head = (await wire.upgrade(broker.agent().path(door), *offer)).decode()
+        assert head.startswith("HTTP/1.1 101 ")
+        lines = [line for line in head.split("\r\n") if line.lower().startswith("sec-websocket-protocol")]
+        assert lines == ([] if selected is None else [f"Sec-WebSocket-Protocol: {selected}"])
+
+
+async def test_compression_is_not_taken_up(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        head = await wire.upgrade(broker.agent().path("call"), "Sec-WebSocket-Extensions: permessage-deflate")
+        assert b" 101 " in head
+        assert b"extensions" not in head.lower()
+
+
+# --- who is let in ---
+
+
+@pytest.mark.parametrize("door", ["mcp", "call"])
+@pytest.mark.parametrize(
+    ("query", "reason"),
+    [
+        ("", "缺少token参数"),
+        ("?token=", "缺少token参数"),
+        ("?Token=x", "缺少token参数"),
+        ("?token=abc", "token解密失败"),
+        ("?token=%FF%00", "token解密失败"),
+        ("?token=xTr7w9G0EcAbf8IorLoBiE5b9K%2BCwZtl2DlcrI/9XpX=", "token解密失败"),
+        ("?token=" + "A" * 4000, "token解密失败"),
+    ],
+)
+async def test_a_refusal_is_a_close_with_the_reason_clients_know(
+    broker: Broker, door: str, query: str, reason: str
+) -> None:
+    async with Wire.open(broker) as wire:
+        lines = len(broker.lines)
+        assert b" 101 " in await wire.upgrade(f"/mcp_endpoint/{door}/{query}")
+        opcode, payload = await wire.frame()
+        assert (opcode, payload) == (CLOSE, (1008).to_bytes(2) + reason.encode())
+        wire.send_frame(CLOSE, payload)
+        assert await wire.rest() == b""
+        await broker.logged(f"refused a {'tool' if door == 'mcp' else 'device'} side", since=lines)
+
+
+async def test_refused_peers_are_counted_and_no_link(broker: Broker) -> None:
+    before = (await broker.stats())["refused_by_reason"].get("bad_token", 0)
+    async with dialled(broker.url("/call/?token=x")) as refused:
+        await asyncio.wait_for(refused.wait_closed(), 10)
+        stats = await broker.stats()
+        assert stats["refused_by_reason"]["bad_token"] == before + 1
+
+
+@pytest.mark.parametrize("spelt", ["java", "python", "raw"])
+async def test_a_token_is_taken_in_every_spelling_seen_in_urls(broker: Broker, spelt: str) -> None:
+    agent = next(one for one in iter(broker.agent, None) if "+" in one.token and "/" in one.token)
+    token = {"java": quote(agent.token, safe=""), "python": quote(agent.token), "raw": agent.token}[spelt]
+    async with device(broker.url(f"/call/?token={token}")):
+        assert len(await agent.links("device")) == 1
+
+
+@pytest.mark.parametrize(
+    ("origin", "status"),
+    [
+        ("https://good.example.com", 101),
+        (None, 101),
+        ("https://bad.example.com", 403),
+        ("null", 403),
+    ],
+)
+async def test_a_foreign_origin_is_refused_before_the_upgrade(
+    broker_with: Brokers, origin: str | None, status: int
+) -> None:
+    broker = broker_with(allowed_origins="https://good.example.com")
+    async with Wire.open(broker) as wire:
+        header = [] if origin is None else [f"Origin: {origin}"]
+        head = await wire.upgrade(broker.agent().path("call"), *header)
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+
+
+async def test_by_default_every_origin_is_let_in(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        assert b" 101 " in await wire.upgrade(broker.agent().path("call"), "Origin: https://anywhere.example.com")
+
+
+async def test_a_full_house_answers_503_and_stays_healthy(new_broker: Brokers) -> None:
+    broker = new_broker(max_connections=2)
+    agent = broker.agent()
+    async with agent.tool_side("t"), agent.device() as first:
+        for door in ("mcp", "call"):
+            async with Wire.open(broker) as wire:
+                assert b" 503 " in await wire.upgrade(agent.path(door))
+                assert b"max_connections" in await wire.rest()
+        assert (await broker.get("/health")).status == 200
+        assert said(await first.call("t")) == "calc.t({})"
+    await agent.ended("tool")
+    await agent.ended("device")
+    async with agent.device():
+        pass
+
+
+# --- frames that end a connection ---
+
+
+async def upgraded(wire: Wire, agent: Agent) -> None:
+    assert b" 101 " in await wire.upgrade(agent.path("call"))
+
+
+BAD = "无效的UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("frames", "code", "reason", "typed"),
+    [
+        ([(BINARY, b"{}", True)], 1003, "仅支持文本帧", "binary_frame"),
+        ([(BINARY, b"{", False)], 1003, "仅支持文本帧", "binary_frame"),
+        ([(TEXT, b'{"\xff":1}', True)], 1007, BAD, "bad_utf8"),
+        ([(TEXT, b"\xed\xa0\x80", True)], 1007, BAD, "bad_utf8"),
+        ([(TEXT, b"\xc0\xaf", True)], 1007, BAD, "bad_utf8"),
+        ([(TEXT, b'"\xe4\xb8', False), (CONT, b'x"', True)], 1007, BAD, "bad_utf8"),
+        ([(TEXT, b"a", False), (TEXT, b"b", True)], 1002, None, "protocol_error"),
+        ([(CONT, b"a", True)], 1002, None, "protocol_error"),
+        ([(3, b"a", True)], 1002, None, "protocol_error"),
+        ([(PING, b"a" * 126, True)], 1002, None, "protocol_error"),
+        ([(PING, b"a", False)], 1002, None, "protocol_error"),
+        ([(TEXT, b"x" * 65_537, True)], 1009, None, "message_too_big"),
+        ([(TEXT, b"x" * 40_000, False), (CONT, b"x" * 40_000, True)], 1009, None, "message_too_big"),
+        ([(TEXT, b" ", False), *[(CONT, b" ", False)] * 1024], 1009, "分片过多", "too_many_fragments"),
+    ],
+    ids=lambda value: "frames" if isinstance(value, list) else None,
+)
+async def test_a_bad_frame_closes_with_its_code(
+    broker_with: Brokers, frames: list[tuple[int, bytes, bool]], code: int, reason: str | None, typed: str
+) -> None:
+    agent = broker_with(max_message_size="64KB").agent()
+    async with agent.tool_side("t") as tool, agent.device() as other, Wire.open(agent.broker) as wire:
+        await upgraded(wire, agent)
+        for opcode, payload, fin in frames:
+            wire.send_frame(opcode, payload, fin=fin)
+        got = await wire.close_frame()
+        assert got[0] == code
+        assert reason is None or got[1] == reason
+        wire.send_frame(CLOSE, code.to_bytes(2))
+        assert await wire.rest() == b""
+        ends = await agent.ended("device")
+        assert [end["reason"] for end in ends] == [typed]
+        assert said(await other.call("t")) == "calc.t({})", "the others go on"
+        assert tool.waiting("tools/call") == 1
+
+
+async def test_an_unmasked_frame_is_a_protocol_error(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        await upgraded(wire, broker.agent())
+        wire.write(b"\x81\x02{}")
+        assert (await wire.close_frame())[0] == 1002
+
+
+async def test_a_message_may_be_as_large_as_the_setting_says(broker_with: Brokers) -> None:
+    agent = broker_with(max_message_size="64KB").agent()
+    async with Wire.open(agent.broker) as wire:
+        await upgraded(wire, agent)
+        wire.send_frame(TEXT, PING_FRAME.ljust(65_536))
+        assert await wire.frame() == (TEXT, PONG_FRAME)
+
+
+async def test_by_default_four_megabytes_pass_and_one_byte_more_does_not(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        await upgraded(wire, broker.agent())
+        wire.send_frame(TEXT, PING_FRAME.ljust(4 * 1_048_576))
+        assert await wire.frame() == (TEXT, PONG_FRAME)
+        wire.send_frame(TEXT, PING_FRAME.ljust(4 * 1_048_576 + 1))
+        assert (await wire.close_frame())[0] == 1009
+
+
+async def test_fragments_are_joined_and_control_frames_between_them_answered(broker: Broker) -> None:
+    frame = '{"jsonrpc":"2.0","id":"é😀","method":"ping"}'.encode()
+    async with Wire.open(broker) as wire:
+        await upgraded(wire, broker.agent())
+        wire.send_frame(TEXT, b"", fin=False)
+        for byte in frame:
+            wire.send_frame(CONT, bytes([byte]), fin=False)
+        wire.send_frame(PING, b"between")
+        assert await wire.frame() == (PONG, b"between")
+        wire.send_frame(CONT, b"", fin=True)
+        assert await wire.frame() == (TEXT, '{"jsonrpc":"2.0","id":"é😀","result":{}}'.encode())
+
+
+async def test_exactly_1024_fragments_pass(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        await upgraded(wire, broker.agent())
+        wire.send_frame(TEXT, PING_FRAME, fin=False)
+        for number in range(1023):
+            wire.send_frame(CONT, b" ", fin=number == 1022)
+        assert await wire.frame() == (TEXT, PONG_FRAME)
+
+
+async def test_frames_in_any_pieces_of_the_stream(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        await upgraded(wire, broker.agent())
+        stream = ws_frame(TEXT, PING_FRAME) * 3
+        wire.write(stream[:1])
+        await wire.writer.drain()
+        wire.write(stream[1:60])
+        await wire.writer.drain()
+        wire.write(stream[60:])
+        for _ in range(3):
+            assert await wire.frame() == (TEXT, PONG_FRAME)
+
+
+# --- peers that do not read ---
+
+
+async def test_a_slow_reader_is_closed_and_the_others_go_on(broker_with: Brokers) -> None:
+    agent = broker_with(send_buffer="64KB", send_timeout=0.3, max_message_size="4MB", close_timeout=0.3).agent()
+    big = "x" * 200_000
+    async with agent.tool_side("t") as tool, agent.device() as other, Wire.open(agent.broker, 4096) as wire:
+        tool.say = lambda call: big if call["params"]["arguments"] else "small"  # type: ignore[method-assign]
+        await upgraded(wire, agent)
+        for number in range(40):
+            call = {"name": "t", "arguments": {"n": number}}
+            frame = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}
+            wire.send_frame(TEXT, json.dumps(frame).encode())
+        ends = await agent.ended("device")
+        assert [(end["role"], end["reason"], end["code"]) for end in ends] == [("device", "slow_reader", 1008)]
+        assert said(await other.call("t")) == "small"
+        assert (await agent.links("tool"))[0]["pending"] == 0
+
+
+async def test_a_slow_reader_that_reads_on_in_time_is_kept(broker_with: Brokers) -> None:
+    agent = broker_with(send_buffer="64KB", max_message_size="4MB").agent()
+    async with agent.tool_side("t") as tool, Wire.open(agent.broker, 4096) as wire:
+        tool.say = lambda call: "x" * 400_000  # type: ignore[method-assign]
+        await upgraded(wire, agent)
+        call = {"name": "t"}
+        for number in range(4):
+            frame = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": call}
+            wire.send_frame(TEXT, json.dumps(frame).encode())
+        for _ in range(4):
+            await tool.next("tools/call")
+        await tool.settled()
+        got = [parsed((await wire.frame())[1].decode()) for _ in range(4)]
+        assert [len(said(answer)) for answer in got] == [400_000] * 4
+        assert await agent.ends() == []
+
+
+async def test_what_waits_for_a_peer_is_bounded(broker_with: Brokers) -> None:
+    agent = broker_with(send_buffer="64KB", max_message_size="64KB", send_timeout=60).agent()
+    async with agent.tool_side("t") as tool, Wire.open(agent.broker, 4096) as wire:
+        tool.say = lambda call: "x" * 60_000  # type: ignore[method-assign]
+        await upgraded(wire, agent)
+        for number in range(100):
+            call = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": {"name": "t"}}
+            wire.send_frame(TEXT, json.dumps(call).encode())
+        ends = await agent.ended("device")
+        assert [(end["role"], end["reason"]) for end in ends] == [("device", "send_overflow")]
