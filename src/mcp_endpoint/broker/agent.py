@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Seat, Tool, slug, tail
+from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry, Seat, Tool, slug, tail
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link
 from mcp_endpoint.broker.timers import Timers
@@ -159,9 +159,12 @@ class Agent:
             for device in list(self.devices):
                 device.catalogue_changed(self.catalogue)
 
-    def seated(self, seat: Seat) -> bool:
-        """Whether the agent still keeps this place."""
-        return seat in self._seats
+    def successor(self, entry: Entry) -> ToolSide | None:
+        """The same program in another place: a session may know it by a place that was given up meanwhile."""
+        if entry.seat in self._seats:
+            return None
+        heirs = (seat for seat in self._seats if seat.identity == entry.seat.identity and entry.name in seat.names())
+        return next((seat.live for seat in heirs if seat.live is not None), None)
 
     def seats_away(self) -> list[Seat]:
         """The places whose tool sides are away for now."""

@@ -265,11 +265,7 @@ class DeviceSide:
         if entry is None:
             self._no_such_tool(id_, name, now)
             return
-        tool = entry.seat.live
-        if tool is None and not agent.seated(entry.seat):
-            # The place the name led to was given up; whoever serves that name now is as good.
-            entry = agent.catalogue.find(name) or entry
-            tool = entry.seat.live
+        tool = entry.seat.live or agent.successor(entry)
         if tool is None:
             fault, facts = agent.offline(entry.seat, now)
             self._fail(id_, fault, **facts)
