@@ -310,8 +310,8 @@ sys.stdout.flush(); os.close(1); sys.stdin.read()
             assert await connection.recv() == '{"kept": "中"}'
             assert await connection.recv() == '{"last":1}'
         assert await closed(connection) == (1001, "The tool program closed its stdin or stdout.")
-        await log.wait_for("junk=7")
-    first_child = log.lines[: log.lines.index(log.having("junk=7")[0])]
+        await log.wait_for("7 stray lines")
+    first_child = log.lines[: log.lines.index(log.having("7 stray lines")[0])]
     named = [line for line in first_child if "Not JSON-RPC" in line]
     assert len(named) == 1
     assert "Starting \\x1b[31m server" in named[0]

@@ -235,7 +235,7 @@ def _where(url: str | None, environ: Mapping[str, str], err: TextIO) -> Endpoint
 
 
 def _say(out: TextIO, text: str) -> None:
-    """Print a peer's text: no control characters for the terminal but line ends, and nothing its encoding lacks."""
-    shown = "\n".join(escape_controls(line.expandtabs(4)) for line in text.splitlines())
+    """Print a peer's text: of control characters only tabs and line ends, and nothing the encoding lacks."""
+    shown = "\n".join("\t".join(map(escape_controls, line.split("\t"))) for line in text.splitlines())
     encoding = out.encoding or "utf-8"
     print(shown.encode(encoding, "backslashreplace").decode(encoding), file=out)

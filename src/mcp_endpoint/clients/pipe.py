@@ -41,6 +41,9 @@ class _Relayed:
     down: int = 0
     junk: int = 0
 
+    def __str__(self) -> str:
+        return f"{self.down} frames in, {self.up} out, {self.junk} stray lines"
+
 
 class _ChildEnded(Exception):
     """The child does not read, or does not write, any more."""
