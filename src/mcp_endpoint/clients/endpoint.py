@@ -160,7 +160,7 @@ def _words(error: BaseException, where: Endpoint) -> tuple[str, str]:
     if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
         return (
             "连接被拒绝，请检查服务是否已启动、端口是否正确",
-            "connection refused; is the server running, is the port right?",
+            "connection refused; check that the server runs and the port is right",
         )
     if isinstance(error, socket.gaierror):
         return "找不到该主机名，请检查地址和网络", "the host name is not known; check the URL and the network"
@@ -190,7 +190,7 @@ def _explain_status(status: int, where: Endpoint) -> Failure:
     zh, en = {
         401: ("需要认证，请检查 token", "it wants authentication; check the token"),
         403: ("不允许访问，请检查 token 和 allowed_origins", "not allowed; check the token and allowed_origins"),
-        404: ("该路径不存在，请检查地址是否完整", "there is nothing at this path; is the URL complete?"),
+        404: ("该路径不存在，请检查地址是否完整", "there is nothing at this path; check that the URL is complete"),
         503: ("服务已满或正在重启", "it is full or restarting"),
     }.get(status, ("服务拒绝了连接", "it refused the connection"))
     return Failure(
