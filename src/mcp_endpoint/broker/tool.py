@@ -293,7 +293,7 @@ class ToolSide:
             if pending is call:
                 del self.pending[number]
                 params = {"requestId": number} | ({"reason": reason} if reason is not None else {})
-                self.link.send(wire.notification("notifications/cancelled", encode(params)))
+                self.link.send(wire.one_line(wire.notification("notifications/cancelled", encode(params))))
                 return
 
     def _watch_until(self, when: float) -> None:

@@ -48,7 +48,7 @@ class FrameReader:
             place = min(self._owed, end)
             self._owed -= place
             self._hand_over(data[:place], events)
-        while place < end:
+        while place < end and not self._owed:
             if end - place < 2:
                 self._rest = data[place:]
                 break

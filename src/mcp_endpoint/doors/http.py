@@ -84,6 +84,11 @@ class HttpDoor(HttpToolsProtocol):
             self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
             return
         super().on_headers_complete()
+        if self.cycle is not None and any(
+            name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
+        ):
+            # No page here reads a body, so one that trickles in must not hold the connection after its answer.
+            self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
         """What follows in the same piece of input belongs to the next message."""

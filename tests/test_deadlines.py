@@ -1,0 +1,122 @@
+"""Timers, heartbeat and outbox: the three places where something happens later."""
+
+import asyncio
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.doors.heartbeat import Heartbeat
+from mcp_endpoint.doors.outbox import Outbox
+
+
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.lists(st.integers(0, 25)))
+def test_what_is_due_is_called_once_and_in_order(deadlines: list[tuple[int, bool]], sweeps: list[int]) -> None:
+    timers, called = Timers(), []
+    kept = []
+    for number, (when, cancelled) in enumerate(deadlines):
+        timer = timers.at(when, lambda now, at=(when, number): called.append(at))
+        if cancelled:
+            timer.cancel()
+        else:
+            kept.append((when, number))
+    for now in sorted(sweeps):
+        timers.sweep(now)
+        assert called == [at for at in sorted(kept) if at[0] <= now]
+    assert len(timers) == len(kept) - len(called)
+
+
+def test_a_timer_may_set_another_that_is_due_at_once() -> None:
+    timers, called = Timers(), []
+    timers.at(1, lambda now: timers.at(now, called.append) and None)
+    timers.sweep(2)
+    assert called == [2]
+
+
+class Peer:
+    def __init__(self) -> None:
+        self.heard = 0.0
+        self.pings: list[float] = []
+        self.ended = 0
+
+    def ping(self, now: float) -> None:
+        self.pings.append(now)
+
+    def unheard(self) -> None:
+        self.ended += 1
+
+
+def test_a_silent_peer_is_ended_within_interval_and_timeout() -> None:
+    heartbeat, peer = Heartbeat(30, 10), Peer()
+    heartbeat.add(peer, 0.0)
+    for tenth in range(500):
+        heartbeat.sweep(tenth / 10)
+        if peer.ended:
+            break
+    assert peer.pings == [30.0]
+    assert (peer.ended, tenth / 10) == (1, 40.0)
+    heartbeat.sweep(1000.0)
+    assert (len(peer.pings), peer.ended) == (1, 1)
+
+
+def test_any_byte_keeps_a_peer_alive_even_with_a_timeout_longer_than_the_interval() -> None:
+    heartbeat, alive, silent = Heartbeat(1, 5), Peer(), Peer()
+    heartbeat.add(alive, 0.0)
+    heartbeat.add(silent, 0.0)
+    for tenth in range(200):
+        now = tenth / 10
+        alive.heard = now
+        heartbeat.sweep(now)
+    assert alive.ended == 0
+    assert len(alive.pings) == 19
+    assert silent.ended == 1
+    heartbeat.discard(alive)
+    heartbeat.sweep(500.0)
+    assert len(alive.pings) == 19
+
+
+def test_an_interval_of_zero_pings_nobody() -> None:
+    heartbeat, peer = Heartbeat(0, 10), Peer()
+    heartbeat.add(peer, 0.0)
+    heartbeat.sweep(1e6)
+    assert peer.pings == []
+
+
+class Pipe:
+    def __init__(self, broken: bool = False) -> None:
+        self.broken = broken
+        self.flushed = 0
+        self.failed: list[Exception] = []
+        self.done = asyncio.Event()
+
+    def flush(self) -> None:
+        if self.broken:
+            raise OSError("broken")
+        self.flushed += 1
+        self.done.set()
+
+    def fail(self, error: Exception) -> None:
+        self.failed.append(error)
+
+
+async def test_one_failing_link_does_not_stop_the_flush_of_the_rest() -> None:
+    outbox = Outbox(asyncio.get_running_loop())
+    first, broken, last = Pipe(), Pipe(broken=True), Pipe()
+    outbox.hold()
+    for pipe in (first, broken, last):
+        outbox.add(pipe)
+    assert first.flushed == 0
+    outbox.release()
+    assert (first.flushed, len(broken.failed), last.flushed) == (1, 1, 1)
+
+
+async def test_a_send_from_elsewhere_goes_out_with_the_next_turn_of_the_loop() -> None:
+    outbox = Outbox(asyncio.get_running_loop())
+    pipe = Pipe()
+    outbox.add(pipe)
+    assert pipe.flushed == 0
+    await asyncio.wait_for(pipe.done.wait(), 5)
+    outbox.add(pipe)
+    outbox.hold()
+    outbox.release()
+    assert pipe.flushed == 2

@@ -1,0 +1,124 @@
+"""Frames are read by their envelope only; what is inside stays the peer's own bytes."""
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET, Raw
+from msgspec.json import decode, encode
+
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire.xiaozhi import for_xiaozhi
+
+jsons = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(jsons)
+def test_params_keep_their_bytes(value: object) -> None:
+    spelled = json.dumps(value, ensure_ascii=False, indent=1).encode()
+    frame = b'{ "jsonrpc" : "2.0","id": 7 , "method":"tools/call","params": %b }' % spelled
+    envelope = wire.read(frame)
+    assert envelope.params is not UNSET
+    assert bytes(envelope.params) == spelled
+    assert envelope.id is not UNSET
+    assert bytes(envelope.id) == b"7"
+    assert wire.one_line(spelled) == spelled.replace(b"\n", b" ")
+
+
+@pytest.mark.parametrize(
+    "raw", [b"0", b'""', b'"1"', b"1", b"9007199254740993", '"é😀"'.encode(), b"-5", b"123456789012345678901234567890"]
+)
+def test_ids_that_are_good(raw: bytes) -> None:
+    assert wire.id_key(raw) == raw
+
+
+@pytest.mark.parametrize("raw", [b"null", b"true", b"1.0", b"1e3", b"[]", b"{}", b"-", b"-0.5", rb'"\ud800"'])
+def test_ids_that_are_not(raw: bytes) -> None:
+    assert wire.id_key(raw) is None
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])))
+def test_equal_ids_have_equal_keys_however_they_are_spelled(text: str) -> None:
+    plain, escaped = encode(text), json.dumps(text, ensure_ascii=True).encode()
+    assert wire.id_key(plain) == wire.id_key(escaped)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        b"",
+        b"hello",
+        b"{",
+        b"{}x",
+        b'{"id":01}',
+        b'{"params":"\n"}',
+        b"\xef\xbb\xbf{}",
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
+    ids=lambda frame: repr(frame[:12]),
+)
+def test_not_json(frame: bytes) -> None:
+    with pytest.raises(wire.NotJson):
+        wire.read(frame)
+
+
+@pytest.mark.parametrize(
+    ("frame", "id_"),
+    [
+        (b"[]", b"null"),
+        (b"3", b"null"),
+        (b'"x"', b"null"),
+        (b'{"id":4,"method":5}', b"4"),
+        (b'{"id":{},"jsonrpc":2}', b"null"),
+    ],
+)
+def test_json_that_is_no_envelope(frame: bytes, id_: bytes) -> None:
+    with pytest.raises(wire.NotAnEnvelope) as caught:
+        wire.read(frame)
+    assert caught.value.id == id_
+
+
+@given(st.text(max_size=20), st.text(max_size=20))
+def test_failures_are_json_whatever_is_in_them(message: str, detail: str) -> None:
+    message, detail = (text.encode(errors="replace").decode() for text in (message, detail))
+    frame = decode(wire.failure(b'"id"', -32001, message, {"details": detail}))
+    assert frame == {
+        "jsonrpc": "2.0",
+        "id": "id",
+        "error": {"code": -32001, "message": message, "data": {"details": detail}},
+    }
+
+
+IMAGE = {"type": "image", "data": "AA==", "mimeType": "image/png"}
+
+
+@pytest.mark.parametrize(
+    ("result", "want"),
+    [
+        ({"content": [{"type": "text", "text": "no"}], "isError": True}, {"error": "no"}),
+        (
+            {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "isError": True},
+            {"error": "a\nb"},
+        ),
+        ({"content": [{"type": "text", "text": "no"}], "isError": True, "error": "mine"}, {}),
+        ({"content": [], "isError": True}, {}),
+        ({"content": [{"type": "text", "text": "yes"}], "isError": False}, {}),
+        ({"content": [IMAGE, {"type": "text", "text": "t"}]}, {"content": [{"type": "text", "text": "t"}, IMAGE]}),
+        ({"content": [IMAGE]}, {}),
+        ({"content": "odd"}, {}),
+        ([1], None),
+    ],
+)
+def test_results_as_the_xiaozhi_server_reads_them(result: object, want: dict[str, object] | None) -> None:
+    raw = Raw(encode(result))
+    got = for_xiaozhi(raw)
+    if not want:
+        assert bytes(got) == bytes(raw)
+    else:
+        assert isinstance(result, dict)
+        assert decode(got) == result | want

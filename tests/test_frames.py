@@ -1,0 +1,114 @@
+"""The frame reader must see in any bytes just what ServerProtocol alone sees."""
+
+import logging
+import struct
+from collections.abc import Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from websockets.frames import Frame, Opcode
+from websockets.protocol import State
+from websockets.server import ServerProtocol
+
+from mcp_endpoint.doors.frames import FrameReader
+
+LIMIT = 300
+QUIET = logging.getLogger("test_frames")
+QUIET.setLevel(logging.CRITICAL)
+
+Seen = tuple[int, bytes, bool]
+
+
+def protocol() -> ServerProtocol:
+    return ServerProtocol(state=State.OPEN, max_size=LIMIT, logger=QUIET)
+
+
+def masked(opcode: int, payload: bytes, fin: bool = True, mask: bytes = b"\1\2\3\4", rsv: int = 0) -> bytes:
+    head = bytes([fin << 7 | rsv << 4 | opcode])
+    if len(payload) < 126:
+        head += bytes([0x80 | len(payload)])
+    elif len(payload) < 65_536:
+        head += bytes([0x80 | 126]) + struct.pack("!H", len(payload))
+    else:
+        head += bytes([0x80 | 127]) + struct.pack("!Q", len(payload))
+    return head + mask + bytes(byte ^ mask[place % 4] for place, byte in enumerate(payload))
+
+
+def alone(pieces: Sequence[bytes]) -> tuple[list[Seen], ServerProtocol]:
+    ws = protocol()
+    seen: list[Seen] = []
+    for piece in pieces:
+        ws.receive_data(piece)
+        seen += [(e.opcode, bytes(e.data), e.fin) for e in ws.events_received() if isinstance(e, Frame)]
+    return seen, ws
+
+
+def through_reader(pieces: Sequence[bytes]) -> tuple[list[Seen], ServerProtocol]:
+    ws = protocol()
+    reader = FrameReader(ws, LIMIT)
+    seen: list[Seen] = []
+    for piece in pieces:
+        for event in reader.feed(piece):
+            seen.append(
+                (Opcode.TEXT, event, True) if isinstance(event, bytes) else (event.opcode, bytes(event.data), event.fin)
+            )
+    return seen, ws
+
+
+payloads = st.one_of(st.binary(max_size=140), st.integers(LIMIT - 2, LIMIT + 2).map(bytes))
+frames = st.one_of(
+    st.builds(masked, st.just(1), payloads, mask=st.binary(min_size=4, max_size=4)),
+    st.builds(masked, st.sampled_from([0, 1, 2, 8, 9, 10]), st.binary(max_size=130), st.booleans()),
+    st.builds(masked, st.integers(0, 15), st.binary(max_size=10), st.booleans(), rsv=st.integers(0, 7)),
+    st.sampled_from(
+        [b"\x81\x03abc", b"\x81\xff" + b"\xff" * 12, b"\x81\xfe\x00\x03\0\0\0\0abc", masked(8, b"\x03\xe8bye")]
+    ),
+)
+
+
+@settings(max_examples=600, deadline=None)
+@given(st.lists(frames, max_size=8).map(b"".join), st.data())
+def test_any_bytes_in_any_pieces_read_as_server_protocol_reads_them(stream: bytes, data: st.DataObject) -> None:
+    cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
+    pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True) if a < b]
+    want, plain = alone(pieces)
+    got, cut = through_reader(pieces)
+    assert got == want
+    # A header is taken as a whole here, so a fault in it may be found one piece later, never not at all.
+    if pieces and not (plain.parser_exc is not None and cut.parser_exc is None and len(stream) < 14):
+        assert type(cut.parser_exc) is type(plain.parser_exc) or _header_not_whole(stream)
+        assert cut.close_rcvd == plain.close_rcvd
+
+
+def _header_not_whole(stream: bytes) -> bool:
+    """Whether the stream ends within the header of its last frame."""
+    place = 0
+    while len(stream) - place >= 2:
+        length = stream[place + 1] & 0x7F
+        body = place + 6 + {126: 2, 127: 8}.get(length, 0)
+        if length >= 126:
+            length = int.from_bytes(stream[place + 2 : body - 4])
+        if body > len(stream):
+            return True
+        place = body + length
+    return place < len(stream)
+
+
+def test_a_large_text_in_small_pieces() -> None:
+    text = bytes(range(32, 127)) * 3
+    stream = masked(1, text[:LIMIT]) + masked(1, b"next")
+    seen, ws = through_reader([stream[i : i + 7] for i in range(0, len(stream), 7)])
+    assert [data for _, data, _ in seen] == [text[:LIMIT], b"next"]
+    assert ws.parser_exc is None
+
+
+def test_nothing_counts_after_a_close() -> None:
+    seen, ws = through_reader([masked(8, b"\x03\xe8") + masked(1, b"late"), masked(1, b"later")])
+    assert [opcode for opcode, _, _ in seen] == [Opcode.CLOSE]
+    assert ws.close_rcvd is not None
+
+
+def test_a_text_within_a_fragmented_message_is_an_error() -> None:
+    seen, ws = through_reader([masked(1, b"begin", fin=False) + masked(1, b"whole")])
+    assert [data for _, data, _ in seen] == [b"begin"]
+    assert ws.parser_exc is not None
