@@ -500,6 +500,11 @@ def parsed(text: str) -> Frame:
     return frame
 
 
+def spelled(**members: object) -> str:
+    """A frame whose members are spelled as given, in this order."""
+    return "".join(['{"jsonrpc":"2.0"', *(f',"{name}":{text}' for name, text in members.items()), "}"])
+
+
 def answers(text: str, id_: object) -> bool:
     """Whether a frame is the answer with this id; 1 is neither "1" nor true."""
     frame = json.loads(text)

@@ -177,7 +177,7 @@ class DeviceSide:
 
     def _list(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:
         params = wire.members(raw) or {}
-        if "cursor" in params and params["cursor"] != wire.NULL_ID:
+        if "cursor" in params and params["cursor"] != wire.NULL:
             self._list_on(id_, bytes(params["cursor"]))
             return
         until = self._list_waits_until(now)
@@ -293,7 +293,7 @@ class DeviceSide:
         meta = wire.members(members["_meta"]) if members and "_meta" in members else None
         token = meta.get("progressToken") if meta else None
         # params:null never reaches a tool side: TypeScript servers ignore such a request (contract, section 5).
-        body = UNSET if raw is UNSET or raw == wire.NULL_ID else raw
+        body = UNSET if raw is UNSET or raw == wire.NULL else raw
         call = Call(self, id_, key, method[:100], now + UNKNOWN_METHOD_TIMEOUT, token, is_tool_call=False)
         self._send_call(call, tool, method, body)
 
@@ -310,8 +310,10 @@ class DeviceSide:
     def answered(self, call: Call, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
         """The tool side answered: pass its result or its error on, under the id the device used."""
         self._finish(call.key)
-        result, error = envelope.result, envelope.error
-        if error is UNSET and result is not UNSET and result != wire.NULL_ID:
+        # A null twin is read as absent: some programs write "error":null beside every result.
+        result = UNSET if envelope.result == wire.NULL else envelope.result
+        error = UNSET if envelope.error == wire.NULL else envelope.error
+        if error is UNSET and result is not UNSET:
             frame = wire.result(call.id, result)
             if self.client.name == XIAOZHI and call.is_tool_call:
                 frame = wire.result(call.id, for_xiaozhi(result))
@@ -319,7 +321,7 @@ class DeviceSide:
                     frame = self._failure(
                         call.id, Fault.RESULT_TOO_LARGE, tool=call.name, size=len(frame), limit=FRAME_LIMIT
                     )
-        elif (result is UNSET or result == wire.NULL_ID) and error is not UNSET and bytes(error)[:1] == b"{":
+        elif result is UNSET and error is not UNSET and bytes(error)[:1] == b"{":
             frame = wire.error(call.id, error)
         else:
             tool.drop("malformed_answer")

@@ -9,6 +9,8 @@ from msgspec.json import Decoder, decode, encode
 
 NULL_ID = b"null"
 """What an error carries as id when the request's own could not be read."""
+NULL = Raw(b"null")
+"""The value null as it is read. A Raw is equal to no bytes, only to another Raw."""
 
 
 class Envelope(Struct, gc=False):
@@ -36,6 +38,7 @@ class NotAnEnvelope(ValueError):
 
 _decode = Decoder(Envelope).decode
 _members = Decoder(dict[str, Raw])
+_whole = Decoder(Raw)
 
 
 def read(frame: bytes) -> Envelope:
@@ -43,21 +46,24 @@ def read(frame: bytes) -> Envelope:
     try:
         return _decode(frame)
     except ValidationError:
-        raise _not_an_envelope(frame) from None
+        raise _complaint(frame) from None
     except (DecodeError, UnicodeDecodeError):
         raise NotJson("not JSON") from None
     except RecursionError:
         raise NotJson("nested too deeply") from None
 
 
-def _not_an_envelope(frame: bytes) -> NotAnEnvelope:
-    """Say what is wrong with a frame that is JSON but did not fit an Envelope."""
-    if frame.lstrip()[:1] == b"[":
-        return NotAnEnvelope("a batch")
+def _complaint(frame: bytes) -> NotJson | NotAnEnvelope:
+    """Say what is wrong with a frame that did not fit an Envelope; its reader stopped at the first misfit."""
     try:
+        _whole.decode(frame)
         members = _members.decode(frame)
     except ValidationError:
-        return NotAnEnvelope("not an object")
+        return NotAnEnvelope("a batch" if frame.lstrip()[:1] == b"[" else "not an object")
+    except (DecodeError, UnicodeDecodeError):
+        return NotJson("not JSON")
+    except RecursionError:
+        return NotJson("nested too deeply")
     raw = members.get("id")
     usable = NULL_ID if raw is None or id_key(raw) is None else bytes(raw)
     return NotAnEnvelope("jsonrpc and method must be strings", usable)
@@ -93,18 +99,21 @@ def members(raw: Raw | bytes | UnsetType) -> dict[str, Raw] | None:
         return None
 
 
-def one_line(raw: bytes) -> bytes:
-    """The same JSON without line breaks between its tokens: line-framed bridges break on them (contract, section 4)."""
-    if b"\n" in raw or b"\r" in raw:
-        return raw.replace(b"\r", b" ").replace(b"\n", b" ")
-    return raw
+def one_line(frame: bytes) -> bytes:
+    """The same JSON without line breaks between its tokens: line-framed bridges break on them (contract, section 4).
+
+    Within a JSON string a line break is written as an escape, so any that is found stands between tokens.
+    """
+    if b"\n" in frame or b"\r" in frame:
+        return frame.replace(b"\r", b" ").replace(b"\n", b" ")
+    return frame
 
 
 def request(id_: int, method: str, params: Raw | bytes | UnsetType = UNSET) -> bytes:
-    """A request towards a tool side, whose ids are the broker's own small integers."""
+    """A request towards a tool side, on one line; its id is one of the broker's own small integers."""
     if params is UNSET:
         return b'{"jsonrpc":"2.0","id":%d,"method":%b}' % (id_, encode(method))
-    return b'{"jsonrpc":"2.0","id":%d,"method":%b,"params":%b}' % (id_, encode(method), params)
+    return one_line(b'{"jsonrpc":"2.0","id":%d,"method":%b,"params":%b}' % (id_, encode(method), params))
 
 
 def notification(method: str, params: Raw | bytes | UnsetType = UNSET) -> bytes:
