@@ -30,36 +30,30 @@ class Surroundings:
 class Agent:
     """One Xiaozhi assistant: every tool side and every device side that came with its token."""
 
-    __slots__ = ("_seats", "_shared", "catalogue", "devices", "id", "in_flight", "tools")
+    __slots__ = (
+        "_seats",
+        "catalogue",
+        "devices",
+        "id",
+        "in_flight",
+        "journal",
+        "limits",
+        "timers",
+        "tools",
+        "version",
+    )
 
     def __init__(self, id_: str, shared: Surroundings) -> None:
         self.id = id_
+        self.limits = shared.limits
+        self.timers = shared.timers
+        self.journal = shared.journal
+        self.version = shared.version
         self.tools: dict[ToolSide, None] = {}
         self.devices: dict[DeviceSide, None] = {}
         self.catalogue = EMPTY
         self.in_flight = 0
         self._seats: list[Seat] = []
-        self._shared = shared
-
-    @property
-    def limits(self) -> BrokerSettings:
-        """What this agent may use."""
-        return self._shared.limits
-
-    @property
-    def timers(self) -> Timers:
-        """The broker's deadlines."""
-        return self._shared.timers
-
-    @property
-    def journal(self) -> Journal:
-        """Where to tell what happened."""
-        return self._shared.journal
-
-    @property
-    def version(self) -> str:
-        """The broker's version."""
-        return self._shared.version
 
     @property
     def idle(self) -> bool:

@@ -270,8 +270,9 @@ class DeviceSide:
             fault, facts = agent.offline(entry.seat, now)
             self._fail(id_, fault, **facts)
             return
-        if agent.in_flight >= agent.limits.max_calls:
-            self._fail(id_, Fault.TOO_MANY_CALLS, limit=agent.limits.max_calls)
+        limits = agent.limits
+        if agent.in_flight >= limits.max_calls:
+            self._fail(id_, Fault.TOO_MANY_CALLS, limit=limits.max_calls)
             return
         token = None
         if params.meta is not UNSET:
@@ -281,7 +282,7 @@ class DeviceSide:
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
             body = encode(members | {"name": Raw(encode(entry.name))})
-        call = Call(self, id_, key, name, now + agent.limits.call_timeout, token)
+        call = Call(self, id_, key, name, now + limits.call_timeout, token)
         self._send_call(call, tool, "tools/call", body)
 
     def _call_unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
