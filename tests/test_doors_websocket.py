@@ -321,3 +321,21 @@ async def test_what_waits_for_a_peer_is_bounded(broker_with: Brokers) -> None:
             wire.send_frame(TEXT, json.dumps(call).encode())
         ends = await agent.ended("device")
         assert [(end["role"], end["reason"]) for end in ends] == [("device", "send_overflow")]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("//[x/mcp/?token=", 101),
+        ("/mcp/?" + "a=1&" * 1500, 101),
+        ("/mcp/?token=%ff%00%D8", 101),
+        ("/%2fmcp%2f?token=", 101),
+        ("/mcp%00/?token=", 404),
+    ],
+)
+async def test_odd_urls_end_in_a_refusal(broker: Broker, path: str, status: int) -> None:
+    async with Wire.open(broker) as wire:
+        head = await wire.upgrade(path)
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        if status == 101:
+            assert (await wire.close_frame())[0] == 1008

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qsl, unquote
 
 from loguru import logger
 from uvicorn.server import ServerState
@@ -173,8 +173,8 @@ class WebSocketLink(asyncio.Protocol):
             self._handshake(event, now)
 
     def _handshake(self, event: Request, now: float) -> None:
-        url = urlsplit(event.path)
-        role = role_of(url.path)
+        path, _, query = event.path.partition("?")
+        role = role_of(path)
         response = self._ws.accept(event)
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             if self._front.draining:
@@ -186,17 +186,17 @@ class WebSocketLink(asyncio.Protocol):
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and role is not None:
             self._write_protocol()
             self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
-            self._admit(role, parse_qs(url.query, max_num_fields=64), event.headers, now)
+            self._admit(role, dict(parse_qsl(query)), event.headers, now)
 
-    def _admit(self, role: Role, query: Mapping[str, Sequence[str]], headers: Headers, now: float) -> None:
+    def _admit(self, role: Role, query: Mapping[str, str], headers: Headers, now: float) -> None:
         """Read the token and join the agent, or close with the reason clients know (contract, section 2)."""
         self.peer = Peer(
             address=_address(self._transport),
-            server_id=next(iter(query.get("server_id", ())), "")[:64] or None,
+            server_id=query.get("server_id", "")[:64] or None,
             user_agent=(headers.get_all("User-Agent") or [""])[0][:200] or None,
         )
         self._front.heartbeat.add(self, now)
-        token = next(iter(query.get("token", ())), "")
+        token = query.get("token", "")
         try:
             agent_id = self._front.tokens.read(token)
         except TokenError:
@@ -288,14 +288,17 @@ class WebSocketLink(asyncio.Protocol):
 
     def flush(self) -> None:
         """Write what is queued, in one write."""
-        out, self._out = self._out, []
-        self._queued = 0
-        self._transport.write(b"".join(out))
+        if self._out:
+            out, self._out = self._out, []
+            self._queued = 0
+            self._transport.write(b"".join(out))
 
     def fail(self, error: Exception) -> None:
         """Something that must not happen did, on this connection: log it, and end this connection alone."""
         logger.opt(exception=error).error("a link with {} failed inside the broker", self.peer.address)
         self.close(End.INTERNAL)
+        if self._reader is None:
+            self.abort()
 
     def close(self, end: End) -> None:
         """Send what is queued, then a close frame; a peer that does not answer it is cut off after `close_timeout`."""
@@ -304,8 +307,7 @@ class WebSocketLink(asyncio.Protocol):
     def _shut(self, end: End, patience: float) -> None:
         if self._ended is not None or self._ws.state is not State.OPEN:
             return
-        if self._out:
-            self.flush()
+        self.flush()
         self._note_end(Ended(end, end.code))
         self._ws.send_close(end.code, end.wire)
         self._write_protocol()
@@ -348,8 +350,7 @@ class WebSocketLink(asyncio.Protocol):
         writes = self._ws.data_to_send()
         if not writes:
             return
-        if self._out:
-            self.flush()
+        self.flush()
         closing = writes[-1] == SEND_EOF
         self._transport.write(b"".join(writes))
         if closing:
