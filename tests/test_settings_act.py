@@ -1,0 +1,339 @@
+"""Every settings key acts: for each one a check that fails when the broker ignores it (issue 2, part 2)."""
+
+import asyncio
+import contextlib
+import socket
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from time import monotonic
+
+import pytest
+
+from conftest import Brokers
+from support import CLOSE, PING, ROOT, SECTIONS, TEXT, Agent, Wire, device, dialled, fault, spelled, tool
+
+Check = Callable[[Brokers, Path], Awaitable[None]]
+CHECKS: dict[str, Check] = {}
+
+
+def acts(check: Check) -> Check:
+    """A check, named as its key."""
+    CHECKS[check.__name__] = check
+    return check
+
+
+@pytest.mark.parametrize("key", list(SECTIONS))
+async def test_the_key_acts(key: str, new_broker: Brokers, tmp_path: Path) -> None:
+    await CHECKS[key](new_broker, tmp_path)
+
+
+# --- [server] ---
+
+
+@acts
+async def host(start: Brokers, folder: Path) -> None:
+    broker = start(host="127.0.0.1")
+    assert (await broker.get("/health")).status == 200
+    with pytest.raises(OSError):
+        await asyncio.open_connection("127.0.0.2", broker.port)
+
+
+@acts
+async def port(start: Brokers, folder: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        number = free.getsockname()[1]
+    assert start(port=number).port == number
+
+
+@acts
+async def debug(start: Brokers, folder: Path) -> None:
+    quiet, chatty = start(debug="false"), start(debug="true")
+    for broker in (quiet, chatty):
+        await broker.get("/health")
+        broker.stop()
+    assert any("/health" in line for line in chatty.lines)
+    assert not any("/health" in line for line in quiet.lines)
+
+
+@acts
+async def log_level(start: Brokers, folder: Path) -> None:
+    broker = start(log_level="TRACE")
+    await broker.get("/health")
+    broker.stop()
+    assert any(" TRACE " in line for line in broker.lines)
+
+
+@acts
+async def key(start: Brokers, folder: Path) -> None:
+    mine, other = start(key="0123456789abcdef"), start(key="fedcba9876543210")
+    async with device(mine.agent().device_url):
+        pass
+    foreign = other.agent().device_url.replace(str(other.port), str(mine.port))
+    async with dialled(foreign) as refused:
+        await asyncio.wait_for(refused.wait_closed(), 10)
+        assert (refused.close_code, refused.close_reason) == (1008, "token解密失败")
+
+
+@acts
+async def public_url(start: Brokers, folder: Path) -> None:
+    broker = start(public_url="https://mcp.example.com/prefix")
+    command = [sys.executable, str(ROOT / "main.py"), "--config", str(broker.config), "urls"]
+    printed = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=20)
+    assert f"智控台MCP参数配置: https://mcp.example.com/prefix/mcp_endpoint/health?key={broker.key}" in printed
+    assert "单模块部署MCP接入点: wss://mcp.example.com/prefix/mcp_endpoint/mcp/?token=" in printed
+
+
+# --- [websocket] ---
+
+
+@acts
+async def max_connections(start: Brokers, folder: Path) -> None:
+    agent = start(max_connections=1).agent()
+    async with agent.device(), Wire.open(agent.broker) as wire:
+        assert b" 503 " in await wire.upgrade(agent.path("call"))
+
+
+@acts
+async def ping_interval(start: Brokers, folder: Path) -> None:
+    agent = start(ping_interval=0.2).agent()
+    async with Wire.open(agent.broker) as wire:
+        await wire.upgrade(agent.path("call"))
+        assert (await wire.frame())[0] == PING
+
+
+@acts
+async def ping_timeout(start: Brokers, folder: Path) -> None:
+    agent = start(ping_interval=0.2, ping_timeout=0.2).agent()
+    async with Wire.open(agent.broker) as wire:
+        await wire.upgrade(agent.path("call"))
+        began = monotonic()
+        assert (await wire.close_frame())[0] == 1011
+        assert monotonic() - began < 3
+
+
+@acts
+async def close_timeout(start: Brokers, folder: Path) -> None:
+    async with Wire.open(start(close_timeout=0.3)) as wire:
+        await wire.upgrade("/call/")
+        began = monotonic()
+        assert (await wire.frame())[0] == CLOSE
+        await wire.rest()
+        assert 0.2 < monotonic() - began < 3, "the close frame was not answered"
+
+
+@acts
+async def max_message_size(start: Brokers, folder: Path) -> None:
+    agent = start(max_message_size="2KB").agent()
+    async with Wire.open(agent.broker) as wire:
+        await wire.upgrade(agent.path("call"))
+        wire.send_frame(TEXT, spelled(id=1, method='"ping"').encode().ljust(2048))
+        assert (await wire.frame())[0] == TEXT
+        wire.send_frame(TEXT, spelled(id=1, method='"ping"').encode().ljust(2049))
+        assert (await wire.close_frame())[0] == 1009
+
+
+@acts
+async def handshake_timeout(start: Brokers, folder: Path) -> None:
+    async with Wire.open(start(handshake_timeout=0.3)) as wire:
+        began = monotonic()
+        await wire.rest()
+        assert 0.2 < monotonic() - began < 3
+
+
+@contextlib.asynccontextmanager
+async def stalled(agent: Agent) -> AsyncIterator[None]:
+    """A device of the agent that has 20 MB to read and does not."""
+    async with agent.tool_side("t") as program, Wire.open(agent.broker, 4096) as wire:
+        program.say = lambda call: "x" * 1_000_000  # type: ignore[method-assign]
+        await wire.upgrade(agent.path("call"))
+        for number in range(20):
+            wire.send_frame(TEXT, spelled(id=number, method='"tools/call"', params='{"name":"t"}').encode())
+        for _ in range(20):
+            await program.next("tools/call")
+        yield
+
+
+@acts
+async def send_timeout(start: Brokers, folder: Path) -> None:
+    agent = start(send_timeout=0.3, send_buffer="1MB", max_message_size="64MB").agent()
+    async with stalled(agent):
+        began = monotonic()
+        (end,) = await agent.ended("device")
+        assert end["reason"] == "slow_reader"
+        assert monotonic() - began < 3
+
+
+@acts
+async def send_buffer(start: Brokers, folder: Path) -> None:
+    broker = start(send_timeout=0.3, send_buffer="64MB", tools_wait=1)
+    agent = broker.agent()
+    async with stalled(agent), broker.agent().device() as clock:
+        assert await clock.names() == []
+        assert await agent.ends() == [], "20 MB were no reason for send_timeout to run, for a second"
+
+
+# --- [broker] ---
+
+
+@acts
+async def call_timeout(start: Brokers, folder: Path) -> None:
+    agent = start(call_timeout=0.3).agent()
+    async with agent.tool_side("t", calls=False), agent.device() as caller:
+        began = monotonic()
+        assert fault(await caller.call("t")) == (-32003, "call_timed_out")
+        assert 0.2 < monotonic() - began < 3
+
+
+@acts
+async def tools_wait(start: Brokers, folder: Path) -> None:
+    async with start(tools_wait=0.3).agent().device() as caller:
+        began = monotonic()
+        assert await caller.names() == []
+        assert 0.2 < monotonic() - began < 3
+
+
+@acts
+async def offline_grace(start: Brokers, folder: Path) -> None:
+    agent = start(offline_grace=0.3).agent()
+    async with agent.tool_side("t") as program, agent.device() as caller:
+        assert await caller.names() == ["t"]
+        await program.connection.close()
+        assert (await caller.frame())["method"] == "notifications/tools/list_changed", "its tools are off the list"
+
+
+@acts
+async def language(start: Brokers, folder: Path) -> None:
+    said_in = []
+    for spoken in ("zh", "en"):
+        async with start(language=spoken).agent().device() as caller:
+            said_in.append((await caller.call("t"))["error"]["data"]["details"])
+    assert said_in == [
+        "还没有工具程序连接到这个智能体，请启动工具程序并检查它的接入点地址。",
+        "No tool program is connected to this agent; start one and check its endpoint URL.",
+    ]
+
+
+async def refused(agent: Agent, door: str) -> bool:
+    async with dialled(agent.broker.url(agent.path(door))) as one_more:
+        await asyncio.wait_for(one_more.wait_closed(), 10)
+        return one_more.close_code == 1013
+
+
+@acts
+async def max_tool_sides(start: Brokers, folder: Path) -> None:
+    agent = start(max_tool_sides=2).agent()
+    async with agent.tool_side("a", server="a"), agent.tool_side("b", server="b"):
+        assert await refused(agent, "mcp")
+
+
+@acts
+async def max_devices(start: Brokers, folder: Path) -> None:
+    agent = start(max_devices=2).agent()
+    async with agent.device(), agent.device():
+        assert await refused(agent, "call")
+
+
+@acts
+async def max_calls(start: Brokers, folder: Path) -> None:
+    agent = start(max_calls=2).agent()
+    async with agent.tool_side("t", calls=False) as program, agent.device() as one, agent.device() as two:
+        await one.begin_call("t", 1)
+        await two.begin_call("t", 1)
+        call = await program.next("tools/call")
+        await program.next("tools/call")
+        for caller in (one, two):
+            assert fault(await caller.call("t")) == (-32002, "too_many_calls")
+        await program.answer(call, {})
+        await program.settled()
+        await one.begin_call("t", 2)
+        await program.next("tools/call")
+
+
+async def listed(agent: Agent, notes: list[str]) -> list[str]:
+    """The names a device is shown, once the notes of the tool side were checked."""
+    async with agent.device() as caller:
+        (link,) = await agent.links("tool")
+        assert link["notes"] == notes
+        return await caller.names()
+
+
+@acts
+async def max_tools(start: Brokers, folder: Path) -> None:
+    agent = start(max_tools=2).agent()
+    async with agent.tool_side("a", "b", "c"):
+        assert await listed(agent, ["too_many_tools"]) == ["a", "b"]
+
+
+@acts
+async def max_list_bytes(start: Brokers, folder: Path) -> None:
+    agent = start(max_list_bytes="1KB").agent()
+    async with agent.tool_side(tool("a", description="x" * 400), tool("b", description="x" * 400), tool("c" * 200)):
+        assert await listed(agent, ["too_many_tools"]) == ["a", "b"]
+
+
+@acts
+async def max_pages(start: Brokers, folder: Path) -> None:
+    agent = start(max_pages=2).agent()
+    async with agent.tool_side(lists=False) as program:
+        for number in range(2):
+            page = {"tools": [tool(f"t{number}")], "nextCursor": "more"}
+            await program.answer(await program.next("tools/list"), page)
+        await program.settled()
+        assert program.waiting("tools/list") == 0
+        assert await listed(agent, ["too_many_tools"]) == ["t0", "t1"]
+
+
+# --- [security] ---
+
+
+@acts
+async def allowed_origins(start: Brokers, folder: Path) -> None:
+    broker = start(allowed_origins="https://a.example.com, https://b.example.com")
+    for origin, status in (("https://b.example.com", b" 101 "), ("https://c.example.com", b" 403 ")):
+        async with Wire.open(broker) as wire:
+            assert status in await wire.upgrade(broker.agent().path("call"), f"Origin: {origin}")
+        reply = await broker.get("/health", Origin=origin)
+        allowed = reply.headers.get("access-control-allow-origin")
+        assert allowed == (origin if status == b" 101 " else None)
+
+
+@acts
+async def enable_cors(start: Brokers, folder: Path) -> None:
+    for enabled in ("true", "false"):
+        reply = await start(enable_cors=enabled).get("/health", Origin="https://a.example.com")
+        assert reply.status == 200
+        assert ("access-control-allow-origin" in reply.headers) is (enabled == "true")
+
+
+# --- [logging] ---
+
+
+async def logged_to(start: Brokers, log_file: Path, **settings: object) -> list[str]:
+    """The files there are after some 5 KB of log."""
+    broker = start(log_file=log_file, **settings)
+    for number in range(40):
+        async with dialled(broker.url(f"/call/?token=number{number}")) as refused_:
+            await asyncio.wait_for(refused_.wait_closed(), 10)
+    await broker.logged("refused a device side", count=40)
+    return sorted(path.name for path in log_file.parent.iterdir())
+
+
+@acts
+async def log_file(start: Brokers, folder: Path) -> None:
+    assert await logged_to(start, folder / "logs" / "mine.log") == ["mine.log"]
+    assert (folder / "logs" / "mine.log").read_text().count("refused a device side") == 40
+
+
+@acts
+async def max_file_size(start: Brokers, folder: Path) -> None:
+    files = await logged_to(start, folder / "logs" / "mine.log", max_file_size="1KB")
+    assert "mine.log.1" in files
+    assert all((folder / "logs" / name).stat().st_size <= 1024 for name in files)
+
+
+@acts
+async def backup_count(start: Brokers, folder: Path) -> None:
+    files = await logged_to(start, folder / "logs" / "mine.log", max_file_size="1KB", backup_count=2)
+    assert files == ["mine.log", "mine.log.1", "mine.log.2"]
