@@ -1,0 +1,107 @@
+"""What the broker itself costs per relayed call: the real links and broker on transports that throw bytes away.
+
+Run: PYTHONPATH=src .venv/bin/python benchmarks/in_process.py [--calls N] [--window W] [--profile]
+Compare two versions by the ratio of their medians in one sitting; sockets and the kernel are not in these figures.
+"""
+
+import argparse
+import asyncio
+import cProfile
+import json
+import pstats
+import statistics
+import struct
+import time
+from types import SimpleNamespace
+
+from websockets.frames import apply_mask
+
+from mcp_endpoint.app import LinkLog, _loop_factory
+from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.doors.front import Front
+from mcp_endpoint.doors.heartbeat import Heartbeat
+from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.websocket import WebSocketLink
+from mcp_endpoint.settings import ServerSettings, Settings
+from mcp_endpoint.tokens import Tokens, urls
+
+KEY = "0123456789abcdef0123456789abcdef"
+UPGRADE = (
+    "GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
+PAD = "x" * 200
+
+
+class Nowhere:
+    """A transport that takes everything."""
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        pass
+
+    def get_extra_info(self, name: str) -> tuple[str, int]:
+        return ("127.0.0.1", 1)
+
+    def write(self, data: bytes) -> None:
+        pass
+
+
+def masked(frame: dict[str, object]) -> bytes:
+    text, mask = json.dumps(frame).encode(), b"mask"
+    length = bytes([0x80 | len(text)]) if len(text) < 126 else b"\xfe" + struct.pack("!H", len(text))
+    return b"\x81" + length + mask + apply_mask(text, mask)
+
+
+async def measure(calls: int, window: int, profile: bool) -> None:
+    loop = asyncio.get_running_loop()
+    settings = Settings(server=ServerSettings(key=KEY))
+    manager = ConnectionManager(settings.broker, LinkLog(), "bench")
+    front = Front(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
+
+    def connect(url: str) -> WebSocketLink:
+        link = WebSocketLink(SimpleNamespace(front=front), None, None)
+        link.connection_made(Nowhere())
+        link.data_received(UPGRADE.format(path=url.removeprefix("ws://bench")).encode())
+        return link
+
+    tool_url, device_url = urls("http://bench", front.tokens.mint("bench"))
+    tool, device = connect(tool_url), connect(device_url)
+
+    def answer(number: int, result: object) -> bytes:
+        return masked({"jsonrpc": "2.0", "id": number, "result": result})
+
+    tool.data_received(answer(1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}))
+    tool.data_received(answer(2, {"tools": [{"name": "calculator"}]}))
+    params = {"name": "calculator", "arguments": {"python_expression": "130000 * 130000", "pad": PAD}}
+    asks = b"".join(
+        masked({"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params}) for n in range(window)
+    )
+    result = {"content": [{"type": "text", "text": PAD}], "isError": False}
+    answers = [b"".join(answer(3 + n + k, result) for k in range(window)) for n in range(0, calls, window)]
+
+    def relay() -> float:
+        tool.session._last_id = 2
+        started = time.perf_counter()
+        for reply in answers:
+            device.data_received(asks)
+            tool.data_received(reply)
+        return (time.perf_counter() - started) / calls * 1e6
+
+    relay()
+    print(
+        f"window {window}: {statistics.median(relay() for _ in range(5)):.2f} us per call, median of 5 runs of {calls}"
+    )
+    if profile:
+        with cProfile.Profile() as profiler:
+            relay()
+        pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--window", type=int, default=4, help="frames that arrive in one piece")
+    parser.add_argument("--profile", action="store_true")
+    options = parser.parse_args()
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(measure(options.calls, options.window, options.profile))
