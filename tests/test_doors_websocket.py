@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import resource
+import sys
 from urllib.parse import quote
 
 import pytest
@@ -111,6 +113,33 @@ async def test_a_refusal_is_a_close_with_the_reason_clients_know(
         await broker.logged(f"refused a {'tool' if door == 'mcp' else 'device'} side", since=lines)
 
 
+@pytest.mark.parametrize(
+    ("path", "end"),
+    [
+        ("/call/?" + "&".join(["a=1"] * 100), "缺少token参数"),
+        ("/call/?token=%", "token解密失败"),
+        ("/call/?token=a;b=c&token=d", "token解密失败"),
+        ("//[/call/?token=x", None),
+        ("//host/call/?token=x", None),
+        ("http://[/call/?token=x", None),
+        ("/call/%00?token=x", None),
+        ("/%FF/%/call?token=x", None),
+    ],
+)
+async def test_an_odd_url_is_an_ordinary_refusal(broker: Broker, path: str, end: str | None) -> None:
+    async with Wire.open(broker) as wire:
+        answer = await wire.upgrade(path)
+        if b" 101 " not in answer:
+            assert answer.startswith(b"HTTP/1.1 4")
+            assert end is None
+        else:
+            code, reason = await wire.close_frame()
+            assert code == 1008
+            assert reason == end or end is None
+            wire.send_frame(CLOSE, b"")
+        await wire.rest()
+
+
 async def test_refused_peers_are_counted_and_no_link(broker: Broker) -> None:
     before = (await broker.stats())["refused_by_reason"].get("bad_token", 0)
     async with dialled(broker.url("/call/?token=x")) as refused:
@@ -149,6 +178,17 @@ async def test_a_foreign_origin_is_refused_before_the_upgrade(
 async def test_by_default_every_origin_is_let_in(broker: Broker) -> None:
     async with Wire.open(broker) as wire:
         assert b" 101 " in await wire.upgrade(broker.agent().path("call"), "Origin: https://anywhere.example.com")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells the limits of another process")
+async def test_as_many_connections_as_the_system_lets_it(new_broker: Brokers) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard) - 1, hard))
+    try:
+        broker = new_broker()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert resource.prlimit(broker.process.pid, resource.RLIMIT_NOFILE) == (hard, hard)
 
 
 async def test_a_full_house_answers_503_and_stays_healthy(new_broker: Brokers) -> None:
