@@ -6,7 +6,8 @@ from time import monotonic
 import pytest
 
 from conftest import Brokers
-from support import Broker, Wire
+from support import Broker
+from wire import Wire
 
 MINIMAL = b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n"
 

@@ -10,22 +10,8 @@ import pytest
 from websockets.exceptions import InvalidStatus
 
 from conftest import Brokers
-from support import (
-    BINARY,
-    CLOSE,
-    CONT,
-    PING,
-    PONG,
-    TEXT,
-    Agent,
-    Broker,
-    Wire,
-    device,
-    dialled,
-    parsed,
-    said,
-    ws_frame,
-)
+from support import Agent, Broker, device, dialled, parsed, said
+from wire import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
 
 PING_FRAME = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 PONG_FRAME = b'{"jsonrpc":"2.0","id":1,"result":{}}'

@@ -6,7 +6,8 @@ from statistics import median
 from time import perf_counter
 
 from conftest import Brokers
-from support import TEXT, Agent, Broker, Device, Wire, said, spelled
+from support import Agent, Broker, Device, said, spelled
+from wire import TEXT, Wire
 
 AGENTS, ROUNDS, CALLS = 4, 5, 150
 HELLO = '{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"w","version":"1"}}'

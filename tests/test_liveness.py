@@ -5,7 +5,8 @@ from time import monotonic
 import pytest
 
 from conftest import Brokers
-from support import CLOSE, PING, PONG, TEXT, Agent, Broker, Wire, fault, spelled
+from support import Agent, Broker, fault, spelled
+from wire import CLOSE, PING, PONG, TEXT, Wire
 
 LIST = spelled(id=1, method='"ping"').encode()
 

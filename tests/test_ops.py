@@ -9,7 +9,8 @@ import pytest
 
 from conftest import Brokers
 from mcp_endpoint import __version__
-from support import KEY, Broker, Wire, said
+from support import KEY, Broker, said
+from wire import Wire
 
 RIGHT = (
     '{"result":{"status":"success","connections":{"tool_connections":%d,"robot_connections":%d,"total_connections":%d,'

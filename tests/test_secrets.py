@@ -11,7 +11,8 @@ from websockets.exceptions import ConnectionClosed
 
 from conftest import Brokers
 from mcp_endpoint.tokens import Tokens
-from support import KEY, Wire, device, dialled, tool
+from support import KEY, device, dialled, tool
+from wire import Wire
 
 BAD = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODk="
 

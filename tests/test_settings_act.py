@@ -12,7 +12,8 @@ from time import monotonic
 import pytest
 
 from conftest import Brokers
-from support import CLOSE, PING, ROOT, SECTIONS, TEXT, Agent, Wire, device, dialled, fault, spelled, tool
+from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, tool
+from wire import CLOSE, PING, TEXT, Wire
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
 CHECKS: dict[str, Check] = {}

@@ -8,7 +8,8 @@ from time import monotonic
 import pytest
 
 from conftest import Brokers
-from support import CLOSE, TEXT, Wire, said, spelled
+from support import said, spelled
+from wire import CLOSE, TEXT, Wire
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from conftest import Brokers
-from support import TEXT, Agent, Broker, Device, Frame, Wire, dialled, fault, parsed, said, spelled, text_result, tool
+from support import Agent, Broker, Device, Frame, dialled, fault, parsed, said, spelled, text_result, tool
+from wire import TEXT, Wire
 
 HELLO = json.dumps(
     {
