@@ -121,6 +121,8 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "log_level": "INFO",
             "key": KEY,
             "public_url": "",
+            "tls_cert": "",
+            "tls_key": "",
         },
         "websocket": {
             "max_connections": 1000,
@@ -128,6 +130,8 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "ping_timeout": 10.0,
             "close_timeout": 10.0,
             "max_message_size": 4194304,
+            "max_unfinished": 33554432,
+            "message_timeout": 30.0,
             "handshake_timeout": 10.0,
             "send_timeout": 10.0,
             "send_buffer": 1048576,
@@ -144,14 +148,28 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "max_list_bytes": 4194304,
             "max_pages": 64,
         },
-        "security": {"allowed_origins": ["*"], "enable_cors": True},
-        "logging": {"log_file": "logs/mcp_server.log", "max_file_size": 10485760, "backup_count": 5},
+        "security": {
+            "allowed_origins": ["*"],
+            "enable_cors": True,
+            "trusted_proxies": (),
+            "max_connections_per_address": 500,
+            "handshakes_per_minute": 600,
+            "max_handshakes": 512,
+        },
+        "logging": {
+            "log_file": "logs/mcp_server.log",
+            "max_file_size": 10485760,
+            "backup_count": 5,
+            "json_lines": False,
+        },
     }
 
 
 def test_every_key_has_a_line_in_both_languages() -> None:
     assert [(section, key) for section, key, *_ in describe()] == [
-        (section, key) for section, model in MODELS.items() for key in model.model_fields
+        (section, about.alias or name)
+        for section, model in MODELS.items()
+        for name, about in model.model_fields.items()
     ]
     assert all(line and line.isascii() for *_, line in describe("en"))
     assert all(line and not line.isascii() for *_, line in describe("zh"))
@@ -168,7 +186,7 @@ def test_every_key_has_a_line_in_both_languages() -> None:
             "call_timeout = 5\n",
             "FILE: line 3: [server] call_timeout: unknown, ignored; did you mean [broker] call_timeout?",
         ),
-        ("zzz = 1\n", "known are host, port, debug, log_level, key, public_url"),
+        ("zzz = 1\n", "known are host, port, debug, log_level, key, public_url, tls_cert, tls_key"),
         (
             "[web-socket]\nping_interval = 1\n",
             "FILE: line 3: [web-socket]: unknown, ignored; did you mean [websocket]?",

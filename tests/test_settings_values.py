@@ -1,6 +1,7 @@
 """Single values of the settings: what is taken, from file and environment, and the line that a bad one ends with."""
 
 import math
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,13 @@ GOOD = [
         ["https://a.example.com", "http://b:8080", "null"],
     ),
     ("security", "allowed_origins", "chrome-extension://abc", ["chrome-extension://abc"]),
+    ("security", "trusted_proxies", "", ()),
+    (
+        "security",
+        "trusted_proxies",
+        "127.0.0.1, ::1,10.1.2.3/8",
+        tuple(map(ip_network, ("127.0.0.1", "::1", "10.0.0.0/8"))),
+    ),
     ("logging", "log_file", "", ""),
     ("logging", "log_file", "C:\\logs\\100%.log", "C:\\logs\\100%.log"),
     ("logging", "backup_count", "0", 0),
@@ -137,6 +145,8 @@ BAD = [
     ("security", "allowed_origins", "https://*.example.com", "* alone"),
     ("security", "allowed_origins", "a.example.com", "* alone"),
     ("security", "allowed_origins", "https://a.example.com/path", "* alone"),
+    ("security", "trusted_proxies", "nginx", "such as 127.0.0.1, 10.0.0.0/8"),
+    ("security", "trusted_proxies", "10.0.0.0/33", "such as 127.0.0.1, 10.0.0.0/8"),
     ("security", "enable_cors", "2", "true or false"),
     ("logging", "max_file_size", "big", "1KB to 1GB"),
     ("logging", "backup_count", "-5", "from 0 to"),

@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from mcp_endpoint import settings_file, settings_values
 from mcp_endpoint.settings_file import Document
 from mcp_endpoint.settings_file import SettingsError as SettingsError
-from mcp_endpoint.settings_values import GB, NotAllowedError
+from mcp_endpoint.settings_values import GB, Network, NotAllowedError
 
 ENVIRONMENT_PREFIX = "MCP_ENDPOINT_"
 KEY_VARIABLE = "MCP_ENDPOINT_SERVER__KEY"
@@ -31,11 +31,16 @@ _Seconds = Annotated[float, settings_values.seconds()]
 _SecondsOrZero = Annotated[float, settings_values.seconds(zero=True)]
 _Size = Annotated[int, settings_values.size(GB)]
 _Count = Annotated[int, settings_values.whole(1, 1_000_000)]
+_CountOrZero = Annotated[int, settings_values.whole(0, 1_000_000)]
+_File = Annotated[str, settings_values.file_name()]
 
 
-def _key(default: Any, en: str, zh: str, *, shown: bool = True) -> Any:
-    """A field with its default as the file spells it (... = none) and its documentation in English and Chinese."""
-    return Field(default, description=en, json_schema_extra={"zh": zh}, repr=shown)
+def _key(default: Any, en: str, zh: str, *, shown: bool = True, alias: str | None = None) -> Any:
+    """A field with its default as the file spells it (... = none) and its documentation in English and Chinese.
+
+    `alias` is the key in the file, where it cannot be the field's name.
+    """
+    return Field(default, description=en, json_schema_extra={"zh": zh}, repr=shown, alias=alias)
 
 
 class _Section(BaseModel):
@@ -67,6 +72,12 @@ class ServerSettings(_Section):
         "http(s)://host[:port][/prefix] of the printed URLs",
         "对外地址，留空则自动推断",
     )
+    tls_cert: _File = _key(
+        "", "PEM file of the certificate, chain included; with it: wss://, https://", "TLS 证书文件（PEM，含证书链）"
+    )
+    tls_key: _File = _key(
+        "", "PEM file of its private key; empty = it is in tls_cert", "TLS 私钥文件（PEM），留空表示在 tls_cert 中"
+    )
 
 
 class WebSocketSettings(_Section):
@@ -77,6 +88,10 @@ class WebSocketSettings(_Section):
     ping_timeout: _Seconds = _key("10", "seconds to wait for a pong", "心跳超时（秒）")
     close_timeout: _Seconds = _key("10", "seconds a closing connection may take", "关闭超时（秒）")
     max_message_size: _Size = _key("4MB", "largest message; a larger one ends its connection", "单条消息的最大大小")
+    max_unfinished: _Size = _key(
+        "32MB", "most bytes of half-received messages of one agent", "每个智能体未收完的消息的总大小上限"
+    )
+    message_timeout: _Seconds = _key("30", "seconds a message may take to arrive", "接收单条消息的时限（秒）")
     handshake_timeout: _Seconds = _key("10", "seconds a new connection has for its handshake", "握手超时（秒）")
     send_timeout: _Seconds = _key("10", "seconds a full send_buffer is endured", "发送缓冲写满后的等待时间（秒）")
     send_buffer: _Size = _key("1MB", "unsent data of one connection before send_timeout runs", "每个连接的发送缓冲大小")
@@ -110,23 +125,43 @@ class BrokerSettings(_Section):
 
 
 class SecuritySettings(_Section):
-    """What browsers may do."""
+    """What browsers and strangers may do."""
 
     allowed_origins: Annotated[list[str], settings_values.origins()] = _key(
         "*", "* or a list such as https://a.example.com, https://b", "允许的源，* 或以逗号分隔的列表"
     )
     enable_cors: _Flag = _key("true", "let pages of the allowed origins read health and stats", "启用 CORS")
+    trusted_proxies: Annotated[tuple[Network, ...], settings_values.networks()] = _key(
+        "", "proxies whose X-Forwarded-For counts: 127.0.0.1, 10.0.0.0/8", "可信反向代理的地址或网段，以逗号分隔"
+    )
+    max_connections_per_address: _CountOrZero = _key(
+        "500", "most connections of one address; 0 = no limit", "每个地址的最大连接数，0 表示不限"
+    )
+    handshakes_per_minute: _CountOrZero = _key(
+        "600",
+        "most of one address; a refused one counts tenfold; 0 = no limit",
+        "每个地址每分钟的握手上限，被拒绝的按十次计，0 表示不限",
+    )
+    max_handshakes: _Count = _key(
+        "512",
+        "most connections that are no links yet; over it the oldest goes",
+        "未完成握手的连接上限，超出时断开最早的",
+    )
 
 
 class LoggingSettings(_Section):
-    """The log file."""
+    """The log."""
 
-    log_file: Annotated[str, settings_values.file_name()] = _key(
+    log_file: _File = _key(
         "logs/mcp_server.log", "path of the log file; empty = no file", "日志文件路径，留空则不写文件"
     )
     max_file_size: _Size = _key("10MB", "size at which a new log file is begun", "日志文件最大大小")
     backup_count: Annotated[int, settings_values.whole(0, 10_000)] = _key(
         "5", "old log files kept; 0 = none", "日志备份数量，0 表示不保留"
+    )
+    # BaseModel has a method of that name
+    json_lines: _Flag = _key(
+        "false", "JSON lines in file and console, for programs", "以 JSON 行格式输出日志", alias="json"
     )
 
 
@@ -147,10 +182,12 @@ _SECTIONS: dict[str, type[_Section]] = {
     "security": SecuritySettings,
     "logging": LoggingSettings,
 }
-_VARIABLES = {
-    f"{ENVIRONMENT_PREFIX}{section}__{key}".upper(): (section, key)
+_KEYS = {
+    section: {about.alias or name: about for name, about in model.model_fields.items()}
     for section, model in _SECTIONS.items()
-    for key in model.model_fields
+}
+_VARIABLES = {
+    f"{ENVIRONMENT_PREFIX}{section}__{key}".upper(): (section, key) for section, keys in _KEYS.items() for key in keys
 }
 
 
@@ -167,8 +204,8 @@ class Loaded:
 def describe(language: Language = "en") -> list[tuple[str, str, str, str]]:
     """(section, key, default as the file spells it, one line of documentation) of every key, in the file's order."""
     rows = []
-    for section, model in _SECTIONS.items():
-        for key, about in model.model_fields.items():
+    for section, keys in _KEYS.items():
+        for key, about in keys.items():
             extra = about.json_schema_extra
             line = str(extra["zh"]) if language == "zh" and isinstance(extra, dict) else about.description or ""
             rows.append((section, key, "" if about.is_required() else str(about.default), line))
@@ -234,7 +271,7 @@ def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings,
     values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
     places: dict[tuple[str, str], str] = {}
     for (section, key), entry in document.entries.items():
-        if section in _SECTIONS and key in _SECTIONS[section].model_fields:
+        if key in _KEYS.get(section, ()):
             values[section][key] = entry.value
             places[section, key] = f"{path}: line {entry.line}: [{section}] {key}"
     for variable, (section, key) in _VARIABLES.items():
@@ -277,9 +314,9 @@ def _unknown_in_file(document: Document, path: Path) -> list[str]:
             near = [f"[{name}]" for name in _nearest(section, list(_SECTIONS))]
             warnings.append(_unknown(f"{path}: line {line}: [{section}]", near))
     for (section, key), entry in document.entries.items():
-        if section in _SECTIONS and key not in _SECTIONS[section].model_fields:
-            elsewhere = [f"[{name}] {key}" for name, model in _SECTIONS.items() if key in model.model_fields]
-            near = elsewhere or _nearest(key, list(_SECTIONS[section].model_fields))
+        if section in _SECTIONS and key not in _KEYS[section]:
+            elsewhere = [f"[{name}] {key}" for name, keys in _KEYS.items() if key in keys]
+            near = elsewhere or _nearest(key, list(_KEYS[section]))
             warnings.append(_unknown(f"{path}: line {entry.line}: [{section}] {key}", near))
     return warnings
 

@@ -24,6 +24,7 @@ _HOST = re.compile(r"[A-Za-z0-9_]([A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 _AUTHORITY = r"(?:\[[0-9A-Fa-f:.]+\]|[^\s/?#@:,*\[\]\\\"<>]+)"
 _ORIGIN = re.compile(rf"([a-z][a-z0-9+.-]*)://({_AUTHORITY})(?::([0-9]{{1,5}}))?")
 _PUBLIC_URL = re.compile(rf"(https?)://({_AUTHORITY}(?::([0-9]{{1,5}}))?)((?:/[^\s?#\\\"<>]*)?)", re.IGNORECASE)
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 
 
@@ -187,6 +188,26 @@ def public_url() -> BeforeValidator:
         raise NotAllowedError(
             "empty, or http(s)://host[:port][/prefix] without token or query, such as https://mcp.example.com",
             "留空，或 http(s)://主机[:端口][/前缀]，不带 token 和参数，例如 https://mcp.example.com",
+        )
+
+    return BeforeValidator(read)
+
+
+def networks() -> BeforeValidator:
+    """A comma separated list of IP addresses and networks, or empty."""
+
+    def read(value: object) -> tuple[Network, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, (list, tuple)):
+            try:
+                return tuple(
+                    ipaddress.ip_network(str(word).strip(), strict=False) for word in given if str(word).strip()
+                )
+            except ValueError:
+                pass
+        raise NotAllowedError(
+            "empty, or a comma separated list of IP addresses and networks such as 127.0.0.1, 10.0.0.0/8",
+            "留空，或以逗号分隔的 IP 地址和网段列表，例如 127.0.0.1, 10.0.0.0/8",
         )
 
     return BeforeValidator(read)
