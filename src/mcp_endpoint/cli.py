@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from loguru import logger
 
 from mcp_endpoint import __version__, app
-from mcp_endpoint.clients import device, pipe
+from mcp_endpoint.clients import device, pipe, servers
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
 from mcp_endpoint.tokens import TokenError, Tokens, urls
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
             case "token":
                 return _token(load(path, os.environ).settings, options.agent, options.check)
             case "pipe":
-                return _pipe(options.url, options.server)
+                return _pipe(options)
             case "tools":
                 return device.run_tools(options.url, os.environ, sys.stdout, sys.stderr)
             case _:
@@ -66,6 +66,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--agent", metavar="NAME", help="mint for this agent, named as in the console (default: single)")
     which.add_argument("--check", metavar="TOKEN", help="say what a token is")
     bridge = commands.add_parser("pipe", help="connect a stdio MCP server to an endpoint / 桥接本地 MCP 服务")
+    bridge.add_argument("--servers", metavar="FILE", help="connect every server of this mcpServers JSON file instead")
+    bridge.add_argument("--url", dest="endpoint", metavar="URL", help="the endpoint, if it is not given by place")
     bridge.add_argument("url", nargs="?", metavar="URL", help="endpoint of a tool side (default: $MCP_ENDPOINT)")
     bridge.add_argument("server", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the server's command")
     tools = commands.add_parser("tools", help="list an agent's tools, as a device / 以设备身份列出工具")
@@ -183,19 +185,35 @@ def _check_token(tokens: Tokens, text: str) -> int:
     return 0
 
 
-def _pipe(url: str | None, server: list[str]) -> int:
-    """`pipe URL -- CMD …`; argparse leaves the `--` in, and takes CMD for the URL when $MCP_ENDPOINT gives that."""
-    command = [url, *server] if url and "://" not in url else server
+def _pipe(options: argparse.Namespace) -> int:
+    """`pipe URL -- CMD …` or `pipe URL --servers FILE`.
+
+    argparse leaves the `--` in, takes options behind the URL for the command, and CMD for the URL when $MCP_ENDPOINT
+    gives that.
+    """
+    url, command, file = options.url, options.server, options.servers
+    if url and "://" not in url:
+        url, command = None, [url, *command]
+    elif command and command[0].partition("=")[0] in ("--servers", "--url"):
+        behind = _parser().parse_args(["pipe", *command])
+        command = [behind.url, *behind.server] if behind.url else behind.server
+        file = file or behind.servers
+        url = behind.endpoint or url
+    url = options.endpoint or url
     if command[:1] == ["--"]:
         command = command[1:]
-    if not command:
+    if bool(command) == bool(file):
         print(
-            "pipe URL -- CMD …: the command of the MCP server is missing. / 缺少 MCP 服务的启动命令。", file=sys.stderr
+            "pipe URL -- CMD …, or pipe URL --servers FILE: give the command of one MCP server or a file of several. / "
+            "缺少 MCP 服务的启动命令；请给出一个命令，或用 --servers 指定文件（二选一）。",
+            file=sys.stderr,
         )
         return 2
     logs = Logs(level="INFO", debug=False, log_file=None, max_file_size=0, backup_count=0, secrets=[])
     logs.start()
     try:
-        return pipe.run(url if url and "://" in url else None, command, os.environ)
+        if file:
+            return servers.run_servers(url, Path(file), os.environ)
+        return pipe.run(url, command, os.environ)
     finally:
         logs.stop()

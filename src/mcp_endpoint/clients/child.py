@@ -30,12 +30,15 @@ class CommandNotFound(Exception):
     """There is no such program; the message is its name."""
 
 
-def resolve(command: Sequence[str], environ: Mapping[str, str]) -> list[str]:
-    """The command with its program as a path, found as a shell would (on Windows `npx` is `npx.cmd`).
+def resolve(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> list[str]:
+    """The command with its program as a path, found as a shell in `cwd` would (on Windows `npx` is `npx.cmd`).
 
     Raises CommandNotFound.
     """
-    program = shutil.which(command[0], path=environ.get("PATH"))
+    name = command[0]
+    if cwd is not None and os.path.dirname(name):
+        name = os.path.abspath(os.path.join(cwd, name))
+    program = shutil.which(name, path=environ.get("PATH"))
     if program is None:
         raise CommandNotFound(command[0])
     return [program, *command[1:]]
@@ -66,9 +69,13 @@ class Child:
 
     @classmethod
     async def start(
-        cls, command: Sequence[str], environ: Mapping[str, str], on_stderr: Callable[[str], None]
+        cls,
+        command: Sequence[str],
+        environ: Mapping[str, str],
+        on_stderr: Callable[[str], None],
+        cwd: str | None = None,
     ) -> "Child":
-        """Start `command` (as `resolve` returns it); every line it writes to stderr goes to `on_stderr`, cut.
+        """Start `command` (as `resolve` returns it) in `cwd`; every line of its stderr goes to `on_stderr`, cut.
 
         Raises OSError.
         """
@@ -77,7 +84,14 @@ class Child:
         if sys.platform == "win32":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         transport, protocol = await loop.subprocess_exec(
-            lambda: _Protocol(loop), *command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=dict(environ), **group
+            lambda: _Protocol(loop),
+            *command,
+            stdin=PIPE,
+            stdout=PIPE,
+            stderr=PIPE,
+            env=dict(environ),
+            cwd=cwd,
+            **group,
         )
         process = Process(transport, protocol, loop)
         child = cls(transport, process, protocol.exited)

@@ -9,8 +9,8 @@ import asyncio
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection
@@ -21,6 +21,9 @@ from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, Unusab
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import members, one_line
 
+if TYPE_CHECKING:
+    from loguru import Logger, Record
+
 URL_VARIABLE = "MCP_ENDPOINT"
 FIRST_FRAME_WAIT = 1.0
 """Seconds in which a refusal comes instead of a first frame; only then is a child worth starting."""
@@ -29,6 +32,7 @@ LAST_LINES = 1.0
 JUNK_EVERY = 100
 STDERR_SHOWN = 2000
 GOING_AWAY = 1001
+NO_URL = f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set."
 USAGE, NOT_FOUND = 2, 127
 """Exit codes for a bad URL and for a command that does not exist, as shells have them."""
 
@@ -45,6 +49,17 @@ class _Relayed:
         return f"{self.down} frames in, {self.up} out, {self.junk} stray lines"
 
 
+@dataclass(frozen=True)
+class _Program:
+    """What is bridged: the endpoint it is connected to, how it is started, and the log that knows its name."""
+
+    where: Endpoint
+    command: Sequence[str]
+    environ: Mapping[str, str] = field(repr=False)
+    cwd: str | None
+    log: "Logger"
+
+
 class _ChildEnded(Exception):
     """The child does not read, or does not write, any more."""
 
@@ -54,57 +69,68 @@ async def pipe(
     command: Sequence[str],
     *,
     environ: Mapping[str, str],
+    cwd: str | None = None,
+    name: str | None = None,
     backoff: Backoff | None = None,
 ) -> int:
     """Bridge `command`, a stdio MCP server, to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled.
 
     Connections and their ends go to the log, in words and without the token, and so does what the child writes to
-    stderr. `environ` is the child's environment. Returns an exit code at once if the URL or the command is unusable;
-    otherwise it ends only by cancellation, with the child and all it started gone.
+    stderr; each line begins with `name` if there is one. `environ` is the child's environment, `cwd` the folder it
+    starts in. Returns an exit code at once if the URL or the command is unusable; otherwise it ends only by
+    cancellation, with the child and all it started gone.
     """
+    log = logger if name is None else logger.patch(_named(name))
     url = url or environ.get(URL_VARIABLE)
     if not url:
-        logger.error(f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set.")
+        log.error(NO_URL)
         return USAGE
     try:
         where = endpoint(url, "mcp")
-        resolved = resolve(command, environ)
+        resolved = resolve(command, environ, cwd)
     except UnusableURL as error:
-        logger.error(f"{error}")
+        log.error(f"{error}")
         return USAGE
     except CommandNotFound as error:
-        name = quote_peer(str(error))
-        logger.error(
-            f"找不到程序 {name}，请检查是否已安装。 / There is no program {name}; is it installed and on the PATH?"
+        shown = quote_peer(str(error))
+        log.error(
+            f"找不到程序 {shown}，请检查是否已安装。 / There is no program {shown}; is it installed and on the PATH?"
         )
         return NOT_FOUND
     for note in where.notes:
-        logger.info(note)
-    return await _again_and_again(where, resolved, environ, backoff or Backoff())
+        log.info(note)
+    return await _again_and_again(_Program(where, resolved, environ, cwd, log), backoff or Backoff())
 
 
-async def _again_and_again(
-    where: Endpoint, command: Sequence[str], environ: Mapping[str, str], backoff: Backoff
-) -> int:
+def _named(name: str) -> "Callable[[Record], None]":
+    """Lets each line of the log begin with the name of the program that it is about."""
+    label = f"[{quote_peer(name)}] "
+
+    def put(record: "Record") -> None:
+        record["message"] = label + record["message"]
+
+    return put
+
+
+async def _again_and_again(program: _Program, backoff: Backoff) -> int:
     loop = asyncio.get_running_loop()
     while True:
         relayed = _Relayed()
         start = loop.time()
-        failure = await _connection(where, command, environ, relayed)
+        failure = await _connection(program, relayed)
         wait = backoff.refused() if failure.slow else backoff.failed(loop.time() - start, relayed.up > 0)
-        logger.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
+        program.log.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
         await asyncio.sleep(wait)
 
 
-async def _connection(
-    where: Endpoint, command: Sequence[str], environ: Mapping[str, str], relayed: _Relayed
-) -> Failure:
+async def _connection(program: _Program, relayed: _Relayed) -> Failure:
     """One connection from its dialling to its end; the outcome says why it ended."""
+    where, log = program.where, program.log
     try:
         connection = await dial(where)
     except DIAL_ERRORS as error:
         return explain(error, where)
-    logger.info(f"已连接 / connected: {where.shown}")
+    log.info(f"已连接 / connected: {where.shown}")
     first = asyncio.create_task(connection.recv())
     why = "bridge stopped"
     try:
@@ -113,19 +139,19 @@ async def _connection(
         if refusal is not None:
             return explain(refusal, where)
         try:
-            child = await Child.start(command, environ, _stderr_log(where))
+            child = await Child.start(program.command, program.environ, _stderr_log(program), program.cwd)
         except OSError as error:
             why = "the tool program could not be started"
             text = where.quote(str(error))
             return Failure(f"无法启动工具程序：{text} / The tool program could not be started: {text}")
-        logger.info(f"工具程序已启动 / tool program started: pid {child.pid}")
+        log.info(f"工具程序已启动 / tool program started: pid {child.pid}")
         try:
-            failure = await _relay(connection, child, first, where, relayed)
+            failure = await _relay(connection, child, first, program, relayed)
             why = failure.sentence.rpartition(" / ")[2]
         finally:
             # The endpoint learns of the end while the child still takes its time.
             await _to_the_end(connection.close(GOING_AWAY, _close_text(why)), child.stop())
-            logger.info(f"工具程序已结束 / tool program ended: exit code {child.exit_code}, {relayed}")
+            log.info(f"工具程序已结束 / tool program ended: exit code {child.exit_code}, {relayed}")
         return failure
     finally:
         first.cancel()
@@ -157,12 +183,13 @@ async def _relay(
     connection: ClientConnection,
     child: Child,
     first: "asyncio.Task[str | bytes]",
-    where: Endpoint,
+    program: _Program,
     relayed: _Relayed,
 ) -> Failure:
     """Pass frames and lines on until one end is gone; says which."""
-    down = asyncio.create_task(_down(connection, child, first, relayed))
-    up = asyncio.create_task(_up(connection, child, where, relayed))
+    where = program.where
+    down = asyncio.create_task(_down(connection, child, first, program.log, relayed))
+    up = asyncio.create_task(_up(connection, child, program, relayed))
     exited = asyncio.create_task(child.exited.wait())
     closed = asyncio.create_task(connection.wait_closed())
     tasks: set[asyncio.Task[Any]] = {down, up, exited, closed}
@@ -199,7 +226,7 @@ async def _why_ended(child: Child) -> Failure:
 
 
 async def _down(
-    connection: ClientConnection, child: Child, first: "asyncio.Task[str | bytes]", relayed: _Relayed
+    connection: ClientConnection, child: Child, first: "asyncio.Task[str | bytes]", log: "Logger", relayed: _Relayed
 ) -> None:
     """Endpoint to child: each frame becomes one line."""
     frame = await asyncio.shield(first)
@@ -211,11 +238,11 @@ async def _down(
                 raise _ChildEnded from None
             relayed.down += 1
         else:
-            logger.warning("忽略了一个二进制帧。 / A binary frame from the endpoint was dropped.")
+            log.warning("忽略了一个二进制帧。 / A binary frame from the endpoint was dropped.")
         frame = await connection.recv()
 
 
-async def _up(connection: ClientConnection, child: Child, where: Endpoint, relayed: _Relayed) -> None:
+async def _up(connection: ClientConnection, child: Child, program: _Program, relayed: _Relayed) -> None:
     """Child to endpoint: each line that is a JSON object becomes one frame; the rest are stray prints."""
     while True:
         try:
@@ -228,8 +255,8 @@ async def _up(connection: ClientConnection, child: Child, where: Endpoint, relay
             relayed.up += 1
         elif line.strip():
             if relayed.junk % JUNK_EVERY == 0:
-                shown = where.quote(line[:8192].decode(errors="backslashreplace"))
-                logger.warning(
+                shown = program.where.quote(line[:8192].decode(errors="backslashreplace"))
+                program.log.warning(
                     f"工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）："
                     f" / Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr): {shown}"
                 )
@@ -246,27 +273,32 @@ def _frame(line: bytes) -> str | None:
         return None
 
 
-def _stderr_log(where: Endpoint) -> Callable[[str], None]:
+def _stderr_log(program: _Program) -> Callable[[str], None]:
     def log(line: str) -> None:
         if line.strip():
-            logger.info("stderr: {}", where.quote(line, limit=STDERR_SHOWN))
+            program.log.info("stderr: {}", program.where.quote(line, limit=STDERR_SHOWN))
 
     return log
 
 
 def run(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """`pipe` as a command: Ctrl-C, SIGTERM and a closed terminal end child and connection in good order.
+    """`pipe` as a command. Returns its exit code; see `run_until_signal`."""
+    return run_until_signal(pipe(url, command, environ=environ))
 
-    Returns the exit code: 130 after Ctrl-C, 143 after SIGTERM, as shells expect it.
+
+def run_until_signal(work: Coroutine[Any, Any, int]) -> int:
+    """Run `work`, which Ctrl-C, SIGTERM and a closed terminal cancel, so that it ends in good order.
+
+    Returns its exit code: 130 after Ctrl-C, 143 after SIGTERM, as shells expect it.
     """
     try:
-        return asyncio.run(_until_signal(url, command, environ))
+        return asyncio.run(_until_signal(work))
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
 
 
-async def _until_signal(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
-    task = asyncio.create_task(pipe(url, command, environ=environ))
+async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
+    task = asyncio.create_task(work)
     got: list[int] = []
 
     def stop(number: int) -> None:
