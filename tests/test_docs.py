@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from mcp_endpoint import app, cli
 from mcp_endpoint.errors import MESSAGES, Code, End, Fault
-from mcp_endpoint.settings import Language, Settings, describe
+from mcp_endpoint.settings import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings_values import NotAllowedError
 
 ROOT = Path(__file__).parents[1]
@@ -35,11 +35,11 @@ SPAN = re.compile(r"`([^`\n]+)`")
 
 def allowed(section: str, key: str, language: Language) -> str:
     """What may be written there, in the words of the error that refuses anything else."""
-    values: dict[str, dict[str, str]] = {name: {} for name, *_ in describe()}
+    values: dict[str, dict[str, str]] = {name: {} for name, *_ in [*describe(), ("x",)]}
     values["server"]["key"] = "k"
-    values[section][key] = "\0"  # no kind of value allows it
+    values["x" if section == ANY_AGENT else section][key] = "\0"  # no kind of value allows it
     try:
-        Settings.model_validate(values)
+        Settings.model_validate(values | {"agents": {"x": values.pop("x")}})
     except ValidationError as error:
         cause = error.errors()[0]["ctx"]["error"]
         assert isinstance(cause, NotAllowedError)
@@ -49,7 +49,8 @@ def allowed(section: str, key: str, language: Language) -> str:
 
 def settings_tables(language: Language) -> str:
     sections: dict[str, list[str]] = defaultdict(list)
-    for section, key, default, line in describe(language):
+    of_an_agent = [(ANY_AGENT, *row) for row in describe_agent(language)]
+    for section, key, default, line in [*describe(language), *of_an_agent]:
         shown = f"`{default}`" if default else "–"
         sections[section].append(f"| `{key}` | {shown} | {line} | {allowed(section, key, language)} |")
     return "".join(

@@ -162,6 +162,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "backup_count": 5,
             "json_lines": False,
         },
+        "agents": {},
     }
 
 

@@ -9,15 +9,18 @@ import re
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError
+from pydantic.fields import FieldInfo
 
 from mcp_endpoint import settings_file, settings_values
 from mcp_endpoint.settings_file import Document
 from mcp_endpoint.settings_file import SettingsError as SettingsError
 from mcp_endpoint.settings_values import GB, Network, NotAllowedError
+from mcp_endpoint.tokens import agent_ids
 
 ENVIRONMENT_PREFIX = "MCP_ENDPOINT_"
 KEY_VARIABLE = "MCP_ENDPOINT_SERVER__KEY"
@@ -124,6 +127,39 @@ class BrokerSettings(_Section):
     max_pages: _Count = _key("64", "most pages of one tool side's list", "每个工具端工具列表的页数上限")
 
 
+class AgentSettings(BrokerSettings):
+    """What one agent has of its own, in a section `[agent ID-or-name]` (issue 3, part 5).
+
+    Besides its own keys it takes every key of [broker]. Of those only the ones that were given count, so they are read
+    through `Settings.limits`, never from here.
+    """
+
+    tools_from: Annotated[
+        tuple[str, ...],
+        settings_values.words("ids or names of other agents, such as kitchen", "其他智能体的 ID 或名称，例如 kitchen"),
+    ] = _key("", "agents whose tool sides serve this agent too", "这些智能体的工具端也为本智能体服务")
+    allow: Annotated[
+        tuple[str, ...],
+        settings_values.words(
+            "tool names, * for any text, such as lamp_*, weather__*", "工具名，* 代表任意文字，例如 lamp_*, weather__*"
+        ),
+    ] = _key("", "only these tools are shown; empty = all", "只显示这些工具，留空表示全部")
+    deny: Annotated[
+        tuple[str, ...],
+        settings_values.words(
+            "tool names, * for any text, such as *_delete, shell__*", "工具名，* 代表任意文字，例如 *_delete, shell__*"
+        ),
+    ] = _key("", "these tools are hidden, even if allowed", "隐藏这些工具，优先于 allow")
+    rename: Annotated[
+        dict[str, str],
+        settings_values.texts("lamp_on: light on; lamp_off: light off", "lamp_on: 开灯; lamp_off: 关灯", names=True),
+    ] = _key("", "other names for tools", "工具的新名称")
+    describe: Annotated[
+        dict[str, str],
+        settings_values.texts("lamp_on: Turns on the lamp.; dim: Dims it.", "lamp_on: 打开客厅的灯; dim: 调暗灯光"),
+    ] = _key("", "other descriptions for tools", "工具的新描述")
+
+
 class SecuritySettings(_Section):
     """What browsers and strangers may do."""
 
@@ -173,6 +209,38 @@ class Settings(_Section):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
+    agents: dict[str, AgentSettings] = Field(default_factory=dict)
+    """The `[agent NAME]` sections by NAME as it is written there."""
+    _by_id: dict[str, tuple[AgentSettings, BrokerSettings]] = PrivateAttr(default_factory=dict)
+
+    def model_post_init(self, _: Any, /) -> None:
+        """Work out once what `agent` and `limits` tell for every message."""
+        for name, agent in self.agents.items():
+            own = {key: getattr(agent, key) for key in agent.model_fields_set & BrokerSettings.model_fields.keys()}
+            limits = self.broker.model_copy(update=own)
+            self._by_id.update(dict.fromkeys(agent_ids(name), (agent, limits)))
+
+    def agent(self, agent_id: str) -> AgentSettings:
+        """What the agent has of its own; the defaults if it has no section."""
+        found = self._by_id.get(agent_id)
+        return _NO_AGENT if found is None else found[0]
+
+    def limits(self, agent_id: str) -> BrokerSettings:
+        """The times and limits that hold for the agent: [broker], and over it what its section says."""
+        found = self._by_id.get(agent_id)
+        return self.broker if found is None else found[1]
+
+    def sources(self, agent_id: str) -> tuple[str, ...]:
+        """The ids of the agents whose tool sides serve this one too. Some may exist nowhere: see `agent_ids`."""
+        return tuple(dict.fromkeys(id_ for name in self.agent(agent_id).tools_from for id_ in agent_ids(name)))
+
+
+_NO_AGENT = AgentSettings()
+
+
+def _keys(model: type[_Section]) -> dict[str, FieldInfo]:
+    """What may stand in a section."""
+    return {about.alias or name: about for name, about in model.model_fields.items()}
 
 
 _SECTIONS: dict[str, type[_Section]] = {
@@ -182,13 +250,14 @@ _SECTIONS: dict[str, type[_Section]] = {
     "security": SecuritySettings,
     "logging": LoggingSettings,
 }
-_KEYS = {
-    section: {about.alias or name: about for name, about in model.model_fields.items()}
-    for section, model in _SECTIONS.items()
-}
+_KEYS = {section: _keys(model) for section, model in _SECTIONS.items()}
 _VARIABLES = {
     f"{ENVIRONMENT_PREFIX}{section}__{key}".upper(): (section, key) for section, keys in _KEYS.items() for key in keys
 }
+_AGENT = "agent "
+ANY_AGENT = "agent ID-or-name"
+"""How the section of an agent is called where no certain one is meant."""
+_AGENT_KEYS = [key for key in AgentSettings.model_fields if key not in BrokerSettings.model_fields]
 
 
 @dataclass(frozen=True)
@@ -203,13 +272,20 @@ class Loaded:
 
 def describe(language: Language = "en") -> list[tuple[str, str, str, str]]:
     """(section, key, default as the file spells it, one line of documentation) of every key, in the file's order."""
-    rows = []
-    for section, keys in _KEYS.items():
-        for key, about in keys.items():
-            extra = about.json_schema_extra
-            line = str(extra["zh"]) if language == "zh" and isinstance(extra, dict) else about.description or ""
-            rows.append((section, key, "" if about.is_required() else str(about.default), line))
-    return rows
+    return [
+        (section, key, *_described(about, language)) for section, keys in _KEYS.items() for key, about in keys.items()
+    ]
+
+
+def describe_agent(language: Language = "en") -> list[tuple[str, str, str]]:
+    """(key, default, one line of documentation) of every key of an agent's section that [broker] does not have."""
+    return [(key, *_described(AgentSettings.model_fields[key], language)) for key in _AGENT_KEYS]
+
+
+def _described(about: FieldInfo, language: Language) -> tuple[str, str]:
+    extra = about.json_schema_extra
+    line = str(extra["zh"]) if language == "zh" and isinstance(extra, dict) else about.description or ""
+    return "" if about.is_required() else str(about.default), line
 
 
 def shipped_file() -> Path:
@@ -268,10 +344,13 @@ def _keyed(text: str, path: Path, environ: Mapping[str, str]) -> bool:
 
 def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
     document = settings_file.parse(text, path)
-    values: dict[str, dict[str, str]] = {section: {} for section in _SECTIONS}
+    values: dict[str, dict[str, str]] = {
+        section: {} for section in [*_SECTIONS, *document.sections] if _model(section) is not None
+    }
     places: dict[tuple[str, str], str] = {}
     for (section, key), entry in document.entries.items():
-        if key in _KEYS.get(section, ()):
+        model = _model(section)
+        if model is not None and key in _keys(model):
             values[section][key] = entry.value
             places[section, key] = f"{path}: line {entry.line}: [{section}] {key}"
     for variable, (section, key) in _VARIABLES.items():
@@ -282,10 +361,43 @@ def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings,
         en = "is missing or empty; start the broker once to have one generated, or write 'key = …' there"
         raise SettingsError(f"{path}: [server] key", en, "缺失或为空；请先启动一次服务以自动生成，或自行填写 key = …")
     try:
-        settings = Settings.model_validate(values)
+        agents = {name.removeprefix(_AGENT): own for name, own in values.items() if name not in _SECTIONS}
+        settings = Settings.model_validate({name: values[name] for name in _SECTIONS} | {"agents": agents})
     except ValidationError as error:
         raise _bad_value(error, values, places) from None
+    _check_agents(settings, document, path)
     return settings, _unknown_in_file(document, path) + _unknown_variables(environ) + _doubtful(settings)
+
+
+def _model(section: str) -> type[_Section] | None:
+    """What the keys of a section are; None for a section that is not known."""
+    return AgentSettings if section.startswith(_AGENT) else _SECTIONS.get(section)
+
+
+def _check_agents(settings: Settings, document: Document, path: Path) -> None:
+    """Raises SettingsError for two sections of one agent, and for agents that have their tools from each other."""
+    holders: dict[str, str] = {}
+    for name in settings.agents:
+        for id_ in agent_ids(name):
+            first = holders.setdefault(id_, name)
+            if first != name:
+                where = f"{path}: line {document.sections[_AGENT + name]}: [{_AGENT}{name}]"
+                en = f"is the agent of [{_AGENT}{first}] again; keep one of the two sections"
+                raise SettingsError(where, en, f"与 [{_AGENT}{first}] 是同一个智能体，请只保留一节")
+    sources = {
+        name: [holders.get(id_, id_) for source in agent.tools_from for id_ in agent_ids(source)]
+        for name, agent in settings.agents.items()
+    }
+    try:
+        TopologicalSorter(sources).prepare()
+    except CycleError as error:
+        circle: list[str] = error.args[1][::-1]
+        where = (
+            f"{path}: line {document.entries[_AGENT + circle[0], 'tools_from'].line}: [{_AGENT}{circle[0]}] tools_from"
+        )
+        told = " → ".join(circle)
+        en = f"goes round in a circle: {told}; take one of them out"
+        raise SettingsError(where, en, f"形成了循环：{told}，请去掉其中一个") from None
 
 
 def _bad_value(
@@ -293,7 +405,8 @@ def _bad_value(
 ) -> SettingsError:
     """The first bad value as one line. Of a URL the parts that may be secret are left out, of the key all."""
     first = error.errors()[0]
-    section, key = (str(part) for part in first["loc"][:2])
+    *_, section, key = (str(part) for part in first["loc"][: 3 if first["loc"][0] == "agents" else 2])
+    section = _AGENT + section if first["loc"][0] == "agents" else section
     shown = re.sub(r"//[^/\s]*@", "//…@", re.sub(r"(?<=[?#]).+", "…", values[section][key]))
     shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
     value = "(hidden)" if key == "key" else f"'{shown}'"
@@ -307,16 +420,24 @@ def _nearest(word: str, known: list[str]) -> list[str]:
     return difflib.get_close_matches(word, known, 1) or known
 
 
+def _nearest_section(section: str) -> list[str]:
+    word, _, name = section.partition(" ")
+    if name and difflib.get_close_matches(word, ["agent"]):
+        return [f"[agent {name}]"]
+    return [f"[{ANY_AGENT if near == 'agent' else near}]" for near in _nearest(section, [*_SECTIONS, "agent"])]
+
+
 def _unknown_in_file(document: Document, path: Path) -> list[str]:
     warnings = []
     for section, line in document.sections.items():
-        if section not in _SECTIONS:
-            near = [f"[{name}]" for name in _nearest(section, list(_SECTIONS))]
-            warnings.append(_unknown(f"{path}: line {line}: [{section}]", near))
+        if _model(section) is None:
+            warnings.append(_unknown(f"{path}: line {line}: [{section}]", _nearest_section(section)))
     for (section, key), entry in document.entries.items():
-        if section in _SECTIONS and key not in _KEYS[section]:
-            elsewhere = [f"[{name}] {key}" for name, keys in _KEYS.items() if key in keys]
-            near = elsewhere or _nearest(key, list(_KEYS[section]))
+        model = _model(section)
+        if model is not None and key not in _keys(model):
+            elsewhere = [f"[{name}] {key}" for name, other in _SECTIONS.items() if key in _keys(other)]
+            elsewhere += [f"[{ANY_AGENT}] {key}"] if key in _AGENT_KEYS else []
+            near = elsewhere or _nearest(key, list(_keys(model)))
             warnings.append(_unknown(f"{path}: line {entry.line}: [{section}] {key}", near))
     return warnings
 

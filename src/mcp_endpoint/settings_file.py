@@ -46,7 +46,10 @@ class Entry:
 
 @dataclass
 class Document:
-    """What a settings text says: the line of each section header, and the entries by (section, key) in lower case."""
+    """What a settings text says: the line of each section header, and the entries by (section, key) in lower case.
+
+    A section of two words, such as `[agent Küche]`, has only the first in lower case, and one space between them.
+    """
 
     sections: dict[str, int] = field(default_factory=dict)
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
@@ -89,7 +92,7 @@ def parse(text: str, path: Path) -> Document:
         if _CONTROL.search(line):
             raise _bad(path, number, "has a control character; remove it", "含有控制字符，请删除")
         if header := _SECTION.fullmatch(body):
-            section, indent = header[1].lower(), None
+            section, indent = _section(header[1]), None
             _only_comment(header[2], path, number)
             if section in document.sections:
                 first = document.sections[section]
@@ -121,6 +124,12 @@ def parse(text: str, path: Path) -> Document:
         offset = start + margin + entry.start(2)
         document.entries[section, key] = Entry(value, number, offset + begin, offset + end)
     return document
+
+
+def _section(header: str) -> str:
+    """The first word in lower case; what follows it is a name of the user's (`[agent Küche]`), and stays as it is."""
+    word, *name = header.split(None, 1)[:2] or [""]
+    return " ".join([word.lower(), *name])
 
 
 def _value(rest: str, path: Path, number: int) -> tuple[str, int, int]:

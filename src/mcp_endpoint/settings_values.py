@@ -15,6 +15,8 @@ KB = 1024
 MB = 1024 * KB
 GB = 1024 * MB
 DAY = 86400.0
+LONGEST_NAME = 64
+"""Characters a tool's public name may have (routing page, "Names")."""
 
 _UNITS = {"": 1, "b": 1, "kb": KB, "mb": MB, "gb": GB}
 _TRUE = {"true", "yes", "on", "1"}
@@ -191,6 +193,63 @@ def public_url() -> BeforeValidator:
         )
 
     return BeforeValidator(read)
+
+
+def words(en: str, zh: str) -> BeforeValidator:
+    """A comma separated list, each word once; `en` and `zh` say of what. Empty for none."""
+
+    def read(value: object) -> tuple[str, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, (list, tuple)) and all(isinstance(word, str) for word in given):
+            stripped = [word.strip() for word in given]
+            # a full-width comma would make one word of two, which then matches nothing
+            if not any(_has_control(word) or "，" in word for word in stripped):
+                return tuple(dict.fromkeys(word for word in stripped if word))
+        raise NotAllowedError(f"{en}, with commas (,) between them, or empty", f"{zh}，以半角逗号（,）分隔，或留空")
+
+    return BeforeValidator(read)
+
+
+def texts(en: str, zh: str, *, names: bool = False) -> BeforeValidator:
+    """Pairs `tool: text; tool: text`, each tool once; `en` and `zh` are an example. Empty for none.
+
+    With `names` the texts are tool names: up to 64 characters each, and no two alike.
+    """
+
+    def read(value: object) -> dict[str, str]:
+        pairs = _pairs(value) if isinstance(value, str) else value
+        if isinstance(pairs, dict) and all(_usable(*pair, names=names) for pair in pairs.items()):
+            new = list(pairs.values())
+            if not names or len(set(new)) == len(new):
+                return pairs
+        also_en, also_zh = (
+            (" of at most 64 characters, no two alike", "，最长 64 个字符且互不相同") if names else ("", "")
+        )
+        what_en, what_zh = ("new name", "新名称") if names else ("text", "文字")
+        raise NotAllowedError(
+            f"pairs tool: {what_en}{also_en}, with semicolons (;) between them, such as {en}",
+            f"“工具: {what_zh}”{also_zh}，以半角分号（;）分隔，例如 {zh}",
+        )
+
+    return BeforeValidator(read)
+
+
+def _pairs(text: str) -> dict[str, str] | None:
+    """The pairs; None if a tool comes twice or a colon is missing. Text with a `;` in it shows up as the latter."""
+    parts = [part.partition(":") for part in text.split(";") if part.strip()]
+    pairs = {name.strip(): new.strip() for name, _, new in parts}
+    return pairs if len(pairs) == len(parts) else None
+
+
+def _usable(name: object, text: object, *, names: bool) -> bool:
+    """Whether a pair has both halves, and a new name fits clients; a name that ends with a space fits nobody."""
+    return (
+        isinstance(name, str)
+        and isinstance(text, str)
+        and bool(name.strip() and text.strip())
+        and not _has_control(name + text)
+        and (not names or (len(text) <= LONGEST_NAME and text == text.strip()))
+    )
 
 
 def networks() -> BeforeValidator:

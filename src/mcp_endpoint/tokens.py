@@ -120,6 +120,17 @@ def agent_id(name: str) -> str:
     return hashlib.md5(name.encode(), usedforsecurity=False).hexdigest()
 
 
+def agent_ids(name: str) -> tuple[str, ...]:
+    """The ids that `name` may stand for in the settings: itself where it can be one, and its md5 (issue 3, part 5).
+
+    Both, since an id of the console's database looks like a hash itself: its tokens carry the md5 of it. Only
+    `single_module` is never hashed.
+    """
+    if name == "single_module":
+        return (name,)
+    return (name, agent_id(name)) if _AGENT.fullmatch(name) else (agent_id(name),)
+
+
 def urls(base: str, token: str) -> tuple[str, str]:
     """The tool URL and the device URL that `token` opens.
 

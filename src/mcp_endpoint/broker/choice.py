@@ -1,0 +1,88 @@
+"""Which tools an agent shows, and under which names and descriptions (issue 3, part 5).
+
+Settings name a tool as its program does (`lamp_on`), or with the alias of that program in front (`kitchen__lamp_on`)
+to mean no other's. The longer form wins where both are there. New names are never looked at again: a pattern in `allow`
+or `deny` always means the tool's own.
+"""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import Raw
+from msgspec.json import encode
+
+from mcp_endpoint.settings import AgentSettings
+from mcp_endpoint.wire.envelope import members
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.catalogue import Tool
+
+
+class Choice:
+    """What one agent's settings say about tools, whatever their source. It keeps no state; build it once a reload."""
+
+    __slots__ = ("_allow", "_deny", "_describe", "_rename", "_untouched")
+
+    def __init__(self, settings: AgentSettings) -> None:
+        self._allow = [Pattern(text) for text in settings.allow]
+        self._deny = [Pattern(text) for text in settings.deny]
+        self._rename = settings.rename
+        self._describe = settings.describe
+        self._untouched = not (self._allow or self._deny or self._rename or self._describe)
+
+    def publish(self, alias: str, tool: "Tool") -> tuple[str, bytes] | None:
+        """The name and the definition to show of a tool of the program with that alias; None if it is hidden.
+
+        All bytes of the definition stay but its name and description; nothing to replace gives the very same object.
+        """
+        if self._untouched:
+            return tool.name, tool.definition
+        names = (f"{alias}__{tool.name}", tool.name)
+        allowed = not self._allow or any(pattern.fits(name) for pattern in self._allow for name in names)
+        if not allowed or any(pattern.fits(name) for pattern in self._deny for name in names):
+            return None
+        public = _of(self._rename, names) or tool.name
+        description = _of(self._describe, names)
+        replaced: dict[str, Raw] = {}
+        if public != tool.name:
+            replaced["name"] = Raw(encode(public))
+        if description is not None:
+            replaced["description"] = Raw(encode(description))
+        if not replaced:
+            return public, tool.definition
+        definition = members(tool.definition)
+        assert definition is not None, "a tool's definition is an object, or it would not be listed"
+        return public, encode(definition | replaced)
+
+
+def _of(texts: Mapping[str, str], names: tuple[str, str]) -> str | None:
+    return next((texts[name] for name in names if name in texts), None)
+
+
+class Pattern:
+    """A name in which each `*` stands for any text, none included.
+
+    No regular expression: tool programs choose the names, and a name must not be able to make it search for long.
+    """
+
+    __slots__ = ("_end", "_exact", "_middle", "_start")
+
+    def __init__(self, text: str) -> None:
+        self._start, *rest = text.split("*")
+        self._exact = not rest
+        self._end = rest.pop() if rest else ""
+        self._middle = [part for part in rest if part]
+
+    def fits(self, name: str) -> bool:
+        """Whether the whole name is of this form."""
+        if self._exact:
+            return name == self._start
+        at, end = len(self._start), len(name) - len(self._end)
+        if end < at or not (name.startswith(self._start) and name.endswith(self._end)):
+            return False
+        for part in self._middle:  # the first place of each leaves most room for the next
+            found = name.find(part, at, end)
+            if found < 0:
+                return False
+            at = found + len(part)
+        return True
