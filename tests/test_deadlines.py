@@ -82,6 +82,35 @@ def test_an_interval_of_zero_pings_nobody() -> None:
     assert peer.pings == []
 
 
+def test_new_times_hold_for_open_links_too() -> None:
+    heartbeat, one, two = Heartbeat(30, 10), Peer(), Peer()
+    heartbeat.add(one, 0.0)
+    heartbeat.add(two, 20.0)
+    heartbeat.change(15, 2, 25.0)
+    for tenth in range(250, 400):
+        heartbeat.sweep(tenth / 10)
+        one.heard = tenth / 10
+    assert one.pings == [30.0], "what was due sooner stays so"
+    assert two.pings == []
+    heartbeat.sweep(40.0)
+    assert two.pings == [40.0]
+    heartbeat.sweep(42.0)
+    assert (one.ended, two.ended) == (0, 1)
+
+
+def test_pings_may_be_turned_on_and_off_for_open_links() -> None:
+    heartbeat, peer = Heartbeat(0, 10), Peer()
+    heartbeat.add(peer, 0.0)
+    heartbeat.change(5, 1, 100.0)
+    heartbeat.sweep(104.9)
+    assert peer.pings == []
+    heartbeat.sweep(105.0)
+    assert peer.pings == [105.0]
+    heartbeat.change(0, 1, 105.5)
+    heartbeat.sweep(1e6)
+    assert (peer.pings, peer.ended) == ([105.0], 0), "nor is it held to the ping that was sent before"
+
+
 class Pipe:
     def __init__(self, broken: bool = False) -> None:
         self.broken = broken

@@ -262,6 +262,38 @@ def test_the_level_holds_for_every_way_in(sinks: Sinks, level: str) -> None:
     assert [line[24:].split()[0] for line in lines] == [name for name in due for _ in range(4)]
 
 
+def test_the_level_and_the_tracebacks_change_while_it_runs(sinks: Sinks) -> None:
+    def say(when: str) -> None:
+        try:
+            raise ValueError(when)
+        except ValueError:
+            logger.opt(exception=True).warning(f"loguru {when}")
+        for source in ("uvicorn.error", "other"):
+            logging.getLogger(source).debug(f"{source} {when}")
+
+    before = logging.getLogger().level
+    with running(sinks.path, sinks.console, level="INFO") as logs:
+        say("first")
+        logs.change(level="debug", debug=True)
+        say("second")
+        logs.change(level="ERROR", debug=False)
+        say("third")
+        logs.change(level="INFO", debug=False)
+        say("last")
+        with pytest.raises(ValueError, match="LOUD"):
+            logs.change(level="loud", debug=False)
+    assert logging.getLogger().level == before
+    lines = sinks.check()
+    assert [line[24:] for line in lines if EVENT.match(line)] == [
+        "WARNING loguru first (ValueError: first)",
+        "WARNING loguru second",
+        "DEBUG   uvicorn.error second",
+        "DEBUG   other: other second",
+        "WARNING loguru last (ValueError: last)",
+    ]
+    assert any(line.startswith("    Traceback") for line in lines)
+
+
 def test_handlers_of_other_libraries_are_put_aside_and_come_back(sinks: Sinks) -> None:
     heard = io.StringIO()
     other, handler = logging.getLogger("uvicorn.access"), logging.StreamHandler(heard)

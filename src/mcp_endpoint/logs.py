@@ -80,6 +80,8 @@ class Logs:
         self._deadline: float | None = None
         self._thread: threading.Thread | None = None
         self._undo = contextlib.ExitStack()
+        self._sink = -1
+        self._levelled: list[logging.Logger] = []
 
     @property
     def dropped(self) -> int:
@@ -101,10 +103,8 @@ class Logs:
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
         logger.remove()
-        # The work is done in the filter, not in the sink: loguru calls filters outside its lock, which is not
-        # re-entrant (a task's finalizer logs wherever it happens to run), and never gets to format the exception.
-        sink = logger.add(_no_sink, level=number, filter=self._take, catch=False, backtrace=False, diagnose=False)
-        self._undo.callback(self._after_stop, sink)
+        self._sink = self._add_sink(number)
+        self._undo.callback(self._after_stop)
         self._intercept_logging(number)
         self._undo.callback(setattr, warnings, "showwarning", warnings.showwarning)
         warnings.showwarning = _log_warning
@@ -123,6 +123,16 @@ class Logs:
             self._deadline = monotonic() + timeout
             self._changed.notify()
         thread.join(timeout + _CONSOLE_RETRY)
+
+    def change(self, *, level: str, debug: bool) -> None:
+        """Show more or less from now on, while it runs; see the class for both. Raises ValueError for the level."""
+        number = logger.level(level.upper()).no
+        self._level, self._debug = level.upper(), debug
+        before, self._sink = self._sink, self._add_sink(number)
+        with contextlib.suppress(ValueError):  # somebody else has removed all sinks
+            logger.remove(before)
+        for item in self._levelled:
+            item.setLevel(number)
 
     # In the caller's thread
 
@@ -217,9 +227,9 @@ class Logs:
 
     # What start() changes and stop() undoes
 
-    def _after_stop(self, sink: int) -> None:
+    def _after_stop(self) -> None:
         with contextlib.suppress(ValueError):  # somebody else has removed all sinks
-            logger.remove(sink)
+            logger.remove(self._sink)
             logger.add(_no_sink, level="WARNING", filter=self._print, catch=False, backtrace=False, diagnose=False)
 
     def _print(self, record: "Record") -> bool:
@@ -227,8 +237,14 @@ class Logs:
             sys.stderr.write(self._line(record).render())
         return False
 
+    def _add_sink(self, number: int) -> int:
+        # The work is done in the filter, not in the sink: loguru calls filters outside its lock, which is not
+        # re-entrant (a task's finalizer logs wherever it happens to run), and never gets to format the exception.
+        return logger.add(_no_sink, level=number, filter=self._take, catch=False, backtrace=False, diagnose=False)
+
     def _intercept_logging(self, number: int) -> None:
         root = logging.getLogger()
+        self._levelled = [root]
         known = [item for item in root.manager.loggerDict.values() if isinstance(item, logging.Logger)]
         for item in known:
             # With a handler of its own a logger would print past the sinks; its level may hide lines from them.
@@ -236,6 +252,7 @@ class Logs:
                 self._undo.callback(_restore, item, item.handlers[:], item.level, item.propagate)
                 item.handlers[:], item.propagate = [], True
                 item.setLevel(number)
+                self._levelled.append(item)
         self._undo.callback(_restore, root, root.handlers[:], root.level, root.propagate)
         root.handlers[:] = [_Intercept()]
         root.setLevel(number)

@@ -1,5 +1,6 @@
 """WebSocket pings: every open link is asked in turn, and one that is not heard from in time is ended."""
 
+import math
 from typing import Protocol
 
 
@@ -24,15 +25,25 @@ class Heartbeat:
     """
 
     def __init__(self, interval: float, timeout: float) -> None:
-        self._interval = interval
+        self._interval = interval or math.inf
         self._timeout = timeout
         self._due: dict[Pinged, float] = {}
         self._asked: dict[Pinged, float] = {}
 
     def add(self, link: Pinged, now: float) -> None:
         """Begin to ping a link that has just been opened."""
-        if self._interval > 0:
-            self._due[link] = now + self._interval
+        self._due[link] = now + self._interval
+
+    def change(self, interval: float, timeout: float, now: float) -> None:
+        """Other times from now on, for open links too; one that was asked has the new timeout from its ping on."""
+        self._interval = interval or math.inf
+        self._timeout = timeout
+        latest = now + self._interval
+        if interval:  # what is due sooner stays so, and the queue stays in order
+            self._due = {link: min(when, latest) for link, when in self._due.items()}
+        else:
+            self._due = dict.fromkeys(self._due, latest)
+            self._asked.clear()
 
     def discard(self, link: Pinged) -> None:
         """Stop pinging a link; safe to do twice."""

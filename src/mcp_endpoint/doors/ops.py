@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from fastapi import FastAPI, Request, Response
 from fastapi.middleware.cors import CORSMiddleware
 from msgspec.json import encode
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_endpoint import __version__
 from mcp_endpoint.doors.front import Front
@@ -25,9 +26,7 @@ def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
     """The HTTP app of one broker. `clock` gives the monotonic seconds that the broker's times are in."""
     started = clock()
     app = FastAPI(title="mcp-endpoint", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
-    security = front.settings.security
-    if security.enable_cors:
-        app.add_middleware(CORSMiddleware, allow_origins=security.allowed_origins, allow_methods=["GET", "HEAD"])
+    app.add_middleware(_Cors, front=front)
 
     def has_key(request: Request) -> bool:
         given = request.query_params.get("key")
@@ -109,6 +108,21 @@ def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
         return Response(NOT_FOUND_HELP, 404, media_type="text/plain; charset=utf-8")
 
     return app
+
+
+class _Cors:
+    """CORS as the settings have it now: a reload may change the origins, or switch it on and off."""
+
+    def __init__(self, app: ASGIApp, front: Front) -> None:
+        self._app = app
+        self._front = front
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        security = self._front.settings.security
+        app = self._app
+        if security.enable_cors:
+            app = CORSMiddleware(app, allow_origins=security.allowed_origins, allow_methods=["GET", "HEAD"])
+        await app(scope, receive, send)
 
 
 def _twin(result: object, error: object) -> Report:
