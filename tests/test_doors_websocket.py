@@ -347,6 +347,7 @@ async def test_what_waits_for_a_peer_is_bounded(broker_with: Brokers) -> None:
             wire.send_frame(TEXT, json.dumps(call).encode())
         ends = await agent.ended("device")
         assert [(end["role"], end["reason"]) for end in ends] == [("device", "send_overflow")]
+        await wire.rest()
 
 
 @pytest.mark.parametrize(

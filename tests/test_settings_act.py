@@ -27,6 +27,7 @@ def acts(check: Check) -> Check:
 
 @pytest.mark.parametrize("key", list(SECTIONS))
 async def test_the_key_acts(key: str, new_broker: Brokers, tmp_path: Path) -> None:
+    assert key in CHECKS, f"[{SECTIONS[key]}] {key} has no check yet: write one here that fails when it is ignored"
     await CHECKS[key](new_broker, tmp_path)
 
 
