@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import gc
+import logging
+import os
 import signal
 import socket
 import sys
@@ -23,7 +25,8 @@ from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End
 from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.settings import Settings
+from mcp_endpoint.reload import Reload
+from mcp_endpoint.settings import Loaded, Settings
 from mcp_endpoint.tokens import Tokens
 
 TICK = 0.1
@@ -111,14 +114,29 @@ def listen(settings: Settings) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def run(settings: Settings, listener: socket.socket, ready: Callable[[int], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `ready` is called with the port once connections are taken."""
+def run(
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[int], None],
+    read: Callable[[], Loaded],
+    show: Callable[[Settings], None],
+) -> None:
+    """Serve until SIGINT or SIGTERM. `ready` is called with the port once connections are taken.
+
+    SIGHUP has the settings read again with `read`; `show` is told of the new ones, for the log.
+    """
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, ready))
+        runner.run(_serve(settings, listener, ready, read, show))
 
 
-async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[int], None]) -> None:
+async def _serve(
+    settings: Settings,
+    listener: socket.socket,
+    ready: Callable[[int], None],
+    read: Callable[[], Loaded],
+    show: Callable[[Settings], None],
+) -> None:
     loop = asyncio.get_running_loop()
     front = Front(
         settings=settings,
@@ -128,7 +146,6 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[i
         outbox=Outbox(loop),
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
-    detailed = settings.server.debug or settings.server.log_level in ("TRACE", "DEBUG")
     config = FrontConfig(
         front,
         app=build_app(front, loop.time),
@@ -136,8 +153,8 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[i
         ws=WebSocketLink,
         lifespan="off",
         log_config=None,
-        log_level="trace" if settings.server.log_level == "TRACE" else "debug" if detailed else "warning",
-        access_log=detailed,
+        log_level=_uvicorn_level(settings),
+        access_log=_uvicorn_level(settings) != "warning",
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=0.5,
@@ -155,7 +172,39 @@ async def _serve(settings: Settings, listener: socket.socket, ready: Callable[[i
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    await Server(config).serve(sockets=[listener])
+    server = Server(config)
+
+    def show_also(new: Settings) -> None:
+        show(new)
+        config.log_level = _uvicorn_level(new)
+        config.access_log = config.log_level != "warning"
+        logging.getLogger("uvicorn.access").propagate = True  # the next line only ever takes it away
+        config.configure_logging()
+
+    _reload_on_hangup(loop, server, Reload(front, read, [show_also]))
+    await server.serve(sockets=[listener])
+
+
+def _uvicorn_level(settings: Settings) -> str:
+    """What uvicorn is to log: next to nothing, unless somebody looks for a fault."""
+    if settings.server.log_level == "TRACE":
+        return "trace"
+    return "debug" if settings.server.debug or settings.server.log_level == "DEBUG" else "warning"
+
+
+def _reload_on_hangup(loop: asyncio.AbstractEventLoop, server: Server, reload: Reload) -> None:
+    """Reload on SIGHUP, unless it comes from closing the terminal that the broker was started in: then stop."""
+    if sys.platform == "win32":
+        return
+    terminal = os.isatty(0)
+
+    def hangup() -> None:
+        if terminal and not os.isatty(0):
+            server.handle_exit(signal.SIGHUP, None)
+        else:
+            reload()
+
+    loop.add_signal_handler(signal.SIGHUP, hangup)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

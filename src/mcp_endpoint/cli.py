@@ -110,7 +110,10 @@ def _run(path: Path, home: Path) -> int:
             if sys.stdout.isatty() or loaded.generated_key:
                 _print_urls(settings, port)
 
-        app.run(settings, listener, ready)
+        def show(new: Settings) -> None:
+            logs.change(level=new.server.log_level, debug=new.server.debug)
+
+        app.run(settings, listener, ready, lambda: load(path, os.environ), show)
         logger.info("stopped")
     finally:
         listener.close()
