@@ -13,7 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcp_endpoint import app, cli
-from mcp_endpoint.errors import MESSAGES, Code, End, Fault
+from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Refusal
 from mcp_endpoint.settings import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings_values import NotAllowedError
 
@@ -124,6 +124,14 @@ def test_readme_has_every_end_with_its_close_code_text_and_words(language: Langu
     }
     for end in End:
         assert rows[f"`{end.reason}`"][2].startswith(end.words(language))
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_readme_has_every_refusal_with_its_status(language: Language) -> None:
+    rows = the_table(READMES[language], {f"`{Refusal.NO_DOOR.reason}`"})
+    assert {reason: status for reason, (status, _) in rows.items()} == {
+        f"`{refusal.reason}`": str(refusal.status or "–") for refusal in Refusal
+    }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -87,8 +87,9 @@ async def test_compression_is_not_taken_up(broker: Broker) -> None:
     ],
 )
 async def test_a_refusal_is_a_close_with_the_reason_clients_know(
-    broker: Broker, door: str, query: str, reason: str
+    broker_with: Brokers, door: str, query: str, reason: str
 ) -> None:
+    broker = broker_with(log_level="DEBUG")  # where the log has every refusal of one address
     async with Wire.open(broker) as wire:
         lines = len(broker.lines)
         assert b" 101 " in await wire.upgrade(f"/mcp_endpoint/{door}/{query}")

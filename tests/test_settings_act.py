@@ -13,7 +13,7 @@ import pytest
 
 from conftest import Brokers
 from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, tool
-from wire import CLOSE, PING, TEXT, Wire
+from wire import CLOSE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
@@ -134,6 +134,30 @@ async def max_message_size(start: Brokers, folder: Path) -> None:
         assert (await wire.frame())[0] == TEXT
         wire.send_frame(TEXT, spelled(id=1, method='"ping"').encode().ljust(2049))
         assert (await wire.close_frame())[0] == 1009
+
+
+@acts
+async def max_unfinished(start: Brokers, folder: Path) -> None:
+    agent = start(max_unfinished="64KB", max_message_size="64KB").agent()
+    async with Wire.open(agent.broker) as one, Wire.open(agent.broker) as other:
+        for wire in (one, other):
+            await wire.upgrade(agent.path("call"))
+            wire.write(ws_frame(TEXT, b"x" * 50_000)[:-1])
+        first = {asyncio.create_task(wire.close_frame()) for wire in (one, other)}
+        done, rest = await asyncio.wait(first, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert [task.result() for task in done] == [(1013, "未收完的消息过多")]
+        rest.pop().cancel()
+
+
+@acts
+async def message_timeout(start: Brokers, folder: Path) -> None:
+    agent = start(message_timeout=0.3).agent()
+    async with Wire.open(agent.broker) as wire:
+        await wire.upgrade(agent.path("call"))
+        began = monotonic()
+        wire.write(ws_frame(TEXT, b"x" * 1000)[:-1])
+        assert await wire.close_frame() == (1008, "消息接收超时")
+        assert 0.2 < monotonic() - began < 3
 
 
 @acts
@@ -309,12 +333,64 @@ async def enable_cors(start: Brokers, folder: Path) -> None:
         assert ("access-control-allow-origin" in reply.headers) is (enabled == "true")
 
 
+def via(address: str) -> str:
+    """What a reverse proxy adds for a client."""
+    return f"X-Forwarded-For: {address}"
+
+
+@acts
+async def trusted_proxies(start: Brokers, folder: Path) -> None:
+    for proxies, shown in (("127.0.0.0/8", "192.0.2.7"), ("192.0.2.0/24", "127.0.0.1")):
+        agent = start(trusted_proxies=proxies).agent()
+        async with Wire.open(agent.broker) as wire:
+            await wire.upgrade(agent.path("call"), via("192.0.2.7"))
+            (link,) = await agent.links("device")
+            assert link["peer"].partition(":")[0] == shown
+
+
+@acts
+async def max_connections_per_address(start: Brokers, folder: Path) -> None:
+    broker = start(trusted_proxies="127.0.0.1", max_connections_per_address=2)
+    path = broker.agent().path("call")
+    async with (
+        Wire.open(broker) as one,
+        Wire.open(broker) as two,
+        Wire.open(broker) as three,
+        Wire.open(broker) as four,
+    ):
+        for wire, address, status in (
+            (one, "192.0.2.7", b" 101 "),
+            (two, "192.0.2.7", b" 101 "),
+            (three, "192.0.2.7", b" 429 "),
+            (four, "192.0.2.8", b" 101 "),
+        ):
+            assert status in await wire.upgrade(path, via(address))
+
+
+@acts
+async def handshakes_per_minute(start: Brokers, folder: Path) -> None:
+    broker = start(trusted_proxies="127.0.0.1", handshakes_per_minute=3)
+    path = broker.agent().path("call")
+    for address, status in (*[("192.0.2.7", b" 101 ")] * 3, ("192.0.2.7", b" 429 "), ("192.0.2.8", b" 101 ")):
+        async with Wire.open(broker) as wire:
+            assert status in await wire.upgrade(path, via(address))
+
+
+@acts
+async def max_handshakes(start: Brokers, folder: Path) -> None:
+    broker = start(max_handshakes=3)
+    async with Wire.open(broker) as first, Wire.open(broker), Wire.open(broker), Wire.open(broker):
+        began = monotonic()
+        await first.rest()
+        assert monotonic() - began < 3, "handshake_timeout is 10 s"
+
+
 # --- [logging] ---
 
 
 async def logged_to(start: Brokers, log_file: Path, **settings: object) -> list[str]:
     """The files there are after some 5 KB of log."""
-    broker = start(log_file=log_file, **settings)
+    broker = start(log_file=log_file, log_level="DEBUG", **settings)
     for number in range(40):
         async with dialled(broker.url(f"/call/?token=number{number}")) as refused_:
             await asyncio.wait_for(refused_.wait_closed(), 10)

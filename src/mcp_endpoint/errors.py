@@ -1,8 +1,9 @@
 """Every JSON-RPC code, close code and typed reason there is, in one table.
 
-Two kinds of bad ends exist. A **request** ends with a `Fault`: its JSON-RPC code, its machine-readable reason (the
+Three kinds of bad ends exist. A **request** ends with a `Fault`: its JSON-RPC code, its machine-readable reason (the
 member's name in lower case, sent as `error.data.reason`) and a sentence a device may read out, in Chinese and English.
 A **link** ends with an `End`: the WebSocket close code and the text on the wire, and the words log and `/stats` use.
+A **connection** that is no link yet ends with a `Refusal`: an HTTP status, and words for its answer, log and `/stats`.
 Codes and wire texts are those of the wire contract, sections 2 and 4; clients know them already.
 """
 
@@ -154,6 +155,13 @@ class End(Enum):
     BAD_UTF8 = (1007, "无效的UTF-8", "对方发送了无效的 UTF-8", "the peer sent text that is not UTF-8")
     MESSAGE_TOO_BIG = (1009, "消息过大", "对方发送的消息过大", "the peer sent a message over the size limit")
     TOO_MANY_FRAGMENTS = (1009, "分片过多", "对方把消息分成了过多片段", "the peer sent a message in too many fragments")
+    MESSAGE_TIMEOUT = (1008, "消息接收超时", "对方的消息迟迟未发完", "the peer took too long over one message")
+    TOO_MUCH_UNFINISHED = (
+        1013,
+        "未收完的消息过多",
+        "该智能体未收完的消息总量过大",
+        "too much half-received data of this agent",
+    )
     PROTOCOL_ERROR = (1002, "协议错误", "对方违反了 WebSocket 协议", "the peer broke the WebSocket protocol")
     RESTART = (1012, "服务重启", "服务正在重启", "the broker is restarting")
     INTERNAL = (1011, "内部错误", "服务内部错误", "an internal error of the broker")
@@ -161,3 +169,43 @@ class End(Enum):
     def words(self, language: str) -> str:
         """Why the link ended, in `language` ("zh" or "en"), to stand inside a sentence."""
         return self.zh if language == "zh" else self.en
+
+
+class Refusal(Enum):
+    """Why a connection did not become a link: (HTTP status, Chinese words, English words); status 0 is no answer."""
+
+    def __init__(self, status: int, zh: str, en: str) -> None:
+        self.status = status
+        self.zh = zh
+        self.en = en
+        self.reason = self.name.lower()
+
+    FULL = (503, "服务连接数已满（[websocket] max_connections）", "the broker is full ([websocket] max_connections)")
+    ADDRESS_FULL = (
+        429,
+        "该地址的连接数已满（[security] max_connections_per_address）",
+        "too many connections from this address ([security] max_connections_per_address)",
+    )
+    TOO_MANY_HANDSHAKES = (
+        429,
+        "该地址的握手过于频繁，请稍后再试（[security] handshakes_per_minute）",
+        "too many handshakes from this address; try again later ([security] handshakes_per_minute)",
+    )
+    PUSHED_OUT = (
+        0,
+        "未完成握手的连接过多，最早的已断开（[security] max_handshakes）",
+        "too many connections that are no links; the oldest was cut off ([security] max_handshakes)",
+    )
+    HEAD_TIMEOUT = (
+        408,
+        "请求头未在时限内到达（[websocket] handshake_timeout）",
+        "the request's head did not arrive in time ([websocket] handshake_timeout)",
+    )
+    HEAD_TOO_LONG = (431, "请求头过长", "the request's head is too long")
+    NO_DOOR = (404, "WebSocket 地址有误", "there is no WebSocket door at this path")
+    FOREIGN_ORIGIN = (
+        403,
+        "不允许的来源（[security] allowed_origins）",
+        "the Origin is not allowed ([security] allowed_origins)",
+    )
+    BAD_HANDSHAKE = (400, "WebSocket 握手无效", "not a valid WebSocket handshake")

@@ -25,30 +25,51 @@ Event = bytes | Frame
 class FrameReader:
     """Cuts what arrives on one connection after its opening handshake."""
 
-    __slots__ = ("_fragmented", "_limit", "_owed", "_rest", "_ws")
+    __slots__ = ("_deaf", "_fragmented", "_limit", "_owed", "_rest", "_ws", "more", "unfinished")
 
     def __init__(self, ws: ServerProtocol, limit: int) -> None:
         self._ws = ws
         self._limit = limit
         self._rest = b""
-        """The beginning of a frame whose header is not whole yet: less than 14 bytes."""
+        """What is not cut yet: the beginning of a header, or what is over `feed`'s `most`."""
         self._owed = 0
         """Bytes that are missing of the frame ServerProtocol has begun to read."""
         self._fragmented = False
         """Whether a fragmented message is under way; ServerProtocol decides then what may come."""
+        self._deaf = False
+        self.more = False
+        """Whether there may be more to cut without further input."""
+        self.unfinished = 0
+        """Bytes of a frame that is not whole yet."""
 
-    def feed(self, data: bytes) -> list[Event]:
-        """All that is complete with `data`, in order. Errors and closes are in ServerProtocol's state afterwards."""
+    def keep(self, data: bytes) -> None:
+        """Take input that the next `feed` shall cut."""
+        self._rest += data
+
+    def discard(self) -> None:
+        """Read nothing any more: the connection is about to end."""
+        self._deaf = True
+        self._rest, self._owed, self.unfinished = b"", sys.maxsize, 0
+
+    def feed(self, data: bytes, most: int = sys.maxsize) -> list[Event]:
+        """What is complete with `data`, in order, at most `most`; errors and closes are in ServerProtocol's state."""
         if self._rest:
             data, self._rest = self._rest + data, b""
         events: list[Event] = []
         end = len(data)
         place = 0
+        self.more = False
         if self._owed:
+            if self._deaf:
+                return events
             place = min(self._owed, end)
             self._owed -= place
+            self.unfinished = self.unfinished + place if self._owed else 0
             self._hand_over(data[:place], events)
         while place < end and not self._owed:
+            if len(events) >= most:
+                self._rest, self.more = data[place:], True
+                break
             if end - place < 2:
                 self._rest = data[place:]
                 break
@@ -70,6 +91,7 @@ class FrameReader:
                 events.append(apply_mask(data[body:stop], data[body - 4 : body]))
             else:
                 self._owed = max(stop - end, 0)
+                self.unfinished = end - place if self._owed else 0
                 self._hand_over(data[place:stop], events)
             place = stop
         return events
@@ -85,4 +107,5 @@ class FrameReader:
             else:
                 events.append(event)
         if self._ws.parser_exc is not None or self._ws.close_rcvd is not None:
-            self._owed = sys.maxsize  # nothing counts any more: ServerProtocol discards it
+            # Nothing counts any more: ServerProtocol discards it.
+            self._owed, self.unfinished = sys.maxsize, 0

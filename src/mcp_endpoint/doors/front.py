@@ -2,13 +2,16 @@
 
 from asyncio import AbstractEventLoop, Event
 from dataclasses import dataclass, field
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
 from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.doors.admission import Admission
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.turns import Turns
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
 
@@ -28,11 +31,20 @@ class Front:
     heartbeat: Heartbeat
     draining: bool = False
     links: "dict[WebSocketLink, None]" = field(default_factory=dict)
+    """The connections that were upgraded and not refused."""
+    unfinished: "dict[WebSocketLink, float]" = field(default_factory=dict)
+    """Links in the middle of a message, and the moment until which it has to be whole; the earliest first."""
+    admission: Admission = field(init=False)
+    turns: Turns = field(init=False)
     emptied: Event = field(default_factory=Event)
     """Set when the last link went away while draining."""
 
+    def __post_init__(self) -> None:
+        self.admission = Admission(lambda: self.settings.security, self.loop.time)
+        self.turns = Turns(self.loop)
+
     def gone(self, link: "WebSocketLink") -> None:
-        """A link's transport is closed."""
+        """A link's transport is closed, or it was refused; safe to do twice."""
         self.links.pop(link, None)
         if self.draining and not self.links:
             self.emptied.set()
@@ -41,11 +53,22 @@ class Front:
         """Work off everything that is overdue; the app's one timer calls this."""
         self.manager.sweep(now)
         self.heartbeat.sweep(now)
+        while self.unfinished:
+            link, deadline = next(iter(self.unfinished.items()))
+            if deadline > now:
+                break
+            link.too_long()
 
 
 class FrontConfig(uvicorn.Config):
-    """uvicorn's configuration, by which its protocol classes find the front."""
+    """uvicorn's configuration, by which its protocol classes find the front; with `tls` the port speaks TLS."""
 
-    def __init__(self, front: Front, **options: Any) -> None:
+    def __init__(self, front: Front, tls: SSLContext | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.front = front
+        self._tls = tls
+
+    def load(self) -> None:
+        """As uvicorn has it, with our own TLS context."""
+        super().load()
+        self.ssl = self._tls

@@ -10,10 +10,14 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
+from mcp_endpoint.doors.addresses import UNKNOWN
 from mcp_endpoint.doors.front import FrontConfig
+from mcp_endpoint.errors import Refusal
 
 MAX_HEAD = 32 * 1024
 """Bytes a request's line and headers may have."""
+RETRY_AFTER = 30
+"""Seconds after which somebody with too many connections or handshakes should come back."""
 
 
 class HttpDoor(HttpToolsProtocol):
@@ -32,16 +36,50 @@ class HttpDoor(HttpToolsProtocol):
         self._head_pending = True
         self._message_ended = False
         self._head_timer: TimerHandle | None = None
+        self._cut: TimerHandle | None = None
+        self.caller = UNKNOWN
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """The time for the first head runs from here."""
+        """The time for the first head runs from here, unless the address has too many connections already."""
         super().connection_made(transport)
-        self._time_head()
+        admission = self._front.admission
+        self.caller = admission.direct(transport.get_extra_info("peername"))
+        admission.enter(self)
+        if admission.count(self.caller):
+            self._time_head()
+        else:
+            self._refuse(Refusal.ADDRESS_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
+        self._front.admission.leave(self)
+        self._front.admission.uncount(self.caller)
         self._head_done()
+        self._read_on()
         super().connection_lost(exc)
+
+    def abort(self) -> None:
+        """Cut the connection off."""
+        self.transport.abort()
+
+    def pause_writing(self) -> None:
+        """The peer does not read its answers: it has `send_timeout` seconds to do so."""
+        super().pause_writing()
+        self._cut_after(self._front.settings.websocket.send_timeout)
+
+    def resume_writing(self) -> None:
+        """It reads again."""
+        super().resume_writing()
+        self._read_on()
+
+    def _cut_after(self, seconds: float) -> None:
+        if self._cut is None:
+            self._cut = self.loop.call_later(seconds, self.abort)
+
+    def _read_on(self) -> None:
+        if self._cut is not None:
+            self._cut.cancel()
+            self._cut = None
 
     def _time_head(self) -> None:
         self._head_timer = self.loop.call_later(self._front.settings.websocket.handshake_timeout, self._head_late)
@@ -55,7 +93,7 @@ class HttpDoor(HttpToolsProtocol):
     def _head_late(self) -> None:
         self._head_timer = None
         if not self.transport.is_closing():
-            self._answer(HTTPStatus.REQUEST_TIMEOUT, "The request's head did not arrive in time.")
+            self._refuse(Refusal.HEAD_TIMEOUT)
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too long already."""
@@ -67,7 +105,7 @@ class HttpDoor(HttpToolsProtocol):
         if not self._message_ended:
             self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD:
-            self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
+            self._refuse(Refusal.HEAD_TOO_LONG)
 
     def on_message_begin(self) -> None:
         """A head begins: the first of the connection, or one more on a kept-alive one."""
@@ -81,8 +119,10 @@ class HttpDoor(HttpToolsProtocol):
         """The head is whole; one that came in a single long piece is measured here."""
         self._head_done()
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
-            self._answer(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "The request's head is too long.")
+            self._refuse(Refusal.HEAD_TOO_LONG)
             return
+        if self.caller.proxy:
+            self.scope["client"] = (self._front.admission.behind(self.caller, self.headers).shown, 0)
         super().on_headers_complete()
         if self.cycle is not None and any(
             name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
@@ -99,17 +139,34 @@ class HttpDoor(HttpToolsProtocol):
         """Upgrade if there is room for one more WebSocket; other requests go on being answered."""
         if self.transport.is_closing():
             return
-        if len(self._front.links) >= self._front.settings.websocket.max_connections:
-            self._answer(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is full ([websocket] max_connections).")
-            return
-        super().handle_websocket_upgrade()
+        front, admission = self._front, self._front.admission
+        room = True
+        if self.caller.proxy:
+            self.caller = admission.behind(self.caller, self.headers)
+            room = admission.count(self.caller)
+        if not room:
+            self._refuse(Refusal.ADDRESS_FULL)
+        elif not admission.handshake(self.caller):
+            self._refuse(Refusal.TOO_MANY_HANDSHAKES)
+        elif len(front.links) >= front.settings.websocket.max_connections:
+            self._refuse(Refusal.FULL)
+        else:
+            # The link takes over from here: uvicorn makes it, and will not tell this object of the connection's end.
+            admission.leave(self)
+            self.app_state = self.app_state | {"caller": self.caller}
+            super().handle_websocket_upgrade()
 
-    def _answer(self, status: HTTPStatus, text: str) -> None:
-        """Answer without an app, and close."""
-        body = f"{text}\n".encode()
+    def _refuse(self, why: Refusal) -> None:
+        """Say why the connection is not let in, without an app, and close."""
+        self._front.admission.refuse(self.caller, why)
+        status = HTTPStatus(why.status)
+        body = f"{why.en} / {why.zh}\n".encode()
         head = (
             f"HTTP/1.1 {status.value} {status.phrase}\r\nContent-Type: text/plain; charset=utf-8\r\n"
-            f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            f"Content-Length: {len(body)}\r\nConnection: close\r\n"
         )
-        self.transport.write(head.encode() + body)
+        if status is HTTPStatus.TOO_MANY_REQUESTS:
+            head += f"Retry-After: {RETRY_AFTER}\r\n"
+        self.transport.write(f"{head}\r\n".encode() + body)
         self.transport.close()
+        self._cut_after(self._front.settings.websocket.close_timeout)

@@ -23,15 +23,21 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.doors.addresses import UNKNOWN, Caller
 from mcp_endpoint.doors.frames import FrameReader
 from mcp_endpoint.doors.front import FrontConfig
-from mcp_endpoint.errors import End
+from mcp_endpoint.doors.turns import Share
+from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.tokens import TokenError
 
 MAX_FRAGMENTS = 1024
 """Pieces one message may come in (contract, section 4)."""
 DOORS = {"mcp": Role.TOOL, "call": Role.DEVICE}
 """Last segment of the path → side."""
+REFUSED_PATIENCE = 1.0
+"""Seconds a refused peer has to close its side."""
+REFUSALS = {404: Refusal.NO_DOOR, 403: Refusal.FOREIGN_ORIGIN}
+"""What a handshake was refused for, by the status of its answer; the rest are bad handshakes."""
 
 _SHORT = [bytes((0x81, length)) for length in range(126)]
 _quiet = logging.getLogger("mcp_endpoint.websocket")
@@ -51,20 +57,26 @@ class WebSocketLink(asyncio.Protocol):
     """One WebSocket connection, and the broker's `Link` to its peer."""
 
     __slots__ = (
+        "_cut",
         "_ended",
         "_fragments",
         "_front",
         "_limit",
+        "_mark",
         "_out",
         "_pieces",
         "_queued",
         "_reader",
+        "_share",
         "_slow",
         "_told",
         "_transport",
+        "_unfinished",
+        "_waits",
         "_ws",
         "bytes_in",
         "bytes_out",
+        "caller",
         "frames_in",
         "frames_out",
         "heard",
@@ -75,7 +87,7 @@ class WebSocketLink(asyncio.Protocol):
         "session",
     )
 
-    def __init__(self, config: FrontConfig, server_state: ServerState, app_state: object) -> None:
+    def __init__(self, config: FrontConfig, server_state: ServerState, app_state: Mapping[str, Caller] | None) -> None:
         front = self._front = config.front
         limits = front.settings.websocket
         origins = front.settings.security.allowed_origins
@@ -91,11 +103,17 @@ class WebSocketLink(asyncio.Protocol):
         self._queued = 0
         self._limit = limits.send_buffer + 2 * limits.max_message_size
         self._slow: asyncio.TimerHandle | None = None
+        self._cut: asyncio.TimerHandle | None = None
+        self._share = Share()
+        self._waits = False
+        self._unfinished = 0
+        self._mark = -1
         self._fragments: bytearray | None = None
         self._pieces = 0
         self._ended: Ended | None = None
         self._told = False
         self.session: Session | None = None
+        self.caller = (app_state or {}).get("caller", UNKNOWN)
         self.peer = Peer("")
         self.heard = self.pinged_at = 0.0
         self.last_frame: float | None = None
@@ -111,20 +129,53 @@ class WebSocketLink(asyncio.Protocol):
         self._front.links[self] = None
 
     def data_received(self, data: bytes) -> None:
-        """Work off all frames in `data`, then write once to every peer they led to."""
-        front, ws = self._front, self._ws
-        outbox = front.outbox
-        now = self.heard = front.loop.time()
+        """Work off the frames in `data`, as many as are this agent's in one turn of the loop."""
+        now = self.heard = self._front.loop.time()
+        share = self._share
+        if share.tick != now:
+            share.renew(now)
+        if (share.left <= 0 or self._waits) and self._reader is not None:
+            self._reader.keep(data)
+            self._wait()
+        else:
+            self._work(data, now)
+
+    def go_on(self, now: float) -> None:
+        """It is this link's turn: work off input that was left over."""
+        self._waits = False
+        if self._transport.is_closing():
+            return
+        self._work(b"", now)
+        if not self._waits:
+            self._transport.resume_reading()
+
+    def _wait(self) -> None:
+        """There is more input than this turn allows: let the others have theirs, and read no more meanwhile."""
+        if not self._waits and not self._transport.is_closing():
+            self._waits = True
+            self._transport.pause_reading()
+            self._front.turns.wait(self._share, self)
+
+    def _work(self, data: bytes, now: float) -> None:
+        """Work off frames, then write once to every peer they led to."""
+        ws, reader, share = self._ws, self._reader, self._share
+        outbox = self._front.outbox
         outbox.hold()
         try:
-            if self._reader is None:
+            if reader is None:
                 self._open(data, now)
             else:
-                for event in self._reader.feed(data):
+                events = reader.feed(data, share.left)
+                share.left -= len(events) or 1
+                for event in events:
                     if isinstance(event, bytes):
                         self._text(event, now)
                     else:
                         self._other_frame(event, now)
+                if reader.unfinished or self._unfinished or self._fragments is not None:
+                    self._count_unfinished(reader, now)
+                if reader.more:
+                    self._wait()
         except Exception as error:  # noqa: BLE001  this connection ends with a typed reason, the others go on
             self.fail(error)
         finally:
@@ -139,9 +190,17 @@ class WebSocketLink(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The connection is gone, whoever ended it."""
-        self._front.gone(self)
-        self._front.heartbeat.discard(self)
+        front = self._front
+        front.gone(self)
+        front.heartbeat.discard(self)
+        front.admission.leave(self)
+        front.admission.uncount(self.caller)
         self._forgive()
+        if self._cut is not None:
+            self._cut.cancel()
+        self._forget_unfinished()
+        if self.session is not None:
+            front.turns.leave(self.session.agent_id)
         self._note_end(Ended(End.CONNECTION_LOST, End.CONNECTION_LOST.code))
         self._tell_ended()
 
@@ -176,8 +235,10 @@ class WebSocketLink(asyncio.Protocol):
         path, _, query = event.path.partition("?")
         role = role_of(path)
         response = self._ws.accept(event)
+        restarting = False
         if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
             if self._front.draining:
+                restarting = True
                 response = self._ws.reject(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is restarting; come back.\n")
             elif role is None:
                 text = "There is no door here. Tool programs dial …/mcp/?token=…, devices …/call/?token=…\n"
@@ -187,11 +248,16 @@ class WebSocketLink(asyncio.Protocol):
             self._write_protocol()
             self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
             self._admit(role, dict(parse_qsl(query)), event.headers, now)
+        else:
+            self._linger()
+            if not restarting:
+                why = REFUSALS.get(response.status_code, Refusal.BAD_HANDSHAKE)
+                self._front.admission.refuse(self.caller, why, "handshake", penalty=True)
 
     def _admit(self, role: Role, query: Mapping[str, str], headers: Headers, now: float) -> None:
         """Read the token and join the agent, or close with the reason clients know (contract, section 2)."""
         self.peer = Peer(
-            address=_address(self._transport),
+            address=self.caller.shown,
             server_id=query.get("server_id", "")[:64] or None,
             user_agent=(headers.get_all("User-Agent") or [""])[0][:200] or None,
         )
@@ -207,11 +273,19 @@ class WebSocketLink(asyncio.Protocol):
             self._refuse(joined, role)
         else:
             self.session = joined
+            self._share = self._front.turns.join(agent_id)
 
     def _refuse(self, end: End, role: Role) -> None:
         self._front.manager.refused(end)
-        logger.warning("refused a {} side from {}: {} ({})", role, self.peer.address, end.en, end.reason)
+        self._front.admission.refuse(self.caller, end, f"{role} side", penalty=True)
+        self._linger()
         self.close(end)
+
+    def _linger(self) -> None:
+        """This connection is being refused: until it is closed it is a stranger, and takes no place from a link."""
+        self._front.gone(self)
+        self._front.admission.enter(self)
+        self._abort_after(min(REFUSED_PATIENCE, self._front.settings.websocket.close_timeout))
 
     # --- frames from the peer ---
 
@@ -258,6 +332,41 @@ class WebSocketLink(asyncio.Protocol):
         if frame.fin:
             whole, self._fragments = bytes(self._fragments), None
             self._text(whole, now)
+
+    def _count_unfinished(self, reader: FrameReader, now: float) -> None:
+        """Hold a message that is not whole yet to its deadline, and its agent to so many bytes of such messages."""
+        if self._ended is not None:
+            return
+        limits, share, waiting = self._front.settings.websocket, self._share, self._front.unfinished
+        size = reader.unfinished + (0 if self._fragments is None else len(self._fragments))
+        begun = self._fragments is not None or size > 0
+        share.unfinished += size - self._unfinished
+        self._unfinished = size
+        if not begun:
+            waiting.pop(self, None)
+        elif self not in waiting or self._mark != self.frames_in:
+            waiting.pop(self, None)
+            waiting[self] = now + limits.message_timeout
+            self._mark = self.frames_in
+        if share.unfinished > max(limits.max_unfinished, limits.max_message_size):
+            self._give_up(End.TOO_MUCH_UNFINISHED)
+
+    def _forget_unfinished(self) -> None:
+        self._front.unfinished.pop(self, None)
+        self._share.unfinished -= self._unfinished
+        self._unfinished = 0
+
+    def _give_up(self, end: End) -> None:
+        """End a link whose message is not worth waiting for: nothing more is read from it."""
+        self._forget_unfinished()
+        self._fragments = None
+        if self._reader is not None:
+            self._reader.discard()
+        self._shut(end, patience=REFUSED_PATIENCE)
+
+    def too_long(self) -> None:
+        """The message that began `message_timeout` ago is not whole."""
+        self._give_up(End.MESSAGE_TIMEOUT)
 
     # --- the broker's side: Link ---
 
@@ -311,7 +420,11 @@ class WebSocketLink(asyncio.Protocol):
         self._note_end(Ended(end, end.code))
         self._ws.send_close(end.code, end.wire)
         self._write_protocol()
-        self._front.loop.call_later(patience, self.abort)
+        self._abort_after(patience)
+
+    def _abort_after(self, seconds: float) -> None:
+        if self._cut is None:
+            self._cut = self._front.loop.call_later(seconds, self.abort)
 
     def abort(self) -> None:
         """Cut the connection off, whatever the peer does."""
@@ -357,7 +470,7 @@ class WebSocketLink(asyncio.Protocol):
             # The closing handshake, or a refused one, is complete from this side.
             self._note_end(Ended(End.PROTOCOL_ERROR, End.PROTOCOL_ERROR.code))
             self._transport.close()
-            self._front.loop.call_later(self._front.settings.websocket.close_timeout, self.abort)
+            self._abort_after(self._front.settings.websocket.close_timeout)
 
     def _note_end(self, ended: Ended) -> None:
         """Keep the first reason, and tell the broker soon: not from within one of its own calls."""
@@ -381,11 +494,3 @@ def _end_of(error: Exception) -> Ended:
     if isinstance(error, UnicodeDecodeError):
         return Ended(End.BAD_UTF8, End.BAD_UTF8.code)
     return Ended(End.PROTOCOL_ERROR, End.PROTOCOL_ERROR.code, str(error))
-
-
-def _address(transport: asyncio.Transport) -> str:
-    name = transport.get_extra_info("peername")
-    if not isinstance(name, tuple):
-        return "?"
-    host = f"[{name[0]}]" if ":" in name[0] else name[0]
-    return f"{host}:{name[1]}"

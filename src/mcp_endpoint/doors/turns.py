@@ -1,0 +1,88 @@
+"""Fair service: how much of one agent's input is worked off before the others have their turn (issue 3, part 7)."""
+
+from asyncio import AbstractEventLoop
+from collections import deque
+from typing import Protocol
+
+FRAMES = 64
+"""Frames of one agent in one turn of the event loop: half a millisecond or so."""
+
+
+class Waiting(Protocol):
+    """A link with input that waits for its agent's next turn."""
+
+    def go_on(self, now: float) -> None:
+        """Work off input, and take what that was off the share's `left`; ask for a turn again if there is more."""
+
+
+class Share:
+    """What the links of one agent share. Times are monotonic seconds, as the event loop has them."""
+
+    __slots__ = ("left", "links", "tick", "unfinished", "waiting")
+
+    def __init__(self) -> None:
+        self.links = 0
+        self.tick = -1.0
+        """The moment that `left` is for. The loop's time stands still within one turn, or nearly so."""
+        self.left = 0
+        """Frames that may still be worked off in this turn."""
+        self.unfinished = 0
+        """Bytes of messages that are not whole yet."""
+        self.waiting: deque[Waiting] = deque()
+
+    def renew(self, now: float) -> None:
+        """A new turn begins; links that wait already come first in it."""
+        self.tick = now
+        self.left = 0 if self.waiting else FRAMES
+
+
+class Turns:
+    """The shares of all agents that have links, and the turns of those with more input than one turn allows."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None:
+        self._loop = loop
+        self._shares: dict[str, Share] = {}
+        self._crowded: dict[Share, None] = {}
+        self._scheduled = False
+
+    def __len__(self) -> int:
+        return len(self._shares)
+
+    def join(self, agent_id: str) -> Share:
+        """The share of a new link of an agent."""
+        share = self._shares.get(agent_id)
+        if share is None:
+            share = self._shares[agent_id] = Share()
+        share.links += 1
+        return share
+
+    def leave(self, agent_id: str) -> None:
+        """A link of an agent is gone."""
+        share = self._shares[agent_id]
+        share.links -= 1
+        if not share.links:
+            del self._shares[agent_id]
+
+    def wait(self, share: Share, link: Waiting) -> None:
+        """Give a link a turn after everybody else had one."""
+        share.waiting.append(link)
+        self._crowded[share] = None
+        if not self._scheduled:
+            self._scheduled = True
+            self._loop.call_soon(self._turn)
+
+    def _turn(self) -> None:
+        now = self._loop.time()
+        crowded, self._crowded = self._crowded, {}
+        for share in crowded:
+            share.tick, share.left = now, FRAMES
+            for _ in range(len(share.waiting)):
+                if share.left <= 0:
+                    break
+                share.waiting.popleft().go_on(now)
+        for share in crowded:
+            if share.waiting:
+                self._crowded[share] = None
+        self._scheduled = bool(self._crowded)
+        if self._scheduled:
+            self._loop.call_soon(self._turn)
