@@ -11,7 +11,7 @@ from urllib.parse import unquote
 from loguru import logger
 
 from mcp_endpoint import __version__, app
-from mcp_endpoint.clients import device, pipe, servers
+from mcp_endpoint.clients import device, doctor, pipe, servers
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
 from mcp_endpoint.tokens import TokenError, Tokens, urls
@@ -35,6 +35,9 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
                 return _urls(load(path, os.environ).settings)
             case "token":
                 return _token(load(path, os.environ).settings, options.agent, options.check)
+            case "doctor":
+                asked = doctor.Question(path, folder, options.token, options.agent, options.json)
+                return doctor.run(asked, os.environ, _base, sys.stdout)
             case "pipe":
                 return _pipe(options)
             case "tools":
@@ -46,6 +49,10 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
         return BAD_SETTINGS
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:
+        # `… | head`: whoever read the output has gone. What is still buffered must not fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -65,6 +72,11 @@ def _parser() -> argparse.ArgumentParser:
     which = token.add_mutually_exclusive_group()
     which.add_argument("--agent", metavar="NAME", help="mint for this agent, named as in the console (default: single)")
     which.add_argument("--check", metavar="TOKEN", help="say what a token is")
+    check_up = commands.add_parser("doctor", help="say what is wrong, in plain words / 检查并说明问题")
+    whose = check_up.add_mutually_exclusive_group()
+    whose.add_argument("--token", metavar="TOKEN", help="how is the agent of this token (or URL)?")
+    whose.add_argument("--agent", metavar="NAME", help="how is this agent (name or id)?")
+    check_up.add_argument("--json", action="store_true", help="for programs")
     bridge = commands.add_parser("pipe", help="connect a stdio MCP server to an endpoint / 桥接本地 MCP 服务")
     bridge.add_argument("--servers", metavar="FILE", help="connect every server of this mcpServers JSON file instead")
     bridge.add_argument("--url", dest="endpoint", metavar="URL", help="the endpoint, if it is not given by place")
@@ -138,7 +150,7 @@ def _urls(settings: Settings) -> int:
 
 def _print_urls(settings: Settings, port: int) -> None:
     """Print the addresses that hold secrets, labelled as the tutorials show them."""
-    base = settings.server.public_url or f"http://{_reachable_host(settings.server.host)}:{port}"
+    base = _base(settings, port)
     tool_url, _ = urls(base, Tokens(settings.server.key).mint(None))
     print(
         "=====下面的地址分别是智控台/单模块MCP接入点地址 / the endpoint's addresses=====\n"
@@ -147,6 +159,12 @@ def _print_urls(settings: Settings, port: int) -> None:
         "=====请根据具体部署选择使用，请勿泄露给任何人 / choose one; keep it secret=====",
         flush=True,
     )
+
+
+def _base(settings: Settings, port: int | None = None) -> str:
+    """What the printed addresses begin with; `port` is the one that the system chose for `port = 0`."""
+    server, scheme = settings.server, "https" if settings.server.tls_cert else "http"
+    return server.public_url or f"{scheme}://{_reachable_host(server.host)}:{server.port if port is None else port}"
 
 
 def _reachable_host(host: str) -> str:
@@ -165,7 +183,7 @@ def _token(settings: Settings, agent: str | None, check: str | None) -> int:
     tokens = Tokens(settings.server.key)
     if check is not None:
         return _check_token(tokens, check)
-    base = settings.server.public_url or f"http://{_reachable_host(settings.server.host)}:{settings.server.port}"
+    base = _base(settings)
     token = tokens.mint(agent)
     tool_url, device_url = urls(base, token)
     print(f"agent  智能体    {agent or 'single_module'}  ({tokens.read(token)})")

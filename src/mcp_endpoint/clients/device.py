@@ -6,6 +6,7 @@ The frames are byte for byte those of the Xiaozhi server (wire contract, section
 
 import asyncio
 import json
+import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TextIO
@@ -136,11 +137,13 @@ def _error_words(error: object) -> str:
 
 
 @asynccontextmanager
-async def session(where: Endpoint, on_frame: Frames | None = None) -> AsyncIterator[Device]:
-    """A device connected to `where`. Raises DeviceError."""
+async def session(
+    where: Endpoint, on_frame: Frames | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Device]:
+    """A device connected to `where`; `tls` as for `dial`. Raises DeviceError."""
     try:
         # No subprotocol: the Xiaozhi server offers none.
-        connection = await dial(where, subprotocol=None)
+        connection = await dial(where, subprotocol=None, tls=tls)
     except DIAL_ERRORS as error:
         raise DeviceError(explain(error, where).sentence) from error
     try:
@@ -170,13 +173,13 @@ def run_tools(url: str | None, environ: Mapping[str, str], out: TextIO, err: Tex
     try:
         tools = asyncio.run(list_tools(where.url))
     except DeviceError as error:
-        _say(err, str(error))
+        say(err, str(error))
         return FAILED
     for tool in tools:
         first, *_ = str(tool.get("description") or "").strip().splitlines() or [""]
-        _say(out, f"{quote_peer(str(tool.get('name')))}\t{quote_peer(first)}".rstrip())
+        say(out, f"{quote_peer(str(tool.get('name')))}\t{quote_peer(first)}".rstrip())
     if not tools:
-        _say(err, "没有工具。 / There are no tools; is a tool program connected?")
+        say(err, "没有工具。 / There are no tools; is a tool program connected?")
     return 0
 
 
@@ -193,16 +196,16 @@ def run_call(url: str | None, name: str, arguments: str, environ: Mapping[str, s
     except ValueError:
         members = None
     if not isinstance(members, dict):
-        _say(err, '参数应是一个 JSON 对象，例如 {"a": 1}。 / The arguments must be one JSON object, as in {"a": 1}.')
+        say(err, '参数应是一个 JSON 对象，例如 {"a": 1}。 / The arguments must be one JSON object, as in {"a": 1}.')
         return USAGE
     try:
         result = asyncio.run(call_tool(where.url, name, members))
     except DeviceError as error:
-        _say(err, str(error))
+        say(err, str(error))
         return FAILED
     failed = result.get("isError") is True
     for text in result_texts(result):
-        _say(err if failed else out, text)
+        say(err if failed else out, text)
     return FAILED if failed else 0
 
 
@@ -222,19 +225,19 @@ def result_texts(result: Mapping[str, Any]) -> list[str]:
 def _where(url: str | None, environ: Mapping[str, str], err: TextIO) -> Endpoint | None:
     url = url or environ.get(URL_VARIABLE)
     if not url:
-        _say(err, f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set.")
+        say(err, f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set.")
         return None
     try:
         where = endpoint(url, "call")
     except UnusableURL as error:
-        _say(err, str(error))
+        say(err, str(error))
         return None
     for note in where.notes:
-        _say(err, note)
+        say(err, note)
     return where
 
 
-def _say(out: TextIO, text: str) -> None:
+def say(out: TextIO, text: str) -> None:
     """Print a peer's text: of control characters only tabs and line ends, and nothing the encoding lacks."""
     shown = "\n".join("\t".join(map(escape_controls, line.split("\t"))) for line in text.splitlines())
     encoding = out.encoding or "utf-8"

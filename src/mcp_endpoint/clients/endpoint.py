@@ -118,10 +118,11 @@ def _bad_url(zh: str, en: str) -> str:
     )
 
 
-def dial(where: Endpoint, subprotocol: str | None = "mcp") -> connect:
+def dial(where: Endpoint, subprotocol: str | None = "mcp", tls: ssl.SSLContext | None = None) -> connect:
     """A connection to be opened with `await` or `async with`: pings, no compression, 4 MB frames.
 
-    Raises one of DIAL_ERRORS when opened; `explain` turns it into a sentence.
+    `tls` replaces the usual checks of a certificate. Raises one of DIAL_ERRORS when opened; `explain` turns it into
+    a sentence.
     """
     return connect(
         where.url,
@@ -134,6 +135,7 @@ def dial(where: Endpoint, subprotocol: str | None = "mcp") -> connect:
         ping_timeout=PING,
         close_timeout=CLOSE_TIMEOUT,
         max_size=MAX_MESSAGE,
+        ssl=(tls or True) if where.url.startswith("wss:") else None,
     )
 
 
@@ -151,13 +153,19 @@ def explain(error: BaseException, where: Endpoint) -> Failure:
         return _explain_close(error, where)
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response.status_code, where)
-    zh, en = _words(error, where)
+    zh, en = cause(error, where)
     return Failure(f"无法连接 {where.shown}：{zh}。 / Cannot connect to {where.shown}: {en}.")
 
 
-def _words(error: BaseException, where: Endpoint) -> tuple[str, str]:
+def was_refused(error: BaseException) -> bool:
+    """Whether nobody listens there."""
     # asyncio joins the errors of several addresses of one host into one text.
-    if isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error):
+    return isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error)
+
+
+def cause(error: BaseException, where: Endpoint) -> tuple[str, str]:
+    """What keeps a connection from being made, in Chinese and English, to stand inside a sentence."""
+    if was_refused(error):
         return (
             "连接被拒绝，请检查服务是否已启动、端口是否正确",
             "connection refused; check that the server runs and the port is right",
