@@ -38,16 +38,20 @@ UNSET: Any = object()
 
 
 class Broker:
-    """The broker as users start it, on a port that the system chose; `settings` by key, whatever their section."""
+    """The broker as users start it, on a port that the system chose; `settings` by key, whatever their section.
 
-    def __init__(self, folder: Path, **settings: object) -> None:
+    `more` is text for the end of the file: sections of agents.
+    """
+
+    def __init__(self, folder: Path, more: str = "", **settings: object) -> None:
         self.config = folder / "x.cfg"
         # All peers of all tests come from one address, and many of them are refused.
         values = {"host": "127.0.0.1", "port": 0, "key": KEY, "log_file": "", "handshakes_per_minute": 0} | settings
         sections: dict[str, list[str]] = defaultdict(list)
         for key, value in values.items():
             sections[SECTIONS[key]].append(f"{key} = {value}\n")
-        self.config.write_text("".join(f"[{name}]\n{''.join(lines)}" for name, lines in sections.items()))
+        text = "".join(f"[{name}]\n{''.join(lines)}" for name, lines in sections.items())
+        self.config.write_text(text + more, "utf-8")
         self.key = str(values["key"])
         self.lines: list[str] = []
         self._news = threading.Condition()

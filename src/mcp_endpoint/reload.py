@@ -41,9 +41,7 @@ class Reload:
         now = front.loop.time()
         front.settings = after
         front.heartbeat.change(after.websocket.ping_interval, after.websocket.ping_timeout, now)
-        reconfigure = getattr(front.manager, "reconfigure", None)
-        if reconfigure is not None:
-            reconfigure(after, now)
+        front.manager.reconfigure(after, now)
         for apply in self._apply:
             apply(after)
         for warning in loaded.warnings:
