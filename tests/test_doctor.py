@@ -5,6 +5,7 @@ import contextlib
 import io
 import json
 import os
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -85,7 +86,9 @@ def settings_file(folder: Path, port: int, **server: object) -> Path:
 
 
 @contextlib.asynccontextmanager
-async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterator[tuple[int, list[bytes]]]:
+async def listening(
+    answer: Callable[[bytes], Awaitable[bytes]], tls: ssl.SSLContext | None = None
+) -> AsyncIterator[tuple[int, list[bytes]]]:
     """A program on a port: it is given what was sent up to an empty line, and what it returns is sent back."""
     heard: list[bytes] = []
 
@@ -96,7 +99,7 @@ async def listening(answer: Callable[[bytes], Awaitable[bytes]]) -> AsyncIterato
             await writer.drain()
         writer.close()
 
-    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
     async with server:
         yield server.sockets[0].getsockname()[1], heard
 
@@ -331,6 +334,25 @@ async def test_a_broker_of_another_version_and_one_that_stops(tmp_path: Path) ->
         found, sentence = report.one("port")
         assert found == "warning"
         assert words in sentence
+
+
+async def test_a_certificate_for_another_name_than_the_printed_one(tmp_path: Path) -> None:
+    async def say(head: bytes) -> bytes:
+        if b"GET /stats" in head:
+            return http({"data": {"agents": {}}})
+        return http({"status": "healthy", "version": __version__})
+
+    cert, key = certificate(tmp_path, 90.0)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    async with listening(say, context) as (port, _):
+        path = settings_file(tmp_path, port, tls_cert=cert, tls_key=key)
+        report = await examine(path, base=f"https://localhost:{port}")
+    assert report.one("port")[0] == report.one("key-in-use")[0] == report.one("tls")[0] == "ok"
+    status, sentence = report.one("urls")
+    assert status == "problem"
+    assert "TLS failed (CERTIFICATE_VERIFY_FAILED)" in sentence
+    assert sentence.endswith("Set public_url to the name in the certificate.")
 
 
 async def test_a_port_that_the_system_chooses(broker: Broker) -> None:

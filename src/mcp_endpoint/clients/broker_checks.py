@@ -130,6 +130,9 @@ async def reach(settings: Settings, base: str, *, running: bool, tls: ssl.SSLCon
             zh += " 如果其他机器可以访问，可忽略。"
             en += " If other machines do reach it, never mind."
             return [warning("urls", f"从本机访问不到 {base}：{zh}", f"{base} is not reached from here: {en}")]
+        if isinstance(error, ssl.SSLCertVerificationError) and not settings.server.public_url:
+            zh += " 请把 public_url 设为证书中的名称。"
+            en += " Set public_url to the name in the certificate."
         return [problem("urls", f"从本机访问不到 {base}：{zh}", f"{base} is not reached from here: {en}")]
     found = []
     if settings.server.public_url and answer.skew is not None and abs(answer.skew) > SKEW:
