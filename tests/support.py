@@ -288,8 +288,8 @@ async def dialled(url: str, **options: Any) -> AsyncIterator[ClientConnection]:
 class ToolSide(Peer):
     """A scripted tool program: it answers what it is told to, and keeps the rest in queues by method.
 
-    Its own name is `server`. `greets`, `lists` and `calls` say whether it answers `initialize`, `tools/list` and
-    `tools/call` by itself; answers of the broker are queued under "answer".
+    Its own name is `server`. `greets`, `lists`, `calls` and `pings` say whether it answers `initialize`, `tools/list`,
+    `tools/call` and `ping` by itself; answers of the broker are queued under "answer".
     """
 
     def __init__(
@@ -301,12 +301,13 @@ class ToolSide(Peer):
         greets: bool = True,
         lists: bool = True,
         calls: bool = True,
+        pings: bool = True,
         introduction: Frame | None = None,
     ) -> None:
         super().__init__(connection)
         self.tools = [tool(one) if isinstance(one, str) else one for one in tools]
         self.server = server
-        self.greets, self.lists, self.calls = greets, lists, calls
+        self.greets, self.lists, self.calls, self.pings = greets, lists, calls, pings
         self.introduction = {
             "protocolVersion": "2024-11-05",
             "capabilities": {"tools": {}},
@@ -331,6 +332,8 @@ class ToolSide(Peer):
                 await self.answer(frame, {"tools": self.tools})
             case "tools/call" if self.calls:
                 await self.answer(frame, text_result(self.say(frame)))
+            case "ping" if self.pings:
+                await self.answer(frame, {})
         self._queues[frame.get("method", "answer")].put_nowait(frame)
 
     def say(self, call: Frame) -> str:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.agent import Agent
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import Code, End
-from mcp_endpoint.settings import BrokerSettings
+from mcp_endpoint.settings import BrokerSettings, ServerSettings, Settings
 from mcp_endpoint.wire import envelope as wire
 
 AGENTS = ("one", "two")
@@ -37,6 +37,9 @@ class Quiet:
     def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
         pass
 
+    def changed(self, agent_id: str, reason: str, sentence: str) -> None:
+        pass
+
     def noted(self, session: Session, peer: Peer, note: str) -> None:
         pass
 
@@ -48,6 +51,12 @@ class Wire:
         self.peer = Peer("test")
         self.sent: list[dict[str, Any]] = []
         self.closed: End | None = None
+        self.heard = 0.0
+        self.dead = False
+        """Whether the peer answers nothing any more, not even pings of the connection."""
+
+    def ping(self, now: float) -> None:
+        self.heard = min(self.heard, now - 1e-6) if self.dead else now
 
     def send(self, frame: bytes) -> None:
         if self.closed is None:
@@ -102,7 +111,8 @@ class Broker(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         limits = BrokerSettings(call_timeout=CALL_TIMEOUT, offline_grace=GRACE, max_calls=1000, max_tool_sides=100)
-        self.manager = ConnectionManager(limits, Quiet(), "test")
+        settings = Settings(server=ServerSettings(key="key"), broker=limits)
+        self.manager = ConnectionManager(settings, Quiet(), "test")
         self.now = 1000.0
         self.programs: list[Program] = []
         self.clients: list[Client] = []
@@ -160,11 +170,13 @@ class Broker(RuleBasedStateMachine):
                 program.todo.append(frame)
 
     def program_works(self, program: Program) -> None:
-        if not program.todo:
+        if not program.todo or program.link.dead:
             return
         frame = program.todo.pop(0)
-        if frame["method"] == "initialize":
-            result: Any = {
+        if frame["method"] == "ping":
+            result: Any = {}
+        elif frame["method"] == "initialize":
+            result = {
                 "protocolVersion": "2024-11-05",
                 "capabilities": {"tools": {}},
                 "serverInfo": {"name": program.name},
@@ -177,7 +189,8 @@ class Broker(RuleBasedStateMachine):
         self.say(program, {"jsonrpc": "2.0", "id": frame["id"], "result": result})
 
     def say(self, peer: Program | Client, frame: dict[str, Any]) -> None:
-        if peer.link.closed is None:
+        if peer.link.closed is None and not peer.link.dead:
+            peer.link.heard = self.now
             peer.session.receive(encode(frame), self.now)
 
     def request(self, client: Client, id_: Any, method: str, params: dict[str, Any]) -> None:
@@ -284,6 +297,22 @@ class Broker(RuleBasedStateMachine):
         self.programs.remove(program)
         self.look()
 
+    @precondition(lambda self: self.programs)
+    @rule(data=st.data(), restarted=st.booleans())
+    def a_program_dies_and_its_link_stays(self, data: st.DataObject, restarted: bool) -> None:
+        program = data.draw(st.sampled_from(self.programs))
+        program.link.dead = True
+        if restarted:
+            self.tool_joins(program.agent, program.name, PROGRAMS[program.name].index(program.tools), True)
+
+    @precondition(lambda self: any(program.link.closed for program in self.programs))
+    @rule()
+    def links_that_the_broker_closed_end(self) -> None:
+        for program in [program for program in self.programs if program.link.closed]:
+            self.end(program)
+            self.programs.remove(program)
+        self.look()
+
     @precondition(lambda self: self.clients)
     @rule(data=st.data())
     def a_device_link_ends(self, data: st.DataObject) -> None:
@@ -306,6 +335,9 @@ class Broker(RuleBasedStateMachine):
     # --- what the devices must see ---
 
     def look(self) -> None:
+        for program in self.programs:
+            if program.link.closed is End.REPLACED:
+                assert program.link.dead, "a program that was alive lost its link to a look-alike"
         for client in self.clients:
             for frame in client.link.take():
                 if frame.get("method") == "notifications/progress":
@@ -350,7 +382,13 @@ class Broker(RuleBasedStateMachine):
             assert name not in client.shown or not self.live(client.agent)
 
     def live(self, agent: str) -> list[Program]:
-        return [p for p in self.programs if p.agent == agent and p.ready and p.link.closed is None]
+        """The programs that must be found: one that was asked whether it lives, and has not answered, need not be."""
+        return [
+            p
+            for p in self.programs
+            if p.agent == agent and p.ready and p.link.closed is None and not p.link.dead
+            if all(frame.get("method") != "ping" for frame in (*p.todo, *p.link.sent))
+        ]
 
     def teardown(self) -> None:
         self.time_passes(CALL_TIMEOUT + 1)
@@ -420,15 +458,18 @@ def truthiness_test_on_ids() -> contextlib.AbstractContextManager[None]:
 
 
 def old_close_unregisters_the_new_link() -> contextlib.AbstractContextManager[None]:
-    def make(tool_ended: Callable[..., None]) -> Callable[..., None]:
-        def faulty(self: Agent, tool: ToolSide, ended: Ended, now: float) -> None:
-            if tool.seat is None and tool.info is not None:
-                tool.seat = next((seat for seat in self._seats if seat.identity == tool.info.name), None)
-            tool_ended(self, tool, ended, now)
+    def make(left: Callable[..., None]) -> Callable[..., None]:
+        def faulty(self: Seating, tool: ToolSide, ended: Ended, now: float) -> None:
+            for seat in self.seats:
+                if tool.seat is None and tool.info is not None and seat.identity == tool.info.name:
+                    if seat.live is not None:
+                        seat.live.seat = None
+                    seat.live, tool.seat = tool, seat
+            left(self, tool, ended, now)
 
         return faulty
 
-    return replaced(Agent, "tool_ended", make)
+    return replaced(Seating, "left", make)
 
 
 def late_answer_delivered() -> contextlib.AbstractContextManager[None]:

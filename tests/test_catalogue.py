@@ -10,7 +10,7 @@ from mcp_endpoint.broker.catalogue import MAX_NAME, PAGE_BYTES, Catalogue, Seat,
 
 
 def seat(alias: str, *names: str) -> Seat:
-    one = Seat(alias, alias)
+    one = Seat("owner", alias, alias)
     one.tools = tuple(Tool(name, encode({"name": name, "description": f"{alias}'s"})) for name in names)
     return one
 

@@ -41,6 +41,7 @@ class Peer:
 
     def ping(self, now: float) -> None:
         self.pings.append(now)
+        self.heard = min(self.heard, now - 1e-6)
 
     def unheard(self) -> None:
         self.ended += 1
@@ -73,6 +74,15 @@ def test_any_byte_keeps_a_peer_alive_even_with_a_timeout_longer_than_the_interva
     heartbeat.discard(alive)
     heartbeat.sweep(500.0)
     assert len(alive.pings) == 19
+
+
+def test_an_answer_within_the_same_step_of_the_clock_counts() -> None:
+    heartbeat, peer = Heartbeat(30, 10), Peer()
+    heartbeat.add(peer, 0.0)
+    heartbeat.sweep(30.0)
+    peer.heard = 30.0
+    heartbeat.sweep(40.0)
+    assert peer.ended == 0
 
 
 def test_an_interval_of_zero_pings_nobody() -> None:

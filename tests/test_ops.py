@@ -148,10 +148,10 @@ async def test_stats_tell_of_every_link_what_an_operator_wants_to_know(broker: B
         keys = {
             *("role", "agent", "alias", "peer", "server_id", "user_agent", "info", "protocol_version", "since"),
             *("last_frame", "frames_in", "frames_out", "bytes_in", "bytes_out", "ping_rtt_ms", "pending"),
-            *("drops", "notes"),
+            *("drops", "notes", "id"),
         }
-        assert set(calling) == keys
-        assert set(tool) == keys | {"tools"}
+        assert set(calling) == keys | {"device", "mac", "last_call"}
+        assert set(tool) == keys | {"tools", "standby"}
         assert (tool["role"], tool["alias"], tool["server_id"]) == ("tool", "my_calc", "my calc")
         assert tool["info"] == {"name": "calc", "version": "1"}
         assert (tool["pending"], tool["tools"]) == (1, 2)

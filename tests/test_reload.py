@@ -48,7 +48,8 @@ async def reloaded(broker: Broker, *lines: str) -> list[str]:
     since = len(broker.lines)
     broker.process.send_signal(signal.SIGHUP)
     await broker.logged("settings (not )?reloaded", since)
-    return [re.sub(r"^\S+ \S+ ", "", line) for line in broker.lines[since:]]
+    said = [re.sub(r"^\S+ \S+ ", "", line) for line in broker.lines[since:]]
+    return [line for line in said if not re.match(r"\w+ +agent ", line)]
 
 
 # ------------------------------------------------------------------------------------------------ over a running broker

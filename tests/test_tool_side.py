@@ -1,6 +1,7 @@
 """The tool door: the broker's handshake, what tool programs send of their own accord, and how they end (section 6)."""
 
 import asyncio
+import json
 import re
 from time import monotonic
 
@@ -9,6 +10,7 @@ import pytest
 from conftest import Brokers
 from mcp_endpoint import __version__
 from support import Agent, Broker, ToolSide, dialled, fault, parsed, said, spelled, text_result, tool
+from wire import TEXT, Wire
 
 
 @pytest.fixture
@@ -217,14 +219,23 @@ async def test_a_tool_side_that_dies_takes_its_calls_to_errors_within_200_ms(age
         assert (end["code"], end["detail"]) == ((1000, "bye") if way == "close" else (1006, ""))
 
 
-async def test_a_newcomer_with_the_same_name_and_tools_replaces_the_old_one(agent: Agent) -> None:
-    async with agent.tool_side("t", "u", calls=False) as old, agent.device() as device:
+async def test_a_newcomer_serves_and_a_look_alike_that_is_silent_is_closed(broker: Broker, agent: Agent) -> None:
+    async with Wire.open(broker) as old, agent.device() as device:
+        assert b" 101 " in await old.upgrade(agent.path("mcp"))
+        for result in (
+            {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}, "serverInfo": {"name": "calc"}},
+            {"tools": [tool("t"), tool("u")]},
+        ):
+            request = {"method": "notifications/initialized"}
+            while "id" not in request:
+                request = json.loads((await old.frame())[1])
+            old.send_frame(TEXT, spelled(jsonrpc="2.0", id=request["id"], result=result).encode())
         assert await device.names() == ["t", "u"]
         await device.begin_call("t", 1)
-        await old.next("tools/call")
         async with agent.tool_side("t", "u") as new:
             new.say = lambda call: "new"  # type: ignore[method-assign]
-            assert await old.closed() == (1000, "新连接替换")
+            assert said(await device.call("t")) == "new", "a newcomer serves at once"
+            assert await old.close_frame() == (1000, "新连接替换")
             assert fault(await device.reply(1)) == (-32003, "tool_side_lost"), "a sent call is never repeated elsewhere"
             (end,) = await agent.ended("tool")
             assert end["reason"] == "replaced"
@@ -234,18 +245,35 @@ async def test_a_newcomer_with_the_same_name_and_tools_replaces_the_old_one(agen
             assert await device.settled() == [], "the same tools: nothing to tell"
 
 
+async def test_a_look_alike_that_lives_stands_by_and_takes_over(broker: Broker, agent: Agent) -> None:
+    async with agent.tool_side("t") as old, agent.device() as device:
+        old.say = lambda call: "old"  # type: ignore[method-assign]
+        async with agent.tool_side("t") as new:
+            new.say = lambda call: "new"  # type: ignore[method-assign]
+            assert said(await device.call("t")) == "new"
+            await broker.logged(rf"agent {agent.id}: More than one program looks like calc: .*\?server_id=", count=1)
+            assert [link["standby"] for link in await agent.links("tool")] == [True, False]
+            assert all("look_alike" in link["notes"] for link in await agent.links("tool"))
+        await agent.ended("tool")
+        for _ in ("probe", "takeover"):
+            await old.next("ping")
+        await old.settled()
+        assert said(await device.call("t")) == "old"
+        assert await device.settled() == [], "the same tools all the time: nothing to tell"
+
+
 async def test_server_id_is_an_identity_before_the_programs_name(agent: Agent) -> None:
     async with (
-        agent.tool_side("t", server_id="one") as one,
+        agent.tool_side("t", server_id="one"),
         agent.tool_side("t", server_id="two") as two,
         agent.device() as device,
     ):
         assert await device.names() == ["one__t", "two__t"]
         async with agent.tool_side("t", server_id="one", server="renamed"):
-            assert await one.closed() == (1000, "新连接替换")
             assert said(await device.call("one__t")) == "renamed.t({})"
             assert said(await device.call("two__t")) == "calc.t({})"
             await two.settled()
+        assert await device.names() == ["one__t", "two__t"]
 
 
 async def test_a_tool_side_that_is_gone_stays_listed_and_says_since_when(broker_with: Brokers) -> None:
@@ -261,7 +289,7 @@ async def test_a_tool_side_that_is_gone_stays_listed_and_says_since_when(broker_
         assert fault(answer) == (-32001, "tool_side_offline")
         assert answer["error"]["message"] == "工具端未连接"
         details = answer["error"]["data"]["details"]
-        assert re.fullmatch(r"The tool side calc went offline \d+ s ago \(closed by the peer\); .*running\.", details)
+        assert re.fullmatch(r"calc went offline \d+ s ago: closed by the peer \(1000\); .*running\.", details)
         (away,) = (await agent.report())["offline"]
         assert (away["alias"], away["reason"]) == ("calc", "peer_closed")
         async with agent.tool_side("t"):

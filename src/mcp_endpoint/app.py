@@ -16,7 +16,7 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.broker.link import Ended, Peer, Session
+from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.front import Front, FrontConfig
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.http import HttpDoor
@@ -38,6 +38,7 @@ NOTES = {
     "prints_to_stdout": "sends lines that are not JSON-RPC: does the program print to stdout?",
     "refused_initialize": "answered `initialize` with an error; none of its tools are listed",
     "list_failed": "did not answer `tools/list`; none of its tools are listed",
+    "look_alike": "another program looks just like it; to use both, add a different ?server_id= to each URL",
     "too_many_tools": "has more tools than the limits in [broker] allow; the rest is left out",
 }
 """What the notes of a link mean, for the log."""
@@ -65,6 +66,11 @@ class LinkLog:
             f": {quote_peer(ended.detail)}" if ended.detail else "",
         )
 
+    def changed(self, agent_id: str, reason: str, sentence: str) -> None:
+        """An agent's state is another one now."""
+        level = "INFO" if reason == "serving" else "WARNING"
+        logger.log(level, "agent {}: {} ({})", agent_id, quote_peer(sentence, 400), reason)
+
     def noted(self, session: Session, peer: Peer, note: str) -> None:
         """Something its owner should know."""
         logger.warning(
@@ -89,8 +95,11 @@ class Server(uvicorn.Server):
         """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
         front = self._front
         front.draining = True
-        for link in list(front.links):
-            link.close(End.RESTART)
+        for role in Role:  # tool sides first, so that devices still hear what became of their calls
+            for link in list(front.links):
+                if link.session is None or link.session.role is role:
+                    link.close(End.RESTART)
+            await asyncio.sleep(0)
         if front.links:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(front.emptied.wait(), front.settings.websocket.close_timeout + 0.2)
@@ -140,7 +149,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     front = Front(
         settings=settings,
-        manager=ConnectionManager(settings.broker, LinkLog(), __version__),
+        manager=ConnectionManager(settings, LinkLog(), __version__),
         tokens=Tokens(settings.server.key),
         loop=loop,
         outbox=Outbox(loop),

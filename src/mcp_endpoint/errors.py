@@ -41,6 +41,12 @@ MESSAGES: dict[Code, str] = {
 class Fault(Enum):
     """Why a request got an error: (code, Chinese sentence, English sentence); `{…}` is filled in by the broker."""
 
+    def __new__(cls, *_: object) -> "Fault":
+        """Number the members: two with equal sentences are still two."""
+        member = object.__new__(cls)
+        member._value_ = len(cls.__members__)
+        return member
+
     def __init__(self, code: Code, zh: str, en: str) -> None:
         self.code = code
         self.zh = zh
@@ -72,29 +78,17 @@ class Fault(Enum):
     BAD_PARAMS = (Code.INVALID_PARAMS, "参数有误：{why}。", "The params are wrong: {why}.")
     UNKNOWN_TOOL = (
         Code.INVALID_PARAMS,
-        "没有名为 {tool} 的工具。现有工具：{known}。",
-        "There is no tool {tool}. There are: {known}.",
+        "没有名为 {tool} 的工具。现有工具：{known}。{why}",
+        "There is no tool {tool}. There are: {known}. {why}",
     )
     BAD_CURSOR = (
         Code.INVALID_PARAMS,
         "分页游标无效，请重新获取列表。",
         "The cursor is not valid; list again from the start.",
     )
-    NEVER_CONNECTED = (
-        Code.NO_TOOL_SIDE,
-        "还没有工具程序连接到这个智能体，请启动工具程序并检查它的接入点地址。",
-        "No tool program is connected to this agent; start one and check its endpoint URL.",
-    )
-    TOOL_SIDE_STARTING = (
-        Code.NO_TOOL_SIDE,
-        "工具端已连接 {seconds} 秒，但尚未完成初始化，请稍后再试。",
-        "A tool side connected {seconds} s ago and has not finished its handshake; try again shortly.",
-    )
-    TOOL_SIDE_OFFLINE = (
-        Code.NO_TOOL_SIDE,
-        "工具端 {tool_side} 在 {ago}前离线（{why}），请检查该程序是否还在运行。",
-        "The tool side {tool_side} went offline {ago} ago ({why}); check that its program is running.",
-    )
+    NEVER_CONNECTED = (Code.NO_TOOL_SIDE, "{why}", "{why}")
+    TOOL_SIDE_STARTING = (Code.NO_TOOL_SIDE, "{why}", "{why}")
+    TOOL_SIDE_OFFLINE = (Code.NO_TOOL_SIDE, "{why}", "{why}")
     TOO_MANY_CALLS = (
         Code.NOT_SENT,
         "这个智能体同时进行的调用已达上限 {limit}，请稍后再试。",
@@ -102,8 +96,8 @@ class Fault(Enum):
     )
     CALL_TIMED_OUT = (
         Code.TOOL_SIDE_FAILED,
-        "工具端 {tool_side} 在 {seconds} 秒内没有返回 {tool} 的结果。",
-        "The tool side {tool_side} did not answer {tool} within {seconds} s.",
+        "工具端 {tool_side} 在 {seconds} 秒内没有返回 {tool} 的结果{zh}。",
+        "The tool side {tool_side} did not answer {tool} within {seconds} s{en}.",
     )
     TOOL_SIDE_LOST = (
         Code.TOOL_SIDE_FAILED,
@@ -144,6 +138,7 @@ class End(Enum):
     MISSING_TOKEN = (1008, "缺少token参数", "地址中没有 token", "no token in the URL")
     BAD_TOKEN = (1008, "token解密失败", "token 无法用本服务的密钥解密", "the token does not decrypt with this key")
     REPLACED = (1000, "新连接替换", "被同一程序的新连接替换", "replaced by a newer connection of the same program")
+    NOT_ANSWERING = (1011, "工具程序无响应", "工具程序不再应答", "the tool program does not answer any more")
     TOO_MANY_TOOL_SIDES = (1013, "工具端数量超限", "该智能体的工具端数量超限", "too many tool sides for this agent")
     TOO_MANY_DEVICES = (1013, "设备端数量超限", "该智能体的设备端数量超限", "too many devices for this agent")
     PEER_CLOSED = (1000, "", "对方关闭了连接", "closed by the peer")

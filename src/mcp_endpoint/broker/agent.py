@@ -1,64 +1,113 @@
 """One agent: its tool sides, its device sides, and what goes where."""
 
-from dataclasses import dataclass
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import chain, count
 
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry, Seat, Tool, slug, tail
+from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry, Seat
+from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link
+from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.broker.why import State, Why, explain, explain_seat
 from mcp_endpoint.errors import MESSAGES, End, Fault
 from mcp_endpoint.settings import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
 
 Facts = dict[str, object]
+LATELY = 600.0
+"""Seconds for which a refused token is worth a word."""
+
+
+UNTOLD = {State.STARTING.name.lower(), State.NEVER.name.lower()}
+
+
+class BadTokens:
+    """When tokens were refused lately. They name no agent, so every agent without tools hears of their number."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque(maxlen=10_000)
+
+    def add(self, now: float) -> None:
+        """One more was refused."""
+        self._times.append(now)
+
+    def lately(self, now: float) -> int:
+        """How many there were in the last ten minutes."""
+        while self._times and now - self._times[0] > LATELY:
+            self._times.popleft()
+        return len(self._times)
 
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What all agents of one broker share: limits, deadlines, the journal, and the broker's version."""
+    """What all agents of one broker share."""
 
-    limits: BrokerSettings
     timers: Timers
     journal: Journal
     version: str
+    bad_tokens: BadTokens = field(default_factory=BadTokens)
+    numbers: Iterator[int] = field(default_factory=lambda: count(1))
+    """Numbers for links."""
 
 
 class Agent:
-    """One Xiaozhi assistant: every tool side and every device side that came with its token."""
+    """One Xiaozhi assistant: every tool side and every device side that came with its token.
+
+    Tool sides of its `sources` (other agents, by the settings) serve it too; they stay theirs.
+    """
 
     __slots__ = (
-        "_seats",
+        "_known_state",
+        "bad_tokens",
         "catalogue",
+        "choice",
         "devices",
+        "followers",
         "id",
         "in_flight",
         "journal",
+        "last_seat",
         "limits",
+        "numbers",
+        "seating",
+        "sources",
         "timers",
         "tools",
         "version",
     )
 
-    def __init__(self, id_: str, shared: Surroundings) -> None:
+    def __init__(self, id_: str, limits: BrokerSettings, choice: Choice, shared: Surroundings) -> None:
         self.id = id_
-        self.limits = shared.limits
+        self.limits = limits
+        self.choice = choice
         self.timers = shared.timers
         self.journal = shared.journal
         self.version = shared.version
+        self.bad_tokens = shared.bad_tokens
+        self.numbers = shared.numbers
         self.tools: dict[ToolSide, None] = {}
         self.devices: dict[DeviceSide, None] = {}
+        self.sources: tuple[Agent, ...] = ()
+        self.followers: set[Agent] = set()
+        """Agents that have this one among their sources."""
         self.catalogue = EMPTY
         self.in_flight = 0
-        self._seats: list[Seat] = []
+        self.seating = Seating(self)
+        self.last_seat: Seat | None = None
+        """The place that was given up last: what there is to say about an agent without any."""
+        self._known_state: object = None
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left of it: no link, and no tool side whose return is awaited."""
-        return not (self.tools or self.devices or self._seats)
+        """Whether nothing is left of it: no link, no tool side whose return is awaited, nobody it serves."""
+        return not (self.tools or self.devices or self.seating.seats or self.followers)
 
     # --- links come and go ---
 
@@ -70,6 +119,7 @@ class Agent:
         self.tools[tool] = None
         self.journal.opened(tool, link.peer)
         tool.greet(now)
+        self.timers.at(now + self.limits.tools_wait, self.review)
         return tool
 
     def join_device(self, link: Link, now: float) -> DeviceSide | End:
@@ -84,94 +134,70 @@ class Agent:
     def tool_ended(self, tool: ToolSide, ended: Ended, now: float) -> None:
         """A tool side's link is gone: its calls end now; its tools stay listed for `offline_grace`."""
         del self.tools[tool]
-        seat = tool.seat
-        # A link that was replaced has lost its seat to the newer one, and takes nothing with it.
-        if seat is not None:
-            seat.live, seat.gone, seat.gone_at = None, ended.end, now
-            self.timers.at(now + self.limits.offline_grace, lambda _: self._give_up(seat, now))
-        self._fail_pending(tool, ended)
-        self.settle_lists(now)
+        self.fail_pending(tool, ended)
+        self.seating.left(tool, ended, now)
+        for agent in (self, *self.followers):
+            agent.settle_lists(now)
+            agent.review(now)
 
     def device_ended(self, device: DeviceSide) -> None:
         """A device side's link is gone."""
         del self.devices[device]
 
-    def _fail_pending(self, tool: ToolSide, ended: Ended) -> None:
+    def fail_pending(self, tool: ToolSide, ended: Ended) -> None:
+        """End all that is pending on a tool side whose link has ended."""
         for call in tool.forget():
             call.device.tool_lost(call, tool, ended)
 
     # --- the catalogue ---
 
-    def tools_listed(self, tool: ToolSide, tools: tuple[Tool, ...], now: float) -> None:
+    def tools_listed(self, tool: ToolSide, now: float) -> None:
         """A tool side said what it has, at the end of its handshake or because it changed."""
-        if tool.seat is None:
-            self._take_seat(tool, tools)
-        assert tool.seat is not None
-        tool.seat.tools = tools
-        self._renew_catalogue()
-        self.settle_lists(now)
+        self.seating.listed(tool, now)
+        self.seats_changed(now)
 
-    def _take_seat(self, tool: ToolSide, tools: tuple[Tool, ...]) -> None:
-        """Find the tool side's place: the one it had before, that of its older self, or a new one."""
-        assert tool.info is not None, "tools are listed after the handshake"
-        identity = tool.link.peer.server_id or tool.info.name
-        names = frozenset(tool.name for tool in tools)
-        alike = [seat for seat in self._seats if seat.identity == identity]
-        seat = next((seat for seat in alike if seat.names() == names), None)
-        seat = seat or next((seat for seat in alike if seat.live is None), None)
-        if seat is None:
-            seat = Seat(identity, self._free_alias(identity, names))
-            self._seats.append(seat)
-        elder, seat.live, tool.seat = seat.live, tool, seat
-        self._bound_seats()
-        if elder is not None:
-            elder.seat = None
-            elder.link.close(End.REPLACED)
-            self._fail_pending(elder, Ended(End.REPLACED, End.REPLACED.code))
+    def seats_changed(self, now: float) -> None:
+        """Other tool sides serve, or other tools are served: bring everybody up to date."""
+        for agent in (self, *self.followers):
+            agent.renew(now)
 
-    def _free_alias(self, identity: str, names: frozenset[str]) -> str:
-        alias = slug(identity)
-        if any(seat.alias == alias for seat in self._seats):
-            alias = f"{alias}_{tail(identity, *sorted(names))}"
-        return alias
-
-    def _bound_seats(self) -> None:
-        """A program that comes back under ever new names must not fill the memory with places for its old ones."""
-        surplus = max(len(self._seats) - self.limits.max_tool_sides, 0)
-        for seat in sorted(self.seats_away(), key=lambda seat: seat.gone_at)[:surplus]:
-            self._seats.remove(seat)
-
-    def _give_up(self, seat: Seat, gone_at: float) -> None:
-        if seat.live is None and seat.gone_at == gone_at and seat in self._seats:
-            self._seats.remove(seat)
-            self._renew_catalogue()
-
-    def _renew_catalogue(self) -> None:
+    def renew(self, now: float) -> None:
         """Rebuild the catalogue; tell the devices only if they would see another list (routing page)."""
-        old, self.catalogue = self.catalogue, Catalogue(self._seats)
+        old, self.catalogue = self.catalogue, Catalogue(self.seats(), self.choice.publish)
         if not old.same_tools(self.catalogue):
             for device in list(self.devices):
                 device.catalogue_changed(self.catalogue)
+        self.settle_lists(now)
+        self.review(now)
 
-    def successor(self, entry: Entry) -> ToolSide | None:
-        """The same program in another place: a session may know it by a place that was given up meanwhile."""
-        if entry.seat in self._seats:
-            return None
-        heirs = (seat for seat in self._seats if seat.identity == entry.seat.identity and entry.name in seat.names())
-        return next((seat.live for seat in heirs if seat.live is not None), None)
+    def seats(self) -> Iterator[Seat]:
+        """The places of all tool sides that serve this agent, its own first."""
+        return chain(self.seating.seats, *(source.seating.seats for source in self.sources))
+
+    def all_tools(self) -> Iterator[ToolSide]:
+        """Every tool link that serves this agent, or may once it has finished its handshake."""
+        return chain(self.tools, *(source.tools for source in self.sources))
 
     def seats_away(self) -> list[Seat]:
         """The places whose tool sides are away for now."""
-        return [seat for seat in self._seats if seat.live is None]
+        return [seat for seat in self.seats() if seat.live is None]
 
     def live_tools(self) -> list[ToolSide]:
-        """The tool sides that are connected and have finished their handshake, in the order of their seats."""
-        return [seat.live for seat in self._seats if seat.live is not None]
+        """The tool sides that serve now, in the order of their seats."""
+        return [seat.live for seat in self.seats() if seat.live is not None]
 
     def only_tool_side(self) -> ToolSide | None:
         """The agent's tool side if there is just one: it gets what the broker has no route for."""
         live = self.live_tools()
         return live[0] if len(live) == 1 else None
+
+    def successor(self, entry: Entry) -> ToolSide | None:
+        """The same program in another place: a session may know it by a place that was given up meanwhile."""
+        seats = list(self.seats())
+        if entry.seat in seats:
+            return None
+        heirs = (seat for seat in seats if seat.identity == entry.seat.identity and entry.name in seat.names())
+        return next((seat.live for seat in heirs if seat.live is not None), None)
 
     # --- lists that wait ---
 
@@ -181,9 +207,9 @@ class Agent:
         It waits, `wait` seconds at most, while nobody is there, and while a tool side is in the first `tools_wait`
         seconds of its handshake (contract, section 6). Tools of one that is away are an answer, unless `live_only`.
         """
-        somebody = any(seat.live for seat in self._seats) or (not live_only and bool(self.catalogue.definitions))
+        somebody = bool(self.live_tools()) or (not live_only and bool(self.catalogue.definitions))
         until = now if somebody else now + wait
-        for tool in self.tools:
+        for tool in self.all_tools():
             if tool.greeting:
                 until = max(until, min(now + wait, tool.opened + self.limits.tools_wait))
         return until
@@ -217,23 +243,24 @@ class Agent:
 
     def offline(self, seat: Seat, now: float) -> tuple[Fault, Facts]:
         """Why a tool that is still listed cannot be called."""
-        language = self.limits.language
-        ago = duration(now - seat.gone_at, language)
-        return Fault.TOOL_SIDE_OFFLINE, {"tool_side": seat.alias, "ago": ago, "why": seat.gone.words(language)}
+        return Fault.TOOL_SIDE_OFFLINE, {"why": explain_seat(seat, now).sentence(self.limits.language)}
 
     def nobody(self, now: float) -> tuple[Fault, Facts]:
         """Why there is no tool to call at all."""
-        greeting = next((tool for tool in self.tools if tool.greeting), None)
-        if greeting is not None:
-            return Fault.TOOL_SIDE_STARTING, {"seconds": round(now - greeting.opened)}
-        if self._seats:
-            return self.offline(max(self._seats, key=lambda seat: seat.gone_at), now)
-        return Fault.NEVER_CONNECTED, {}
+        facts: Facts = {"why": self.why(now).sentence(self.limits.language)}
+        if any(tool.seat is None for tool in self.all_tools()):
+            return Fault.TOOL_SIDE_STARTING, facts
+        return Fault.TOOL_SIDE_OFFLINE if self.seats_away() else Fault.NEVER_CONNECTED, facts
 
+    # --- why it is as it is ---
 
-def duration(seconds: float, language: str) -> str:
-    """A length of time as a person says it: "12 min", "12 分钟"."""
-    for size, zh, en in ((3600, "小时", "h"), (60, "分钟", "min")):
-        if seconds >= size:
-            return f"{seconds // size:.0f} {zh if language == 'zh' else en}"
-    return f"{max(seconds, 1):.0f} {'秒' if language == 'zh' else 's'}"
+    def why(self, now: float) -> Why:
+        """The sentence that explains the agent's state."""
+        return explain(self, now)
+
+    def review(self, now: float) -> None:
+        """Tell the journal if the agent's state is another one, unless it passes by itself or says nothing yet."""
+        why = self.why(now)
+        if why.key != self._known_state and why.reason not in UNTOLD:
+            self._known_state = why.key
+            self.journal.changed(self.id, why.reason, why.en)

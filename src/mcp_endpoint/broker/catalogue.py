@@ -7,21 +7,22 @@ moment; it never changes, so a session may keep the one it was shown. Names are 
 """
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.wire.envelope import members
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.tool import ToolSide
 
 MAX_NAME = 64
+RETURNS_KEPT = 100
 PAGE_BYTES = 1_048_576 - 4_096
 """A list answer stays below 1 MiB, the smallest buffer among clients (contract, section 5), with room for its frame."""
 
@@ -51,21 +52,35 @@ class Tool(NamedTuple):
 
 
 class Seat:
-    """A tool side's place in its agent, kept while it is away."""
+    """A tool side's place in its agent, kept while it is away.
 
-    __slots__ = ("alias", "gone", "gone_at", "identity", "live", "tools")
+    `live` serves; `standby` are programs that look just like it (same identity, same tool names), newest first.
+    """
 
-    def __init__(self, identity: str, alias: str) -> None:
+    __slots__ = ("alias", "gone", "gone_at", "identity", "live", "owner", "returns", "standby", "tools")
+
+    def __init__(self, owner: str, identity: str, alias: str) -> None:
+        self.owner = owner
+        """The agent whose token it came with."""
         self.identity = identity
         self.alias = alias
         self.tools: tuple[Tool, ...] = ()
         self.live: ToolSide | None = None
-        self.gone = End.CONNECTION_LOST
+        self.standby: list[ToolSide] = []
+        self.gone: Ended | None = None
+        """How the link that served last ended."""
         self.gone_at = 0.0
+        self.returns: deque[float] = deque(maxlen=RETURNS_KEPT)
+        """When it came back, monotonic seconds."""
 
     def names(self) -> frozenset[str]:
         """The tool side's own tool names: what tells two programs of one name apart."""
-        return frozenset(tool.name for tool in self.tools)
+        return names_of(self.tools)
+
+
+def names_of(tools: tuple[Tool, ...]) -> frozenset[str]:
+    """The names in a list of tools."""
+    return frozenset(tool.name for tool in tools)
 
 
 class Entry(NamedTuple):
@@ -75,18 +90,28 @@ class Entry(NamedTuple):
     name: str
 
 
+Publish = Callable[[str, Tool], tuple[str, bytes] | None]
+"""What the settings make of a tool of the program with that alias: the name and definition to show, or None."""
+
+
 class Catalogue:
     """Public names and the definitions under them, of some seats at one moment."""
 
     __slots__ = ("_pages", "definitions", "entries")
 
-    def __init__(self, seats: Iterable[Seat] = ()) -> None:
+    def __init__(self, seats: Iterable[Seat] = (), publish: Publish = lambda _, tool: tool) -> None:
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Seat, bytes]] = []
         self._pages: list[list[bytes]] | None = None
-        for public, holder, tool in _public_names([(seat, tool) for seat in seats for tool in seat.tools]):
-            self.entries[public] = Entry(holder, tool.name)
-            self.definitions.append((holder, tool.definition if public == tool.name else _renamed(tool, public)))
+        shown = [
+            (Entry(seat, tool.name), Tool(*published))
+            for seat in seats
+            for tool in seat.tools
+            if (published := publish(seat.alias, tool)) is not None
+        ]
+        for public, entry, tool in _public_names(shown):
+            self.entries[public] = entry
+            self.definitions.append((entry.seat, tool.definition if public == tool.name else _renamed(tool, public)))
 
     def same_tools(self, other: "Catalogue") -> bool:
         """Whether a client would see the same list."""
@@ -128,17 +153,22 @@ def _renamed(tool: Tool, public: str) -> bytes:
     return encode(definition | {"name": Raw(encode(public))})
 
 
-def _public_names(tools: list[tuple[Seat, Tool]]) -> list[tuple[str, Seat, Tool]]:
+def _public_names(shown: list[tuple[Entry, Tool]]) -> list[tuple[str, Entry, Tool]]:
     """Give every tool its public name. What it gets depends on which tools there are, never on who came first."""
-    holders = Counter(clean(tool.name) for _, tool in tools)
+    holders = Counter(clean(tool.name) for _, tool in shown)
     prefixed = [
-        tool.name if holders[clean(tool.name)] == 1 else _fit(f"{seat.alias}__{tool.name}") for seat, tool in tools
+        tool.name if holders[clean(tool.name)] == 1 else _fit(f"{entry.seat.alias}__{tool.name}")
+        for entry, tool in shown
     ]
     holders = Counter(map(clean, prefixed))
     return [
-        (name if holders[clean(name)] == 1 else _fit(name, tail(seat.alias, tool.name)), seat, tool)
-        for name, (seat, tool) in zip(prefixed, tools, strict=True)
+        (name if holders[clean(name)] == 1 else _fit(name, _mark(entry)), entry, tool)
+        for name, (entry, tool) in zip(prefixed, shown, strict=True)
     ]
+
+
+def _mark(entry: Entry) -> str:
+    return tail(entry.seat.owner, entry.seat.alias, entry.name)
 
 
 def _fit(name: str, mark: str | None = None) -> str:

@@ -5,15 +5,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent, Surroundings
+from mcp_endpoint.broker.catalogue import Seat
+from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import End
-from mcp_endpoint.settings import BrokerSettings
+from mcp_endpoint.settings import Settings
 
 ENDED_KEPT = 200
 """How many ended links `/stats` remembers."""
+
+REMEMBERED = 1000
+"""Of how many agents without links it is known which tool side they had last."""
 
 Report = dict[str, object]
 Stamp = Callable[[float], str]
@@ -36,11 +41,13 @@ class Obituary:
 class ConnectionManager:
     """The broker: pairs tool sides and device sides by agent. Synchronous and without I/O; time is passed in."""
 
-    def __init__(self, limits: BrokerSettings, journal: Journal, version: str) -> None:
+    def __init__(self, settings: Settings, journal: Journal, version: str) -> None:
         self.timers = Timers()
-        self._shared = Surroundings(limits, self.timers, journal, version)
+        self._settings = settings
+        self._shared = Surroundings(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
+        self._last_seats: dict[str, Seat] = {}
         self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
@@ -51,19 +58,52 @@ class ConnectionManager:
 
     def join(self, role: Role, agent_id: str, link: Link, now: float) -> Session | End:
         """Let a link in for an agent, or say why not. The caller tells `ended` exactly once for a session."""
-        agent = self._agents.get(agent_id)
-        if agent is None:
-            agent = self._agents[agent_id] = Agent(agent_id, self._shared)
+        agent = self._agent(agent_id)
+        if not agent.sources and self._settings.sources(agent_id):
+            self._connect_sources(agent)
+            agent.renew(now)
         session: ToolSide | DeviceSide | End
         session = agent.join_tool(link, now) if role is Role.TOOL else agent.join_device(link, now)
         if isinstance(session, End):
-            self.refused(session)
+            self.refused(session, now)
             return session
         if role is Role.TOOL:
             self.tool_connections += 1
         else:
             self.robot_connections += 1
         return session
+
+    def _agent(self, agent_id: str) -> Agent:
+        """The agent of that id; made, with what is remembered of it, if it has no link now."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            settings = self._settings
+            choice = Choice(settings.agent(agent_id))
+            agent = self._agents[agent_id] = Agent(agent_id, settings.limits(agent_id), choice, self._shared)
+            agent.last_seat = self._last_seats.pop(agent_id, None)
+        return agent
+
+    def _connect_sources(self, agent: Agent) -> None:
+        """Let the tool sides of the agents named in `tools_from` serve this one; what serves those is not handed on."""
+        before = agent.sources
+        agent.sources = tuple(self._agent(source) for source in self._settings.sources(agent.id))
+        for source in agent.sources:
+            source.followers.add(agent)
+        for source in before:
+            if source not in agent.sources:
+                source.followers.discard(agent)
+                self._let_go_if_idle(source)
+
+    def reconfigure(self, settings: Settings, now: float) -> None:
+        """Take over new settings: limits, choice of tools and sources of every agent. No link is dropped."""
+        self._settings = settings
+        for agent in list(self._agents.values()):
+            agent.limits = settings.limits(agent.id)
+            agent.choice = Choice(settings.agent(agent.id))
+            if agent.tools or agent.devices:
+                self._connect_sources(agent)
+        for agent in self._agents.values():
+            agent.renew(now)
 
     def ended(self, session: Session, link: Link, ended: Ended, now: float) -> None:
         """A link is gone."""
@@ -82,17 +122,29 @@ class ConnectionManager:
     def _let_go(self, agent: Agent, now: float) -> None:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
         if agent.idle:
-            self._agents.pop(agent.id, None)
+            self._forget(agent)
         elif not agent.tools and not agent.devices:
-            self.timers.at(now + self._shared.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
+            self.timers.at(now + agent.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:
-            del self._agents[agent.id]
+            self._forget(agent)
 
-    def refused(self, end: End) -> None:
+    def _forget(self, agent: Agent) -> None:
+        del self._agents[agent.id]
+        for source in agent.sources:
+            source.followers.discard(agent)
+            self._let_go_if_idle(source)
+        if agent.last_seat is not None:
+            self._last_seats[agent.id] = agent.last_seat
+            if len(self._last_seats) > REMEMBERED:
+                del self._last_seats[next(iter(self._last_seats))]
+
+    def refused(self, end: End, now: float) -> None:
         """Count a peer that was not let in."""
         self._refused[end.reason] += 1
+        if end is End.BAD_TOKEN:
+            self._shared.bad_tokens.add(now)
 
     def sweep(self, now: float) -> None:
         """End what is overdue; the app's timer calls this several times a second."""
@@ -115,7 +167,11 @@ class ConnectionManager:
     def report(self, now: float, stamp: Stamp) -> Report:
         """Per agent and per link what an operator wants to know, and the links that ended last."""
         return {
-            "agents": {agent.id: _agent_report(agent, now, stamp) for agent in self._agents.values()},
+            "agents": {
+                agent.id: _agent_report(agent, now, stamp)
+                for agent in self._agents.values()
+                if agent.tools or agent.devices or agent.seating.seats
+            },
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
@@ -123,11 +179,13 @@ class ConnectionManager:
 
 
 def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
+    why = agent.why(now)
     return {
+        "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
         "calls_in_flight": agent.in_flight,
         "tools": list(agent.catalogue.entries),
         "offline": [
-            {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone.reason}
+            {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone and seat.gone.end.reason}
             for seat in agent.seats_away()
         ],
         "links": [_link_report(tool, stamp) for tool in agent.tools]
@@ -141,6 +199,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
     last = traffic.pop("last_frame")
     info = session.info if isinstance(session, ToolSide) else session.client
     report: Report = {
+        "id": session.number,
         "role": session.role,
         "agent": session.agent_id,
         "alias": session.name,
@@ -157,7 +216,10 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         "notes": session.notes,
     }
     if isinstance(session, ToolSide):
-        report["tools"] = None if session.seat is None else len(session.seat.tools)
+        report["tools"] = len(session.tools) if session.listed else None
+        report["standby"] = session.seat is not None and session.seat.live is not session
+    else:
+        report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}
     return report
 
 

@@ -48,8 +48,10 @@ class DeviceSide:
         "drops",
         "entries",
         "initialized",
+        "last_call",
         "link",
         "notes",
+        "number",
         "opened",
         "protocol_version",
     )
@@ -58,7 +60,10 @@ class DeviceSide:
     def __init__(self, agent: "Agent", link: Link, now: float) -> None:
         self.agent = agent
         self.link = link
+        self.number = next(agent.numbers)
         self.opened = now
+        self.last_call = ""
+        """The tool it called last."""
         self.client = mcp.Implementation()
         self.protocol_version = ""
         self.initialized = False
@@ -91,6 +96,7 @@ class DeviceSide:
     def _check_silence(self, now: float) -> None:
         if self in self.agent.devices and not self.link.traffic()["frames_in"]:
             self.note("silent_on_device_door")
+            self.agent.review(now)
 
     # --- frames from the device ---
 
@@ -237,6 +243,8 @@ class DeviceSide:
 
     def catalogue_changed(self, catalogue: Catalogue) -> None:
         """The agent's tools changed: tell the session in the way its client understands."""
+        if self._waiting:
+            return  # its answer will tell
         if self.client.name == XIAOZHI:
             self._push_list(catalogue)
         elif self.client.name != CONSOLE and self.initialized:
@@ -282,8 +290,35 @@ class DeviceSide:
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
             body = encode(members | {"name": Raw(encode(entry.name))})
-        call = Call(self, id_, key, name, now + limits.call_timeout, token)
+        self.last_call = name
+        if params.meta is not UNSET or tool.link.peer.wants_caller:
+            body = self._with_caller(body, tell=tool.link.peer.wants_caller)
+        call = Call(self, id_, key, name, now, now + limits.call_timeout, token)
         self._send_call(call, tool, "tools/call", body)
+
+    def _with_caller(self, body: Raw | bytes | UnsetType, *, tell: bool) -> Raw | bytes | UnsetType:
+        """The params with the facts about the caller in `_meta`, or at least without any that the peer made up."""
+        params = wire.members(body)
+        assert params is not None, "params that gave a name are an object"
+        meta = (wire.members(params["_meta"]) if "_meta" in params else None) or {}
+        if not tell and mcp.CALLER not in meta:
+            return body
+        meta.pop(mcp.CALLER, None)
+        if tell:
+            meta[mcp.CALLER] = Raw(encode(self._caller()))
+        return encode(params | {"_meta": Raw(encode(meta))})
+
+    def _caller(self) -> dict[str, object]:
+        """What a tool side that asked for it is told about who calls (issue B, part 6)."""
+        peer = self.link.peer
+        return {
+            "agent": self.agent.id,
+            "link": self.number,
+            "client": {"name": self.client.name, "version": self.client.version},
+            "protocolVersion": self.protocol_version,
+            "device": peer.device,
+            "mac": peer.mac,
+        }
 
     def _call_unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         tool = self.agent.only_tool_side()
@@ -295,7 +330,7 @@ class DeviceSide:
         token = meta.get("progressToken") if meta else None
         # params:null never reaches a tool side: TypeScript servers ignore such a request (contract, section 5).
         body = UNSET if raw is UNSET or raw == wire.NULL else raw
-        call = Call(self, id_, key, method[:100], now + UNKNOWN_METHOD_TIMEOUT, token, is_tool_call=False)
+        call = Call(self, id_, key, method[:100], now, now + UNKNOWN_METHOD_TIMEOUT, token, is_tool_call=False)
         self._send_call(call, tool, method, body)
 
     def _send_call(self, call: Call, tool: ToolSide, method: str, params: Raw | bytes | UnsetType) -> None:
@@ -334,8 +369,17 @@ class DeviceSide:
         """The tool side did not answer in time; it was told to stop."""
         self._finish(call.key)
         if call.is_tool_call:
-            seconds = round(self.agent.limits.call_timeout, 1)
-            self._fail(call.id, Fault.CALL_TIMED_OUT, tool_side=tool.name, tool=call.name, seconds=seconds)
+            seconds = round(now - call.sent, 1)
+            silent = tool.heard <= call.sent
+            self._fail(
+                call.id,
+                Fault.CALL_TIMED_OUT,
+                tool_side=tool.name,
+                tool=call.name,
+                seconds=seconds,
+                zh="，期间没有收到它的任何消息" if silent else "，但它仍在应答其他消息",
+                en=", and nothing else was heard from it" if silent else ", though it answers otherwise",
+            )
         else:
             self._fail(call.id, Fault.METHOD_NOT_ANSWERED, tool_side=tool.name, method=call.name)
         self._call_done(call)
@@ -356,7 +400,8 @@ class DeviceSide:
         known = list(self.agent.catalogue.entries)
         if known or self.agent.only_tool_side() is not None:
             shown = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
-            self._fail(id_, Fault.UNKNOWN_TOOL, tool=name[:100], known=shown or "-")
+            why = self.agent.why(now).sentence(self.agent.limits.language)
+            self._fail(id_, Fault.UNKNOWN_TOOL, tool=name[:100], known=shown or "-", why=why)
         else:
             fault, facts = self.agent.nobody(now)
             self._fail(id_, fault, **facts)

@@ -26,6 +26,12 @@ class Peer:
     address: str
     server_id: str | None = None
     user_agent: str | None = None
+    device: str | None = None
+    """`?device=` of a device's URL: which device it speaks for."""
+    mac: str | None = None
+    """`?mac=` of a device's URL."""
+    wants_caller: bool = False
+    """`?caller=1` of a tool side's URL: it wants to be told who calls."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +46,15 @@ class Ended:
 class Link(Protocol):
     """One peer's way out. Neither method blocks, awaits or raises."""
 
+    heard: float
+    """Monotonic time of the last bytes from the peer."""
+
     @property
     def peer(self) -> Peer:
         """Who it is."""
+
+    def ping(self, now: float) -> None:
+        """Ask for a sign of life below MCP; `heard` is `now` or later once one came, and earlier until then."""
 
     def send(self, frame: bytes) -> None:
         """Send one frame; a link that cannot take it is closed with a typed reason, one that is closing drops it."""
@@ -60,6 +72,10 @@ class Session(Protocol):
     @property
     def role(self) -> Role:
         """The side it is on."""
+
+    @property
+    def number(self) -> int:
+        """Its number among the links of this broker's run."""
 
     @property
     def agent_id(self) -> str:
@@ -84,6 +100,9 @@ class Journal(Protocol):
 
     def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
         """A link ended after so many seconds."""
+
+    def changed(self, agent_id: str, reason: str, sentence: str) -> None:
+        """An agent's state is another one now; the sentence (English) explains it."""
 
     def noted(self, session: Session, peer: Peer, note: str) -> None:
         """Something about a link that its owner should know, once per link and kind."""

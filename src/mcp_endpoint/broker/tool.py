@@ -9,7 +9,7 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.catalogue import PAGE_BYTES, Seat, Tool
 from mcp_endpoint.broker.link import Ended, Link, Role
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors import End, Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
@@ -22,6 +22,8 @@ MAX_ID = 2**31 - 1
 """Ids towards a tool side stay below this: some tool programs read nothing larger (contract, section 4)."""
 PAGE_TIMEOUT = 10.0
 """Seconds a tool side has to answer each page of its list."""
+LIVENESS = 60.0
+"""Seconds a tool side that let a call time out in silence has to be heard of again."""
 REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
 
@@ -33,6 +35,7 @@ class Call(Struct, gc=False, eq=False):
     id: bytes
     key: bytes
     name: str
+    sent: float
     deadline: float
     progress_token: Raw | None = None
     is_tool_call: bool = True
@@ -49,25 +52,33 @@ class ToolSide:
         "_watch",
         "_watched_until",
         "agent",
+        "doubted",
         "drops",
+        "heard",
         "info",
         "instructions",
         "link",
         "listed",
         "notes",
+        "number",
         "opened",
         "pending",
         "protocol_version",
         "seat",
         "server_info",
+        "tools",
     )
     role = Role.TOOL
 
     def __init__(self, agent: "Agent", link: Link, now: float) -> None:
         self.agent = agent
         self.link = link
-        self.opened = now
+        self.number = next(agent.numbers)
+        self.opened = self.heard = now
+        self.doubted = False
+        """Whether a call timed out and nothing was heard since."""
         self.seat: Seat | None = None
+        self.tools: tuple[Tool, ...] = ()
         self.pending: dict[int, Call] = {}
         self.listed = False
         self.info: mcp.Implementation | None = None
@@ -115,6 +126,7 @@ class ToolSide:
                 self._initialize(mcp.OLDEST, now)
             else:
                 self.note("refused_initialize")
+                self.agent.review(now)
 
         client = {"name": "mcp-endpoint", "version": self.agent.version}
         params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
@@ -176,7 +188,8 @@ class ToolSide:
 
     def _listed(self, tools: tuple[Tool, ...], now: float) -> None:
         self.listed = True
-        self.agent.tools_listed(self, tools, now)
+        self.tools = tools
+        self.agent.tools_listed(self, now)
 
     # --- frames from the tool program ---
 
@@ -186,8 +199,10 @@ class ToolSide:
             envelope = wire.read(frame)
         except ValueError:
             self.drop("not_json_rpc")
-            self.note("prints_to_stdout")
+            if self.note("prints_to_stdout"):
+                self.agent.review(now)
             return
+        self.heard = now
         if envelope.method is not UNSET:
             if envelope.id is UNSET:
                 self._notified(envelope.method, envelope, now)
@@ -248,6 +263,7 @@ class ToolSide:
             if fault is Fault.DEVICE_ON_TOOL_DOOR:
                 self.note(fault.reason)
                 self.agent.settle_lists(now)
+                self.agent.review(now)
 
     # --- requests to the tool program ---
 
@@ -305,11 +321,41 @@ class ToolSide:
 
     def _end_overdue(self, now: float) -> None:
         self._watch, self._watched_until = None, inf
-        for call in [call for call in self.pending.values() if call.deadline <= now]:
+        overdue = [call for call in self.pending.values() if call.deadline <= now]
+        for call in overdue:
             self.cancel(call)
             call.device.timed_out(call, self, now)
         if self.pending:
             self._watch_until(min(call.deadline for call in self.pending.values()))
+        if not self.doubted and any(call.is_tool_call and call.sent >= self.heard for call in overdue):
+            self._doubt(now)
+
+    # --- whether it is alive ---
+
+    def ping(self, now: float, within: float, answered: Callable[[bool, float], None]) -> None:
+        """Ask the program itself, not only its bridge, for a sign of life; any answer to MCP's `ping` is one."""
+        self._ask("ping", UNSET, lambda answer, now: answered(answer is not None, now), now + within)
+
+    def probe(self, now: float, within: float, probed: Callable[[bool, float], None]) -> None:
+        """Ask the program and its connection; a byte from either is a sign of life."""
+        self.link.ping(now)
+        self.ping(now, within, lambda answered, later: probed(answered or self.link.heard >= now, later))
+
+    def _doubt(self, now: float) -> None:
+        """A call timed out in silence: a bridge whose child died would go on like that for ever."""
+        self.doubted = True
+        self.agent.review(now)
+
+        def answered(alive: bool, later: float) -> None:
+            self.doubted = False
+            if alive or self.heard > now:
+                self.agent.review(later)
+            elif self.pending:
+                self._doubt(later)
+            else:
+                self.link.close(End.NOT_ANSWERING)
+
+        self.ping(now, LIVENESS, answered)
 
     # --- the end ---
 
@@ -331,11 +377,13 @@ class ToolSide:
         """Count a frame, or a part of one, that went nowhere."""
         self.drops[reason] = self.drops.get(reason, 0) + 1
 
-    def note(self, note: str) -> None:
-        """Tell the owner something about this program, once."""
-        if note not in self.notes:
-            self.notes.append(note)
-            self.agent.journal.noted(self, self.link.peer, note)
+    def note(self, note: str) -> bool:
+        """Tell the owner something about this program, once; whether it was news."""
+        if note in self.notes:
+            return False
+        self.notes.append(note)
+        self.agent.journal.noted(self, self.link.peer, note)
+        return True
 
 
 def _with_progress_token(params: bytes | Raw | UnsetType, token: int) -> bytes:

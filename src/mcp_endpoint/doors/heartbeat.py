@@ -11,7 +11,7 @@ class Pinged(Protocol):
     """When the last bytes came from the peer."""
 
     def ping(self, now: float) -> None:
-        """Send a ping."""
+        """Send a ping; `heard` is below `now` from here on until a byte comes, even within the clock's own step."""
 
     def unheard(self) -> None:
         """No byte came since the ping: the link is half open."""
@@ -29,6 +29,7 @@ class Heartbeat:
         self._timeout = timeout
         self._due: dict[Pinged, float] = {}
         self._asked: dict[Pinged, float] = {}
+        """When each link was asked what it has not answered yet."""
 
     def add(self, link: Pinged, now: float) -> None:
         """Begin to ping a link that has just been opened."""
@@ -58,13 +59,13 @@ class Heartbeat:
                 break
             del self._due[link]
             self._due[link] = now + self._interval
-            self._asked.setdefault(link, now + self._timeout)
+            self._asked.setdefault(link, now)
             link.ping(now)
         while self._asked:
-            link, deadline = next(iter(self._asked.items()))
-            if deadline > now:
+            link, asked = next(iter(self._asked.items()))
+            if asked + self._timeout > now:
                 break
             del self._asked[link]
-            if link.heard <= deadline - self._timeout:
+            if link.heard < asked:
                 self.discard(link)
                 link.unheard()

@@ -260,6 +260,9 @@ class WebSocketLink(asyncio.Protocol):
             address=self.caller.shown,
             server_id=query.get("server_id", "")[:64] or None,
             user_agent=(headers.get_all("User-Agent") or [""])[0][:200] or None,
+            device=query.get("device", "")[:64] or None,
+            mac=query.get("mac", "")[:64] or None,
+            wants_caller=query.get("caller") == "1",
         )
         self._front.heartbeat.add(self, now)
         token = query.get("token", "")
@@ -276,7 +279,7 @@ class WebSocketLink(asyncio.Protocol):
             self._share = self._front.turns.join(agent_id)
 
     def _refuse(self, end: End, role: Role) -> None:
-        self._front.manager.refused(end)
+        self._front.manager.refused(end, self._front.loop.time())
         self._front.admission.refuse(self.caller, end, f"{role} side", penalty=True)
         self._linger()
         self.close(end)
@@ -450,6 +453,8 @@ class WebSocketLink(asyncio.Protocol):
         except InvalidState:
             return
         self.pinged_at = now
+        # The event loop's clock moves by milliseconds: an answer may come at the very time of its ping.
+        self.heard = min(self.heard, now - 1e-6)
         self._write_protocol()
 
     def unheard(self) -> None:

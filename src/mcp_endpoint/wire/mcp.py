@@ -14,6 +14,10 @@ REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 OLDEST, NEWEST = REVISIONS[0], REVISIONS[-1]
 
 
+CALLER = "mcp-endpoint/caller"
+"""Member of `params._meta` in which a tool side that asked for it is told who calls."""
+
+
 class Route(Enum):
     """What the broker does with a request from a device side."""
 

@@ -1,0 +1,195 @@
+"""Why an agent is as it is: the one place that puts its state into sentences, in Chinese and English.
+
+The sentence is the `details` of what a device is told, a field of `/stats`, a log line when it changes, and what
+`doctor` prints. It names tool sides of the agent, never peers of another one.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import TYPE_CHECKING
+
+from mcp_endpoint.broker.catalogue import Seat
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.agent import Agent
+    from mcp_endpoint.broker.tool import ToolSide
+
+DAY = 86_400.0
+
+
+class State(Enum):
+    """What can be said about an agent: (Chinese, English). Those that explain most come first."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        self.zh = zh
+        self.en = en
+
+    DEVICE_ON_TOOL_DOOR = (
+        "有设备端程序连到了工具端地址（/mcp/），设备端应使用 /call/ 地址",
+        "a device program is connected to the tool URL (/mcp/); it needs the one with /call/",
+    )
+    JUNK_ON_STDOUT = (
+        "工具程序 {name} 已连接 {for_zh}，但没有完成 initialize：它的输出不是 JSON-RPC（程序在往标准输出打印内容）",
+        "the tool program {name} is connected, but has not finished `initialize` for {for_en}: its output is not "
+        "JSON-RPC (it prints to stdout)",
+    )
+    REFUSED_INITIALIZE = (
+        "工具程序 {name} 已连接，但拒绝了 initialize",
+        "the tool program {name} is connected, but answered `initialize` with an error",
+    )
+    STUCK = (
+        "工具程序 {name} 已连接 {for_zh}，但没有回应 initialize：它是 MCP 服务吗？桥接的子进程启动了吗？",
+        "the tool program {name} has been connected for {for_en} without answering `initialize`: is it an MCP server, "
+        "and did the bridge start it?",
+    )
+    STARTING = (
+        "工具程序 {name} {for_zh}前刚连接，正在初始化",
+        "the tool program {name} connected {for_en} ago and is starting",
+    )
+    NOT_ANSWERING = (
+        "工具程序 {name} 已连接，但 {for_zh}没有任何应答",
+        "the tool program {name} is connected, but nothing was heard from it for {for_en}",
+    )
+    OFFLINE = (
+        "{name} 在 {for_zh}前离线：{why_zh}（{code}）{returns_zh}，请检查该程序是否还在运行",
+        "{name} went offline {for_en} ago: {why_en} ({code}){returns_en}; check that its program is running",
+    )
+    TOOL_ON_DEVICE_DOOR = (
+        "有程序连到了设备端地址（/call/）却一直没有发送消息：工具程序应使用 /mcp/ 地址",
+        "a program is connected to the device URL (/call/) and says nothing; a tool program needs the one with /mcp/",
+    )
+    NEVER = (
+        "自服务启动以来还没有工具程序用这个接入点连接过，请启动工具程序并检查它的接入点地址",
+        "no tool program has ever connected with this token since the broker started; start one and check its URL",
+    )
+    TOKENS_REFUSED = (
+        "最近有 {count} 次连接的 token 无法解密：是用另一个密钥生成的吗？",
+        "lately {count} connections came with a token that does not decrypt: is it from another key?",
+    )
+    LOOK_ALIKE = (
+        "有多个程序都像 {name}，新的提供服务，其余待命；如需同时使用，请在各自地址后加上不同的 ?server_id=",
+        "more than one program looks like {name}: the newest serves, the others stand by; to use both, "
+        "add a different ?server_id= to each URL",
+    )
+    TOO_MANY_TOOLS = (
+        "{name} 的工具超出上限，多出的没有列出（[broker] max_tools、max_list_bytes、max_pages）",
+        "{name} has more tools than the limits allow; the rest is left out ([broker] max_tools, max_list_bytes, "
+        "max_pages)",
+    )
+    LIST_TOO_LONG = (
+        "工具列表共 {bytes} 字节，一页放不下：只读第一页的程序看不到其余工具",
+        "the tool list has {bytes} bytes and needs several pages; a program that reads only the first misses the rest",
+    )
+    LIST_FAILED = ("{name} 没有回应 tools/list", "{name} did not answer `tools/list`")
+    PRINTS = (
+        "{name} 在往标准输出打印内容，这些内容已被丢弃",
+        "{name} prints to stdout; what it prints is dropped",
+    )
+    SERVING = (
+        "{programs} 个工具程序在线，共 {tools} 个工具",
+        "tool programs connected: {programs}, tools: {tools}",
+    )
+
+
+_ON_A_LIVE_LINK = {
+    "look_alike": State.LOOK_ALIKE,
+    "too_many_tools": State.TOO_MANY_TOOLS,
+    "list_failed": State.LIST_FAILED,
+    "prints_to_stdout": State.PRINTS,
+}
+_ON_A_LINK_THAT_DOES_NOT_SERVE = {
+    "device_on_tool_door": State.DEVICE_ON_TOOL_DOOR,
+    "refused_initialize": State.REFUSED_INITIALIZE,
+    "prints_to_stdout": State.JUNK_ON_STDOUT,
+}
+_ORDER = {state: place for place, state in enumerate(State)}
+
+Part = tuple[State, dict[str, object]]
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """An agent's state. `key` is equal as long as the state is, whatever time passes."""
+
+    reason: str
+    zh: str
+    en: str
+    key: tuple[object, ...]
+
+    def sentence(self, language: str) -> str:
+        """The explanation in "zh" or "en"."""
+        return self.zh if language == "zh" else self.en
+
+
+def explain(agent: "Agent", now: float) -> Why:
+    """Why `agent` is as it is; the most telling part first."""
+    parts = [part for tool in agent.all_tools() if (part := _of_link(tool, now)) is not None]
+    parts += [_of_seat(seat, now) for seat in agent.seats_away()]
+    live = agent.live_tools()
+    for tool in live:
+        parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in tool.notes]
+    if live:
+        parts.append((State.SERVING, {"programs": len(live), "tools": len(agent.catalogue.entries)}))
+        if len(agent.catalogue.pages()) > 1:
+            parts.append((State.LIST_TOO_LONG, {"bytes": sum(len(raw) for _, raw in agent.catalogue.definitions)}))
+    else:
+        if any("silent_on_device_door" in device.notes for device in agent.devices):
+            parts.append((State.TOOL_ON_DEVICE_DOOR, {}))
+        if not parts:
+            parts.append(_of_seat(agent.last_seat, now) if agent.last_seat is not None else (State.NEVER, {}))
+        refused = agent.bad_tokens.lately(now)
+        if refused:
+            parts.append((State.TOKENS_REFUSED, {"count": refused}))
+    return _joined(sorted(parts, key=lambda part: _ORDER[part[0]]))
+
+
+def explain_seat(seat: Seat, now: float) -> Why:
+    """Why the tool side of one place cannot be called."""
+    return _joined([_of_seat(seat, now)])
+
+
+def _of_link(tool: "ToolSide", now: float) -> Part | None:
+    """What keeps a link from serving."""
+    facts: dict[str, object] = {"name": tool.name or "?"} | _for(now - tool.opened)
+    if tool.seat is not None:
+        return (State.NOT_ANSWERING, facts | _for(now - tool.heard)) if tool.doubted else None
+    for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():
+        if note in tool.notes:
+            return state, facts
+    return State.STUCK if now - tool.opened >= tool.agent.limits.tools_wait else State.STARTING, facts
+
+
+def _of_seat(seat: Seat, now: float) -> Part:
+    end = seat.gone
+    assert end is not None, "a place is away after its link has ended"
+    returns = sum(now - moment < DAY for moment in seat.returns)
+    return State.OFFLINE, {
+        "name": seat.alias,
+        "why_zh": end.end.zh,
+        "why_en": end.end.en,
+        "code": end.code,
+        "returns_zh": f"，今天已重连 {returns} 次" if returns else "",
+        "returns_en": f"; it has reconnected {returns} times today" if returns else "",
+    } | _for(now - seat.gone_at)
+
+
+def _for(seconds: float) -> dict[str, object]:
+    return {"for_zh": duration(seconds, "zh"), "for_en": duration(seconds, "en")}
+
+
+def _joined(parts: list[Part]) -> Why:
+    zh = "；".join(state.zh.format(**facts) for state, facts in parts)
+    en = "; ".join(state.en.format(**facts) for state, facts in parts)
+    key = tuple((state, facts.get("name"), facts.get("programs"), facts.get("tools")) for state, facts in parts)
+    first = parts[0][0]
+    if not first.en.startswith("{name}"):  # a name is spelled as its program spells it
+        en = en[:1].upper() + en[1:]
+    return Why(first.name.lower(), f"{zh}。", f"{en}.", key)
+
+
+def duration(seconds: float, language: str) -> str:
+    """A length of time as a person says it: "12 min", "12 分钟"."""
+    for size, zh, en in ((86_400, "天", "d"), (3_600, "小时", "h"), (60, "分钟", "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {zh if language == 'zh' else en}"
+    return f"{max(seconds, 1):.0f} {'秒' if language == 'zh' else 's'}"

@@ -1,0 +1,343 @@
+"""Programs that look alike: which one serves, which stands by, and that nobody who lives is cut off (issue B, 1-2)."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from msgspec.json import decode, encode
+
+from mcp_endpoint.broker.agent import Agent
+from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.broker.seating import PROBE
+from mcp_endpoint.broker.tool import LIVENESS
+from mcp_endpoint.errors import End
+from mcp_endpoint.settings import BrokerSettings, ServerSettings, Settings
+
+TIMEOUT = 28.0
+
+
+class Told:
+    """A journal that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.states: list[str] = []
+        self.notes: list[str] = []
+
+    def opened(self, session: Session, peer: Peer) -> None:
+        pass
+
+    def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
+        pass
+
+    def changed(self, agent_id: str, reason: str, sentence: str) -> None:
+        self.states.append(reason)
+
+    def noted(self, session: Session, peer: Peer, note: str) -> None:
+        self.notes.append(note)
+
+
+class Program:
+    """A tool program that answers at once whatever it is asked, unless told to be silent."""
+
+    def __init__(self, world: "World", name: str = "calc", tools: tuple[str, ...] = ("add",), **peer: Any) -> None:
+        self.world = world
+        self.name = name
+        self.tools = tools
+        self.peer = Peer("test", **peer)
+        self.heard = world.now
+        self.closed: End | None = None
+        self.bridge_alive = self.child_alive = True
+        self.keeps_calls = False
+        self.asked: list[str] = []
+        self.inbox: list[dict[str, Any]] = []
+        session = world.manager.join(Role.TOOL, "agent", self, world.now)
+        assert not isinstance(session, End)
+        self.session = session
+        self.work()
+
+    def ping(self, now: float) -> None:
+        self.heard = now if self.bridge_alive else min(self.heard, now - 1e-6)
+
+    def traffic(self) -> dict[str, Any]:
+        return {"frames_in": 1, "last_frame": None}
+
+    def send(self, frame: bytes) -> None:
+        self.inbox.append(decode(frame))
+
+    def close(self, end: End) -> None:
+        self.closed = end
+
+    def work(self) -> None:
+        while self.inbox and self.child_alive and self.bridge_alive and self.closed is None:
+            frame = self.inbox.pop(0)
+            self.asked.append(frame["method"])
+            if frame["method"] == "initialize":
+                self.answer(frame, {"capabilities": {"tools": {}}, "serverInfo": {"name": self.name}})
+            elif frame["method"] == "tools/list":
+                self.answer(frame, {"tools": [{"name": name} for name in self.tools]})
+            elif frame["method"] == "ping" or (frame["method"] == "tools/call" and not self.keeps_calls):
+                self.answer(frame, {"by": id(self)})
+
+    def answer(self, frame: dict[str, Any], result: object) -> None:
+        self.heard = self.world.now
+        self.session.receive(encode({"jsonrpc": "2.0", "id": frame["id"], "result": result}), self.world.now)
+
+    def leave(self) -> None:
+        self.world.programs.remove(self)
+        end = self.closed or End.CONNECTION_LOST
+        self.closed = end
+        self.world.manager.ended(self.session, self, Ended(end, end.code), self.world.now)
+
+
+class World:
+    def __init__(self) -> None:
+        self.now = 100.0
+        self.told = Told()
+        limits = BrokerSettings(call_timeout=TIMEOUT, offline_grace=600)
+        self.manager = ConnectionManager(Settings(server=ServerSettings(key="k"), broker=limits), self.told, "test")
+        self.programs: list[Program] = []
+        self.replies: list[dict[str, Any]] = []
+
+    def join(self, *args: Any, **peer: Any) -> Program:
+        self.programs.append(Program(self, *args, **peer))
+        return self.programs[-1]
+
+    def passes(self, seconds: float) -> None:
+        """Time passes in small steps, and every program does its work meanwhile."""
+        end = self.now + seconds
+        while self.now < end:
+            self.now = min(self.now + 0.1, end)
+            self.manager.sweep(self.now)
+            for program in list(self.programs):
+                program.work()
+                if program.closed is not None:
+                    program.leave()
+
+    def agent(self) -> Agent:
+        return self.manager._agents["agent"]
+
+    def serving(self) -> list[int]:
+        return [id(tool.link) for tool in self.agent().live_tools()] if "agent" in self.manager._agents else []
+
+
+def test_an_elder_that_is_silent_is_closed_and_its_place_goes_on() -> None:
+    world = World()
+    elder = world.join()
+    elder.bridge_alive = elder.child_alive = False
+    newcomer = world.join()
+    assert world.serving() == [id(newcomer)]
+    world.passes(PROBE + 0.2)
+    assert elder.closed is End.REPLACED
+    assert world.serving() == [id(newcomer)]
+    assert world.told.notes == []
+
+
+@pytest.mark.parametrize("child_alive", [True, False])
+def test_an_elder_that_lives_stands_by(child_alive: bool) -> None:
+    world = World()
+    elder = world.join()
+    elder.child_alive = child_alive
+    newcomer = world.join()
+    world.passes(PROBE + 0.2)
+    assert elder.closed is None
+    assert world.serving() == [id(newcomer)]
+    assert world.told.notes == ["look_alike", "look_alike"]
+    why = world.agent().why(world.now)
+    assert "?server_id=" in why.en
+    assert "?server_id=" in why.zh
+
+
+def test_the_newest_that_answers_takes_over() -> None:
+    world = World()
+    oldest, dead_child, newest = world.join(), world.join(), world.join()
+    world.passes(PROBE + 0.2)
+    dead_child.child_alive = False
+    newest.leave()
+    assert world.serving() == []
+    world.passes(PROBE + 0.3)
+    assert dead_child.closed is End.NOT_ANSWERING
+    assert world.serving() == [id(oldest)]
+    assert list(world.agent().catalogue.entries) == ["add"]
+
+
+def test_a_newcomer_is_not_displaced_by_one_that_answers_late() -> None:
+    world = World()
+    elder, first = world.join(), world.join()
+    world.passes(PROBE + 0.2)
+    first.leave()
+    second = world.join()
+    world.passes(PROBE + 0.3)
+    assert world.serving() == [id(second)]
+    assert elder.closed is None
+
+
+def test_one_that_stands_by_and_changes_its_tools_gets_a_place_of_its_own() -> None:
+    world = World()
+    elder, newcomer = world.join(), world.join()
+    world.passes(PROBE + 0.2)
+    elder.tools = ("add", "subtract")
+    elder.session.receive(b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}', world.now)
+    world.passes(0.5)
+    assert sorted(world.serving()) == sorted([id(elder), id(newcomer)])
+    assert len({seat.alias for seat in world.agent().seats()}) == 2
+
+
+def test_server_ids_tell_look_alikes_apart() -> None:
+    world = World()
+    one, two = world.join(server_id="kitchen"), world.join(server_id="garage")
+    world.passes(PROBE + 0.2)
+    assert world.serving() == [id(one), id(two)]
+    assert sorted(world.agent().catalogue.entries) == ["garage__add", "kitchen__add"]
+    assert world.told.notes == []
+
+
+joins = st.tuples(st.just("join"), st.integers(0, 0))
+ends = st.tuples(st.just("leave"), st.integers(0, 9))
+pauses = st.tuples(st.just("pause"), st.sampled_from([1, 5, 15, 25]))
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.lists(joins | joins | ends | pauses, max_size=20))
+def test_whatever_the_order_the_living_keep_their_links_and_exactly_one_serves(steps: list[tuple[str, int]]) -> None:
+    world = World()
+    for what, how in steps:
+        if what == "join":
+            newest = world.join()
+            assert world.serving() == [id(newest)], "a newcomer serves at once"
+        elif what == "leave" and world.programs:
+            world.programs[how % len(world.programs)].leave()
+        elif what == "pause":
+            world.passes(how / 10)
+        assert all(program.closed is None for program in world.programs)
+        assert len(world.serving()) <= 1
+    world.passes(PROBE + 0.3)
+    assert all(program.closed is None for program in world.programs)
+    assert len(world.serving()) == min(len(world.programs), 1) if world.programs else True
+
+
+class Device:
+    def __init__(self, world: World, **peer: Any) -> None:
+        self.world = world
+        self.peer = Peer("test", **peer)
+        self.heard = 0.0
+        self.got: list[dict[str, Any]] = []
+        session = world.manager.join(Role.DEVICE, "agent", self, world.now)
+        assert not isinstance(session, End)
+        self.session = session
+
+    def ping(self, now: float) -> None:
+        pass
+
+    def traffic(self) -> dict[str, Any]:
+        return {"frames_in": 1, "last_frame": None}
+
+    def send(self, frame: bytes) -> None:
+        self.got.append(decode(frame))
+
+    def close(self, end: End) -> None:
+        raise AssertionError(end)
+
+    def call(self, id_: int, name: str = "add", **more: Any) -> None:
+        params = {"name": name, "arguments": {}} | more
+        frame = {"jsonrpc": "2.0", "id": id_, "method": "tools/call", "params": params}
+        self.session.receive(encode(frame), self.world.now)
+
+
+def test_a_program_that_lets_a_call_time_out_in_silence_is_asked_and_then_closed() -> None:
+    world = World()
+    program = world.join()
+    device = Device(world)
+    program.child_alive = False
+    device.call(1)
+    world.passes(TIMEOUT + 0.2)
+    assert device.got[-1]["error"]["code"] == -32003
+    assert "期间没有收到它的任何消息" in device.got[-1]["error"]["data"]["details"]
+    assert [frame["method"] for frame in program.inbox] == ["tools/call", "notifications/cancelled", "ping"]
+    assert world.agent().why(world.now).reason == "not_answering"
+    world.passes(LIVENESS - 1)
+    assert program.closed is None
+    world.passes(1.5)
+    assert program.closed is End.NOT_ANSWERING
+    world.passes(0.2)
+    device.call(2)
+    assert "不再应答" in device.got[-1]["error"]["data"]["details"]
+    assert world.told.states[-2:] == ["not_answering", "offline"]
+
+
+def revive(program: Program) -> None:
+    program.child_alive = True
+
+
+def call_again(program: Program) -> None:
+    program.session.receive(b'{"jsonrpc":"2.0","method":"notifications/message"}', program.world.now)
+
+
+@pytest.mark.parametrize("sign_of_life", [revive, call_again])
+def test_any_sign_of_life_within_a_minute_keeps_the_link(sign_of_life: Callable[[Program], None]) -> None:
+    world = World()
+    program = world.join()
+    program.child_alive = False
+    Device(world).call(1)
+    world.passes(TIMEOUT + 30)
+    sign_of_life(program)
+    world.passes(LIVENESS + 1)
+    assert program.closed is None
+
+
+def test_a_program_that_works_on_one_long_call_and_answers_others_is_not_asked() -> None:
+    world = World()
+    program = world.join()
+    program.keeps_calls = True
+    device = Device(world)
+    device.call(1)
+    world.passes(10)
+    call_again(program)
+    world.passes(TIMEOUT)
+    assert "ping" not in program.asked
+    assert "但它仍在应答其他消息" in device.got[-1]["error"]["data"]["details"]
+    assert program.closed is None
+
+
+# --- who is calling (issue B, 6) ---
+
+KEY = "mcp-endpoint/caller"
+
+
+def test_a_tool_side_that_asked_for_it_is_told_who_calls() -> None:
+    world = World()
+    program = world.join(wants_caller=True)
+    program.keeps_calls = program.child_alive = True
+    device = Device(world, device="kitchen", mac="aa:bb")
+    device.session.receive(
+        encode(
+            {"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": {"clientInfo": {"name": "c", "version": "9"}}}
+        ),
+        world.now,
+    )
+    device.call(1, _meta={KEY: {"agent": "forged"}, "progressToken": "p", "other": 1})
+    params = program.inbox[-1]["params"]
+    assert params["_meta"][KEY] == {
+        "agent": "agent",
+        "link": device.session.number,
+        "client": {"name": "c", "version": "9"},
+        "protocolVersion": "2025-11-25",
+        "device": "kitchen",
+        "mac": "aa:bb",
+    }
+    assert params["_meta"]["other"] == 1
+    assert isinstance(params["_meta"]["progressToken"], int)
+    device.call(2)
+    assert program.inbox[-1]["params"]["_meta"][KEY]["device"] == "kitchen"
+
+
+def test_others_are_told_nothing_and_nothing_forged() -> None:
+    world = World()
+    program = world.join()
+    device = Device(world, mac="aa:bb")
+    device.call(1)
+    assert program.inbox[-1]["params"] == {"name": "add", "arguments": {}}
+    device.call(2, _meta={KEY: {"agent": "forged"}, "other": 1})
+    assert program.inbox[-1]["params"]["_meta"] == {"other": 1}
