@@ -15,17 +15,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
+from mcp_endpoint.broker.catalogue import clean
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.errors import Code, End
+from mcp_endpoint.errors import Code, End, Note
 from mcp_endpoint.settings import BrokerSettings, ServerSettings, Settings
 from mcp_endpoint.wire import envelope as wire
 
 AGENTS = ("one", "two")
-IDS: tuple[Any, ...] = (0, "", "1", 1, 2**53 + 1, "é😀", -3)
+IDS: tuple[Any, ...] = (0, "", "1", 1, 2**53 + 1, "é" * 60, -3)
 PROGRAMS = {"alpha": ({"a", "shared"}, {"a2", "shared"}), "beta": ({"b", "shared"}, {"b", "shared"})}
 CALL_TIMEOUT, GRACE = 28.0, 60.0
 
@@ -40,7 +41,7 @@ class Quiet:
     def changed(self, agent_id: str, reason: str, sentence: str) -> None:
         pass
 
-    def noted(self, session: Session, peer: Peer, note: str) -> None:
+    def noted(self, session: Session, peer: Peer, note: Note) -> None:
         pass
 
 
@@ -298,12 +299,21 @@ class Broker(RuleBasedStateMachine):
         self.look()
 
     @precondition(lambda self: self.programs)
+    @rule(data=st.data(), tools=st.sampled_from([{"a", "shared"}, {"a2"}, {"c"}]))
+    def a_program_changes_its_tools(self, data: st.DataObject, tools: set[str]) -> None:
+        program = data.draw(st.sampled_from(self.programs))
+        program.tools = tools
+        self.varied.add((program.agent, program.name))
+        self.say(program, {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"})
+        self.look()
+
+    @precondition(lambda self: self.programs)
     @rule(data=st.data(), restarted=st.booleans())
     def a_program_dies_and_its_link_stays(self, data: st.DataObject, restarted: bool) -> None:
         program = data.draw(st.sampled_from(self.programs))
         program.link.dead = True
         if restarted:
-            self.tool_joins(program.agent, program.name, PROGRAMS[program.name].index(program.tools), True)
+            self.tool_joins(program.agent, program.name, int("a2" in program.tools), True)
 
     @precondition(lambda self: any(program.link.closed for program in self.programs))
     @rule()
@@ -351,6 +361,8 @@ class Broker(RuleBasedStateMachine):
         assert key(frame["id"]) in client.owed, f"an answer that nobody waits for: {frame}"
         owed = client.owed.pop(key(frame["id"]))
         if owed["method"] == "tools/list":
+            names = [tool["name"] for tool in frame["result"]["tools"]]
+            assert len(set(map(clean, names))) == len(names), f"two tools under one name: {names}"
             for tool in frame["result"]["tools"]:
                 holder, name = tool["description"].split()
                 client.shown[tool["name"]] = (holder, name)

@@ -12,8 +12,8 @@ from urllib.parse import unquote
 import pytest
 from pydantic import ValidationError
 
-from mcp_endpoint import app, cli
-from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Refusal
+from mcp_endpoint import cli
+from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Note, Refusal
 from mcp_endpoint.settings import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings_values import NotAllowedError
 
@@ -137,7 +137,7 @@ def test_readme_has_every_refusal_with_its_status(language: Language) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_readme_has_every_note_of_a_link(language: Language) -> None:
     rows = the_table(READMES[language], {"`silent_on_device_door`"})
-    assert {spans(note)[0] for note in rows} == set(app.NOTES)
+    assert {spans(note)[0] for note in rows} == {note.reason for note in Note}
 
 
 def test_both_readmes_have_the_same_shape_and_the_same_code() -> None:

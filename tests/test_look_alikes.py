@@ -13,7 +13,7 @@ from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.seating import PROBE
 from mcp_endpoint.broker.tool import LIVENESS
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors import End, Note
 from mcp_endpoint.settings import BrokerSettings, ServerSettings, Settings
 
 TIMEOUT = 28.0
@@ -35,8 +35,8 @@ class Told:
     def changed(self, agent_id: str, reason: str, sentence: str) -> None:
         self.states.append(reason)
 
-    def noted(self, session: Session, peer: Peer, note: str) -> None:
-        self.notes.append(note)
+    def noted(self, session: Session, peer: Peer, note: Note) -> None:
+        self.notes.append(note.reason)
 
 
 class Program:

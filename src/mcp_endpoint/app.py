@@ -23,7 +23,7 @@ from mcp_endpoint.doors.http import HttpDoor
 from mcp_endpoint.doors.ops import build_app
 from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.websocket import WebSocketLink
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors import End, Note
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.reload import Reload
 from mcp_endpoint.settings import Loaded, Settings
@@ -31,17 +31,6 @@ from mcp_endpoint.tokens import Tokens
 
 TICK = 0.1
 """Seconds between two sweeps of deadlines: how late an error at `call_timeout` may be."""
-
-NOTES = {
-    "device_on_tool_door": "a device program is connected to the tool URL; it needs the one with /call/",
-    "silent_on_device_door": "has sent nothing: is it a tool program with the device URL? It needs the one with /mcp/",
-    "prints_to_stdout": "sends lines that are not JSON-RPC: does the program print to stdout?",
-    "refused_initialize": "answered `initialize` with an error; none of its tools are listed",
-    "list_failed": "did not answer `tools/list`; none of its tools are listed",
-    "look_alike": "another program looks just like it; to use both, add a different ?server_id= to each URL",
-    "too_many_tools": "has more tools than the limits in [broker] allow; the rest is left out",
-}
-"""What the notes of a link mean, for the log."""
 
 
 class LinkLog:
@@ -71,7 +60,7 @@ class LinkLog:
         level = "INFO" if reason == "serving" else "WARNING"
         logger.log(level, "agent {}: {} ({})", agent_id, quote_peer(sentence, 400), reason)
 
-    def noted(self, session: Session, peer: Peer, note: str) -> None:
+    def noted(self, session: Session, peer: Peer, note: Note) -> None:
         """Something its owner should know."""
         logger.warning(
             "{} side of agent {} {} from {}: {} ({})",
@@ -79,8 +68,8 @@ class LinkLog:
             session.agent_id,
             quote_peer(session.name) or "-",
             peer.address,
-            NOTES[note],
-            note,
+            note.en,
+            note.reason,
         )
 
 

@@ -204,3 +204,19 @@ class Refusal(Enum):
         "the Origin is not allowed ([security] allowed_origins)",
     )
     BAD_HANDSHAKE = (400, "WebSocket 握手无效", "not a valid WebSocket handshake")
+
+
+class Note(Enum):
+    """What a link's owner should know although the link goes on: (English words for the log)."""
+
+    def __init__(self, en: str) -> None:
+        self.en = en
+        self.reason = self.name.lower()
+
+    DEVICE_ON_TOOL_DOOR = "a device program is connected to the tool URL; it needs the one with /call/"
+    SILENT_ON_DEVICE_DOOR = "has sent nothing: is it a tool program with the device URL? It needs the one with /mcp/"
+    PRINTS_TO_STDOUT = "sends lines that are not JSON-RPC: does the program print to stdout?"
+    REFUSED_INITIALIZE = "answered `initialize` with an error; none of its tools are listed"
+    LOOK_ALIKE = "another program looks just like it; to use both, add a different ?server_id= to each URL"
+    LIST_FAILED = "did not answer `tools/list`; none of its tools are listed"
+    TOO_MANY_TOOLS = "has more tools than the limits in [broker] allow; the rest is left out"

@@ -166,7 +166,7 @@ class Agent:
         old, self.catalogue = self.catalogue, Catalogue(self.seats(), self.choice.publish)
         if not old.same_tools(self.catalogue):
             for device in list(self.devices):
-                device.catalogue_changed(self.catalogue)
+                device.showing.changed(self.catalogue)
         self.settle_lists(now)
         self.review(now)
 
@@ -217,7 +217,7 @@ class Agent:
     def settle_lists(self, now: float) -> None:
         """Answer the lists that have nothing to wait for any more."""
         for device in list(self.devices):
-            device.settle_lists(now)
+            device.showing.settle(now)
 
     # --- answers of the broker's own ---
 

@@ -102,7 +102,7 @@ class Catalogue:
     def __init__(self, seats: Iterable[Seat] = (), publish: Publish = lambda _, tool: tool) -> None:
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Seat, bytes]] = []
-        self._pages: list[list[bytes]] | None = None
+        self._pages: list[bytes] | None = None
         shown = [
             (Entry(seat, tool.name), Tool(*published))
             for seat in seats
@@ -117,13 +117,13 @@ class Catalogue:
         """Whether a client would see the same list."""
         return [raw for _, raw in self.definitions] == [raw for _, raw in other.definitions]
 
-    def pages(self) -> list[list[bytes]]:
-        """The definitions in pages that fit every client's buffer; at least one page, maybe empty."""
+    def pages(self) -> list[bytes]:
+        """The definitions, joined by commas, in pages that fit every client's buffer; one at least, maybe empty."""
         if self._pages is None:
             self._pages = _paged([raw for _, raw in self.definitions])
         return self._pages
 
-    def live_page(self) -> list[bytes]:
+    def live_page(self) -> bytes:
         """The definitions of tool sides that are connected now, as far as they fit one page."""
         return _paged([raw for seat, raw in self.definitions if seat.live is not None])[0]
 
@@ -135,7 +135,7 @@ class Catalogue:
         return entry
 
 
-def _paged(definitions: Sequence[bytes]) -> list[list[bytes]]:
+def _paged(definitions: Sequence[bytes]) -> list[bytes]:
     pages: list[list[bytes]] = [[]]
     size = 0
     for raw in definitions:
@@ -144,7 +144,7 @@ def _paged(definitions: Sequence[bytes]) -> list[list[bytes]]:
             pages.append([])
             size = len(raw) + 1
         pages[-1].append(raw)
-    return pages
+    return [b",".join(page) for page in pages]
 
 
 def _renamed(tool: Tool, public: str) -> bytes:

@@ -213,7 +213,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         **traffic,
         "pending": len(session.pending) if isinstance(session, ToolSide) else session.pending,
         "drops": session.drops,
-        "notes": session.notes,
+        "notes": [note.reason for note in session.notes],
     }
     if isinstance(session, ToolSide):
         report["tools"] = len(session.tools) if session.listed else None

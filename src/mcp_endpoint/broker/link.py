@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors import End, Note
 
 
 class Role(StrEnum):
@@ -104,5 +104,5 @@ class Journal(Protocol):
     def changed(self, agent_id: str, reason: str, sentence: str) -> None:
         """An agent's state is another one now; the sentence (English) explains it."""
 
-    def noted(self, session: Session, peer: Peer, note: str) -> None:
+    def noted(self, session: Session, peer: Peer, note: Note) -> None:
         """Something about a link that its owner should know, once per link and kind."""

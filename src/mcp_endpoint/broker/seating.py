@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from mcp_endpoint.broker.catalogue import Seat, names_of, slug, tail
 from mcp_endpoint.broker.link import Ended
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors import End, Note
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
@@ -70,8 +70,7 @@ class Seating:
         if alive:
             for look_alike in (elder, seat.live):
                 if look_alike is not None:
-                    look_alike.note("look_alike")
-            self._agent.review(now)
+                    look_alike.note(Note.LOOK_ALIKE, now)
         else:
             self._close(seat, elder, End.REPLACED)
 
@@ -128,9 +127,12 @@ class Seating:
         self._agent.last_seat = seat
 
     def _free_alias(self, identity: str, names: frozenset[str]) -> str:
-        alias = slug(identity)
-        if any(seat.alias == alias for seat in self.seats):
-            alias = f"{alias}_{tail(identity, *sorted(names))}"
+        taken = {seat.alias for seat in self.seats}
+        alias, salt = slug(identity), ""
+        while alias in taken:
+            # By what it has, not by when it came; a salt only if another had just these tools before it changed them.
+            alias = f"{slug(identity)}_{tail(identity, salt, *sorted(names))}"
+            salt += "+"
         return alias
 
     def _bound(self) -> None:

@@ -9,7 +9,8 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.catalogue import PAGE_BYTES, Seat, Tool
 from mcp_endpoint.broker.link import Ended, Link, Role
-from mcp_endpoint.errors import End, Fault
+from mcp_endpoint.broker.side import Side
+from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
@@ -24,6 +25,10 @@ PAGE_TIMEOUT = 10.0
 """Seconds a tool side has to answer each page of its list."""
 LIVENESS = 60.0
 """Seconds a tool side that let a call time out in silence has to be heard of again."""
+MAX_SERVER_INFO = 16_384
+"""Bytes of a `serverInfo` that is passed on; icons can make it long."""
+MAX_INSTRUCTIONS = 8_000
+"""Characters of a tool side's instructions that are passed on."""
 REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
 
@@ -41,7 +46,7 @@ class Call(Struct, gc=False, eq=False):
     is_tool_call: bool = True
 
 
-class ToolSide:
+class ToolSide(Side):
     """One link of a tool program: greeted by the broker, then asked for its tools, then called."""
 
     __slots__ = (
@@ -51,17 +56,11 @@ class ToolSide:
         "_refresh",
         "_watch",
         "_watched_until",
-        "agent",
         "doubted",
-        "drops",
         "heard",
         "info",
         "instructions",
-        "link",
         "listed",
-        "notes",
-        "number",
-        "opened",
         "pending",
         "protocol_version",
         "seat",
@@ -71,33 +70,26 @@ class ToolSide:
     role = Role.TOOL
 
     def __init__(self, agent: "Agent", link: Link, now: float) -> None:
-        self.agent = agent
-        self.link = link
-        self.number = next(agent.numbers)
-        self.opened = self.heard = now
+        super().__init__(agent, link, now)
+        self.heard = now
+        """When the last frame of MCP came from the program."""
         self.doubted = False
         """Whether a call timed out and nothing was heard since."""
         self.seat: Seat | None = None
         self.tools: tuple[Tool, ...] = ()
         self.pending: dict[int, Call] = {}
         self.listed = False
+        """Whether its handshake is over, so that no list waits for it."""
         self.info: mcp.Implementation | None = None
         self.server_info: bytes | None = None
         self.instructions: str | None = None
         self.protocol_version = ""
-        self.drops: dict[str, int] = {}
-        self.notes: list[str] = []
         self._answers: dict[int, Callable[[wire.Envelope | None, float], None]] = {}
         self._last_id = 0
         self._listing = False
         self._refresh: Timer | None = None
         self._watch: Timer | None = None
         self._watched_until = inf
-
-    @property
-    def agent_id(self) -> str:
-        """The agent it serves."""
-        return self.agent.id
 
     @property
     def name(self) -> str:
@@ -108,8 +100,8 @@ class ToolSide:
 
     @property
     def greeting(self) -> bool:
-        """Whether a list should wait for it: it may still finish its handshake and is no device program."""
-        return not self.listed and Fault.DEVICE_ON_TOOL_DOOR.reason not in self.notes
+        """Whether a list should wait for it: it may still finish its handshake."""
+        return not self.listed and not {Note.DEVICE_ON_TOOL_DOOR, Note.REFUSED_INITIALIZE}.intersection(self.notes)
 
     # --- the handshake ---
 
@@ -119,29 +111,32 @@ class ToolSide:
 
     def _initialize(self, revision: str, now: float) -> None:
         def answered(answer: wire.Envelope | None, now: float) -> None:
-            result = mcp.read_shape(mcp.InitializeResult, answer.result) if answer is not None else None
+            result = wire.members(answer.result) if answer is not None else None
             if result is not None:
                 self._initialized(result, now)
             elif revision != mcp.OLDEST:
                 self._initialize(mcp.OLDEST, now)
             else:
-                self.note("refused_initialize")
-                self.agent.review(now)
+                self.note(Note.REFUSED_INITIALIZE, now)
+                self.agent.settle_lists(now)
 
         client = {"name": "mcp-endpoint", "version": self.agent.version}
         params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
         self._ask("initialize", encode(params), answered, None)
 
-    def _initialized(self, result: mcp.InitializeResult, now: float) -> None:
-        self.protocol_version = result.protocol_version
-        self.info = mcp.read_shape(mcp.Implementation, result.server_info) or mcp.Implementation()
-        self.server_info = None if result.server_info is UNSET else bytes(result.server_info)
-        self.instructions = result.instructions
-        self.link.send(wire.notification("notifications/initialized"))
-        self._list(now)
-        if "tools" not in result.capabilities and not self.listed:
+    def _initialized(self, result: dict[str, Raw], now: float) -> None:
+        self.protocol_version = mcp.text(result.get("protocolVersion"))
+        raw = result.get("serverInfo", UNSET)
+        self.info = mcp.read_implementation(raw)
+        # Every `initialize` of a device carries these, within the smallest buffer among clients.
+        self.server_info = bytes(raw) if raw is not UNSET and len(raw) <= MAX_SERVER_INFO else None
+        self.instructions = mcp.text(result.get("instructions"), MAX_INSTRUCTIONS) or None
+        self.link.send(wire.notification(mcp.INITIALIZED))
+        if "tools" not in (wire.members(result.get("capabilities", UNSET)) or {}):
             # It promised no tools, so nobody waits for a list; if it has one all the same, it is taken.
-            self._listed((), now)
+            self.listed = True
+            self.agent.settle_lists(now)
+        self._list(now)
 
     def _list(self, now: float) -> None:
         """Ask for all pages of the tool list, within the agent's limits."""
@@ -161,8 +156,9 @@ class ToolSide:
             result = mcp.read_shape(mcp.ListToolsResult, answer.result) if answer is not None else None
             if result is None:
                 self._listing = False
-                if not self.listed:
-                    self.note("list_failed")
+                if self.seat is None:
+                    if not self.listed:
+                        self.note(Note.LIST_FAILED, now)
                     self._listed((), now)
                 return
             for raw in result.tools:
@@ -180,7 +176,7 @@ class ToolSide:
                 ask(result.next_cursor, now)
                 return
             if full or result.next_cursor is not None:
-                self.note("too_many_tools")
+                self.note(Note.TOO_MANY_TOOLS, now)
             self._listing = False
             self._listed(tuple(tools.values()), now)
 
@@ -198,16 +194,17 @@ class ToolSide:
         try:
             envelope = wire.read(frame)
         except ValueError:
-            self.drop("not_json_rpc")
-            if self.note("prints_to_stdout"):
-                self.agent.review(now)
+            self._stray(now)
             return
         self.heard = now
         if envelope.method is not UNSET:
-            if envelope.id is UNSET:
+            if envelope.id is UNSET or (envelope.id == wire.NULL and envelope.method.startswith("notifications/")):
                 self._notified(envelope.method, envelope, now)
             else:
                 self._asked(envelope.method, bytes(envelope.id), now)
+            return
+        if envelope.result is UNSET and envelope.error is UNSET and envelope.id is UNSET:
+            self._stray(now)  # a program that logs in JSON
             return
         if envelope.id is UNSET:
             self.drop("answer_without_id")
@@ -224,12 +221,16 @@ class ToolSide:
         else:
             self.drop("late_answer")
 
+    def _stray(self, now: float) -> None:
+        self.drop("not_json_rpc")
+        self.note(Note.PRINTS_TO_STDOUT, now)
+
     def _notified(self, method: str, envelope: wire.Envelope, now: float) -> None:
-        if method == "notifications/progress":
+        if method == mcp.PROGRESS:
             self._progress(envelope)
-        elif method == "notifications/tools/list_changed":
+        elif method == mcp.TOOLS_CHANGED:
             # Before the handshake is over the list will be asked for anyway (one hub sends it first thing).
-            if self.listed and self._refresh is None:
+            if self.seat is not None and self._refresh is None:
                 self._refresh = self.agent.timers.at(now + REFRESH_DELAY, self._refresh_now)
         else:
             self.drop("notification_not_routed")
@@ -249,7 +250,7 @@ class ToolSide:
             self.drop("progress_for_nothing_pending")
             return
         params["progressToken"] = call.progress_token
-        call.device.link.send(wire.notification("notifications/progress", encode(params)))
+        call.device.link.send(wire.notification(mcp.PROGRESS, encode(params)))
 
     def _asked(self, method: str, id_: bytes, now: float) -> None:
         """Answer a request of the tool program: no client capability is claimed, so only `ping` has an answer."""
@@ -261,9 +262,8 @@ class ToolSide:
             fault = Fault.DEVICE_ON_TOOL_DOOR if method == "initialize" else Fault.NO_SUCH_METHOD
             self.link.send(self.agent.failure(id_, fault, method=method[:100]))
             if fault is Fault.DEVICE_ON_TOOL_DOOR:
-                self.note(fault.reason)
+                self.note(Note.DEVICE_ON_TOOL_DOOR, now)
                 self.agent.settle_lists(now)
-                self.agent.review(now)
 
     # --- requests to the tool program ---
 
@@ -309,7 +309,7 @@ class ToolSide:
             if pending is call:
                 del self.pending[number]
                 params = {"requestId": number} | ({"reason": reason} if reason is not None else {})
-                self.link.send(wire.one_line(wire.notification("notifications/cancelled", encode(params))))
+                self.link.send(wire.one_line(wire.notification(mcp.CANCELLED, encode(params))))
                 return
 
     def _watch_until(self, when: float) -> None:
@@ -372,18 +372,6 @@ class ToolSide:
             if timer is not None:
                 timer.cancel()
         return calls
-
-    def drop(self, reason: str) -> None:
-        """Count a frame, or a part of one, that went nowhere."""
-        self.drops[reason] = self.drops.get(reason, 0) + 1
-
-    def note(self, note: str) -> bool:
-        """Tell the owner something about this program, once; whether it was news."""
-        if note in self.notes:
-            return False
-        self.notes.append(note)
-        self.agent.journal.noted(self, self.link.peer, note)
-        return True
 
 
 def _with_progress_token(params: bytes | Raw | UnsetType, token: int) -> bytes:

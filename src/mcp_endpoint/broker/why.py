@@ -9,6 +9,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from mcp_endpoint.broker.catalogue import Seat
+from mcp_endpoint.errors import Note
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
@@ -92,15 +93,15 @@ class State(Enum):
 
 
 _ON_A_LIVE_LINK = {
-    "look_alike": State.LOOK_ALIKE,
-    "too_many_tools": State.TOO_MANY_TOOLS,
-    "list_failed": State.LIST_FAILED,
-    "prints_to_stdout": State.PRINTS,
+    Note.LOOK_ALIKE: State.LOOK_ALIKE,
+    Note.TOO_MANY_TOOLS: State.TOO_MANY_TOOLS,
+    Note.LIST_FAILED: State.LIST_FAILED,
+    Note.PRINTS_TO_STDOUT: State.PRINTS,
 }
 _ON_A_LINK_THAT_DOES_NOT_SERVE = {
-    "device_on_tool_door": State.DEVICE_ON_TOOL_DOOR,
-    "refused_initialize": State.REFUSED_INITIALIZE,
-    "prints_to_stdout": State.JUNK_ON_STDOUT,
+    Note.DEVICE_ON_TOOL_DOOR: State.DEVICE_ON_TOOL_DOOR,
+    Note.REFUSED_INITIALIZE: State.REFUSED_INITIALIZE,
+    Note.PRINTS_TO_STDOUT: State.JUNK_ON_STDOUT,
 }
 _ORDER = {state: place for place, state in enumerate(State)}
 
@@ -133,7 +134,7 @@ def explain(agent: "Agent", now: float) -> Why:
         if len(agent.catalogue.pages()) > 1:
             parts.append((State.LIST_TOO_LONG, {"bytes": sum(len(raw) for _, raw in agent.catalogue.definitions)}))
     else:
-        if any("silent_on_device_door" in device.notes for device in agent.devices):
+        if any(Note.SILENT_ON_DEVICE_DOOR in device.notes for device in agent.devices):
             parts.append((State.TOOL_ON_DEVICE_DOOR, {}))
         if not parts:
             parts.append(_of_seat(agent.last_seat, now) if agent.last_seat is not None else (State.NEVER, {}))
@@ -156,6 +157,8 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
     for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():
         if note in tool.notes:
             return state, facts
+    if tool.listed:
+        return None  # it promised no tools, and is asked all the same
     return State.STUCK if now - tool.opened >= tool.agent.limits.tools_wait else State.STARTING, facts
 
 

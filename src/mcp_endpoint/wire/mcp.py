@@ -4,10 +4,12 @@ The shapes are read leniently: they take what is needed and leave the rest as by
 """
 
 from enum import Enum, auto
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, field
-from msgspec.json import Decoder
+from msgspec.json import Decoder, decode
+
+from mcp_endpoint.wire.envelope import members
 
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """The handshake-era revisions, oldest first."""
@@ -18,6 +20,12 @@ CALLER = "mcp-endpoint/caller"
 """Member of `params._meta` in which a tool side that asked for it is told who calls."""
 
 
+INITIALIZED = "notifications/initialized"
+CANCELLED = "notifications/cancelled"
+PROGRESS = "notifications/progress"
+TOOLS_CHANGED = "notifications/tools/list_changed"
+
+
 class Route(Enum):
     """What the broker does with a request from a device side."""
 
@@ -25,6 +33,7 @@ class Route(Enum):
     PING = auto()
     LIST_TOOLS = auto()
     CALL_TOOL = auto()
+    REFUSE = auto()
 
 
 ROUTES: dict[str, Route] = {
@@ -32,6 +41,8 @@ ROUTES: dict[str, Route] = {
     "ping": Route.PING,
     "tools/list": Route.LIST_TOOLS,
     "tools/call": Route.CALL_TOOL,
+    # The stateless era has no WebSocket; hosts that probe for it fall back at once when they are told so.
+    "server/discover": Route.REFUSE,
 }
 """Requests with a route of their own; any other goes to the agent's only tool side, if there is just one."""
 
@@ -43,27 +54,34 @@ class CallParams(Struct, gc=False):
     meta: Raw | UnsetType = field(name="_meta", default=UNSET)
 
 
-class Implementation(Struct, gc=False):
-    """`clientInfo` or `serverInfo`."""
+class Implementation(NamedTuple):
+    """`clientInfo` or `serverInfo`: texts of at most 200 characters, empty where there was none."""
 
     name: str = ""
     version: str = ""
 
 
-class InitializeParams(Struct, gc=False):
-    """Of a client's `initialize`."""
+def read_implementation(raw: Raw | bytes | UnsetType) -> Implementation:
+    """Read a `clientInfo` or `serverInfo`; a version that is a number is as good as one that is a text."""
+    info = members(raw) or {}
+    return Implementation(text(info.get("name")), text(info.get("version")))
 
-    protocol_version: str = field(name="protocolVersion", default="")
-    client_info: Implementation = field(name="clientInfo", default_factory=Implementation)
+
+def text(raw: Raw | None, limit: int = 200) -> str:
+    """A JSON text or number as a text of at most `limit` characters; empty for anything else."""
+    if raw is None:
+        return ""
+    try:
+        value = decode(raw)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return ""
+    return str(value)[:limit] if isinstance(value, str | int | float) else ""
 
 
-class InitializeResult(Struct, gc=False):
-    """Of a tool side's answer to `initialize`."""
-
-    protocol_version: str = field(name="protocolVersion", default="")
-    capabilities: dict[str, Raw] = field(default_factory=dict)
-    server_info: Raw | UnsetType = field(name="serverInfo", default=UNSET)
-    instructions: str | None = None
+def read_initialize(raw: Raw | bytes | UnsetType) -> tuple[str, Implementation]:
+    """Of a client's `initialize` params: the revision it asks for and who it is."""
+    params = members(raw) or {}
+    return text(params.get("protocolVersion")), read_implementation(params.get("clientInfo", UNSET))
 
 
 class ListToolsResult(Struct, gc=False):
@@ -97,8 +115,7 @@ class CallResultHead(Struct, gc=False):
 Shape = TypeVar("Shape", bound=Struct)
 
 _decoders: dict[type[Struct], Decoder[Struct]] = {
-    shape: Decoder(shape)
-    for shape in (InitializeParams, InitializeResult, Implementation, ListToolsResult, ToolHead, CallResultHead)
+    shape: Decoder(shape) for shape in (ListToolsResult, ToolHead, CallResultHead)
 }
 read_call_params = Decoder(CallParams).decode
 """Read the params of `tools/call`. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError."""

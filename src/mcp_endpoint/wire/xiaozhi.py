@@ -7,12 +7,16 @@ from msgspec import UNSET, Raw
 from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.envelope import members
+from mcp_endpoint.wire.envelope import NULL, members
 
+XIAOZHI = "XiaozhiMCPEndpointClient"
+"""`clientInfo.name` of the Xiaozhi server."""
+CONSOLE = "xz-mcp-broker"
+"""`clientInfo.name` of the management console."""
 LIST_ID = b"2"
 """The id of its `tools/list`, and of the list it may be given unasked."""
 FRAME_LIMIT = 1_048_576
-"""Bytes of a frame; a longer one would close its socket."""
+"""Bytes of a frame; a longer one would close the socket of the Xiaozhi server, and the console's too."""
 
 
 def for_xiaozhi(result: Raw) -> Raw | bytes:
@@ -21,7 +25,7 @@ def for_xiaozhi(result: Raw) -> Raw | bytes:
     if head is None:
         return result
     first_text = next((place for place, block in enumerate(head.content) if block.type == "text"), None)
-    needs_error = head.is_error and head.error is UNSET and first_text is not None
+    needs_error = head.is_error and (head.error is UNSET or head.error == NULL) and first_text is not None
     if not needs_error and not first_text:
         return result
     whole = members(result)

@@ -1,0 +1,41 @@
+"""What both sides of an agent have in common: a link, an agent, and what there is to tell about them."""
+
+from typing import TYPE_CHECKING
+
+from mcp_endpoint.broker.link import Link, Role
+from mcp_endpoint.errors import Note
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.agent import Agent
+
+
+class Side:
+    """One link that was admitted, as the broker sees it."""
+
+    __slots__ = ("agent", "drops", "link", "notes", "number", "opened")
+    role: Role
+
+    def __init__(self, agent: "Agent", link: Link, now: float) -> None:
+        self.agent = agent
+        self.link = link
+        self.number = next(agent.numbers)
+        self.opened = now
+        self.drops: dict[str, int] = {}
+        """Reason → how many frames, or parts of one, went nowhere."""
+        self.notes: list[Note] = []
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it belongs to."""
+        return self.agent.id
+
+    def drop(self, reason: str) -> None:
+        """Count a frame, or a part of one, that went nowhere."""
+        self.drops[reason] = self.drops.get(reason, 0) + 1
+
+    def note(self, note: Note, now: float) -> None:
+        """Tell the owner something about this peer, once."""
+        if note not in self.notes:
+            self.notes.append(note)
+            self.agent.journal.noted(self, self.link.peer, note)  # type: ignore[arg-type]
+            self.agent.review(now)
