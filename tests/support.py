@@ -30,7 +30,7 @@ from wire import PATIENCE, Reply, Wire
 
 ROOT = Path(__file__).parents[1]
 KEY = "6a369b7f1bcf4d3e8d123ece38bb9627"
-TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL)|^Traceback|Warning: ")
+TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL)|^Traceback|Warning: |^{.*\"level\":\"(ERROR|CRITICAL)\"")
 SECTIONS = {key: section for section, key, _, _ in describe()}
 
 Frame = dict[str, Any]
@@ -65,7 +65,8 @@ class Broker:
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
         try:
-            host, port = re.search(r" listens on (\S+):(\d+)$", self.wait_for(r" listens on \S+:\d+$")).groups()  # type: ignore[union-attr]
+            listens = r" listens on (\S+):(\d+)(?:$|\")"
+            host, port = re.search(listens, self.wait_for(listens)).groups()  # type: ignore[union-attr]
         except BaseException:
             self.stop()
             raise

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -11,6 +12,7 @@ from time import monotonic
 
 import pytest
 
+from certificates import make_pair
 from conftest import Brokers
 from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, tool
 from wire import CLOSE, PING, TEXT, Wire, ws_frame
@@ -85,6 +87,23 @@ async def public_url(start: Brokers, folder: Path) -> None:
     printed = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=20)
     assert f"智控台MCP参数配置: https://mcp.example.com/prefix/mcp_endpoint/health?key={broker.key}" in printed
     assert "单模块部署MCP接入点: wss://mcp.example.com/prefix/mcp_endpoint/mcp/?token=" in printed
+
+
+@acts
+async def tls_cert(start: Brokers, folder: Path) -> None:
+    cert, key_file = make_pair(folder, "one")
+    (folder / "both.pem").write_bytes(cert.read_bytes() + key_file.read_bytes())
+    broker = start(tls_cert=folder / "both.pem")
+    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=10)
+    assert shown.split() == cert.read_text().split()
+
+
+@acts
+async def tls_key(start: Brokers, folder: Path) -> None:
+    cert, key_file = make_pair(folder, "one")
+    broker = start(tls_cert=cert, tls_key=key_file)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=10)
+    assert shown.split() == cert.read_text().split()
 
 
 # --- [websocket] ---
@@ -415,3 +434,10 @@ async def max_file_size(start: Brokers, folder: Path) -> None:
 async def backup_count(start: Brokers, folder: Path) -> None:
     files = await logged_to(start, folder / "logs" / "mine.log", max_file_size="1KB", backup_count=2)
     assert files == ["mine.log", "mine.log.1", "mine.log.2"]
+
+
+@acts
+async def json(start: Brokers, folder: Path) -> None:
+    for spelt, first in (("true", "{"), ("false", "2")):
+        broker = start(json=spelt)
+        assert [line[0] for line in broker.lines] == [first]

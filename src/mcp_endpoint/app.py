@@ -26,7 +26,8 @@ from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End, Note
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.reload import Reload
-from mcp_endpoint.settings import Loaded, Settings
+from mcp_endpoint.settings import Loaded, Settings, SettingsError
+from mcp_endpoint.tls import Certificate
 from mcp_endpoint.tokens import Tokens
 
 TICK = 0.1
@@ -38,11 +39,13 @@ class LinkLog:
 
     def opened(self, session: Session, peer: Peer) -> None:
         """A link was admitted."""
-        logger.info("{} side open: agent {} from {}", session.role, session.agent_id, peer.address)
+        line = logger.bind(event="open", **_facts(session, peer))
+        line.info("{} side open: agent {} from {}", session.role, session.agent_id, peer.address)
 
     def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
         """A link ended."""
-        logger.info(
+        facts = {"reason": ended.end.reason, "code": ended.code, "seconds": round(seconds, 3), "detail": ended.detail}
+        logger.bind(event="end", **_facts(session, peer), **facts).info(
             "{} side ended: agent {} {} from {} after {:.0f} s: {} ({}, code {}){}",
             session.role,
             session.agent_id,
@@ -62,7 +65,7 @@ class LinkLog:
 
     def noted(self, session: Session, peer: Peer, note: Note) -> None:
         """Something its owner should know."""
-        logger.warning(
+        logger.bind(event="note", **_facts(session, peer), reason=note).warning(
             "{} side of agent {} {} from {}: {} ({})",
             session.role,
             session.agent_id,
@@ -73,12 +76,34 @@ class LinkLog:
         )
 
 
+def _facts(session: Session, peer: Peer) -> dict[str, str | None]:
+    """What JSON lines say of a link, beside the words."""
+    return {"role": session.role, "agent": session.agent_id, "alias": session.name or None, "peer": peer.address}
+
+
 class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
     def __init__(self, config: FrontConfig) -> None:
         super().__init__(config)
         self._front = config.front
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
+        loop, config, limits = asyncio.get_running_loop(), self.config, self._front.settings.websocket
+
+        def door() -> HttpDoor:
+            assert isinstance(config, FrontConfig)
+            return HttpDoor(config, self.server_state, {}, loop)
+
+        timeout = limits.handshake_timeout if config.ssl else None
+        self.servers = [
+            await loop.create_server(
+                door, sock=sock, backlog=config.backlog, ssl=config.ssl, ssl_handshake_timeout=timeout
+            )
+            for sock in sockets or ()
+        ]
+        self.started = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
@@ -118,6 +143,7 @@ def run(
     ready: Callable[[int], None],
     read: Callable[[], Loaded],
     show: Callable[[Settings], None],
+    tls: Certificate | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called with the port once connections are taken.
 
@@ -125,7 +151,15 @@ def run(
     """
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, ready, read, show))
+        runner.run(_serve(settings, listener, ready, read, show, tls))
+
+
+def reload_tls(tls: Certificate) -> None:
+    """Take over a renewed certificate; a bad one is told to the log, and the old one stays."""
+    try:
+        tls.reload()
+    except SettingsError as error:
+        logger.warning("the certificate was not reloaded, the old one stays: {}", error)
 
 
 async def _serve(
@@ -134,6 +168,7 @@ async def _serve(
     ready: Callable[[int], None],
     read: Callable[[], Loaded],
     show: Callable[[Settings], None],
+    tls: Certificate | None,
 ) -> None:
     loop = asyncio.get_running_loop()
     front = Front(
@@ -146,6 +181,7 @@ async def _serve(
     )
     config = FrontConfig(
         front,
+        tls=None if tls is None else tls.context,
         app=build_app(front, loop.time),
         http=HttpDoor,
         ws=WebSocketLink,

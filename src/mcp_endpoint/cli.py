@@ -14,6 +14,7 @@ from mcp_endpoint import __version__, app
 from mcp_endpoint.clients import device, doctor, pipe, servers
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
+from mcp_endpoint.tls import certificate
 from mcp_endpoint.tokens import TokenError, Tokens, urls
 
 DATA_FILE = Path("data", ".mcp-endpoint-server.cfg")
@@ -30,7 +31,7 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
             case None | "run":
                 return _run(path, folder)
             case "check-config":
-                return _check(load(path, os.environ) if path.exists() or options.config else None, path)
+                return _check(load(path, os.environ) if path.exists() or options.config else None, path, folder)
             case "urls":
                 return _urls(load(path, os.environ).settings)
             case "token":
@@ -94,6 +95,7 @@ def _parser() -> argparse.ArgumentParser:
 def _run(path: Path, home: Path) -> int:
     loaded = prepare(path, os.environ)
     settings = loaded.settings
+    tls = certificate(settings, home)
     logs = Logs(
         level=settings.server.log_level,
         debug=settings.server.debug,
@@ -101,6 +103,7 @@ def _run(path: Path, home: Path) -> int:
         max_file_size=settings.logging.max_file_size,
         backup_count=settings.logging.backup_count,
         secrets=[settings.server.key],
+        json=settings.logging.json_lines,
     )
     try:
         listener = app.listen(settings)
@@ -118,14 +121,17 @@ def _run(path: Path, home: Path) -> int:
             logger.warning("{}", warning)
 
         def ready(port: int) -> None:
-            logger.info("mcp-endpoint {} listens on {}:{}", __version__, settings.server.host, port)
+            line = logger.bind(event="start", host=settings.server.host, port=port, tls=tls is not None)
+            line.info("mcp-endpoint {} listens on {}:{}", __version__, settings.server.host, port)
             if sys.stdout.isatty() or loaded.generated_key:
                 _print_urls(settings, port)
 
         def show(new: Settings) -> None:
             logs.change(level=new.server.log_level, debug=new.server.debug)
+            if tls is not None:
+                app.reload_tls(tls)
 
-        app.run(settings, listener, ready, lambda: load(path, os.environ), show)
+        app.run(settings, listener, ready, lambda: load(path, os.environ), show, tls)
         logger.info("stopped")
     finally:
         listener.close()
@@ -133,10 +139,11 @@ def _run(path: Path, home: Path) -> int:
     return 0
 
 
-def _check(loaded: Loaded | None, path: Path) -> int:
+def _check(loaded: Loaded | None, path: Path, home: Path) -> int:
     if loaded is None:
         print(f"{path}: not there yet; the first start makes it. / 尚未生成,首次启动时自动创建。")
         return 0
+    certificate(loaded.settings, home)
     for warning in loaded.warnings:
         print(warning)
     print(f"{path}: good. / 配置正确。")

@@ -9,11 +9,14 @@ import os
 import select
 import stat
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from pathlib import Path
 from time import monotonic
+from types import MappingProxyType
 from typing import NamedTuple, Self, TextIO
+
+from msgspec.json import encode
 
 _COLOURS = {"TRACE": "36", "DEBUG": "34", "SUCCESS": "32", "WARNING": "33", "ERROR": "31", "CRITICAL": "1;31"}
 _PIPE_BUF = getattr(select, "PIPE_BUF", 512)
@@ -21,23 +24,35 @@ _PIPE_BUF = getattr(select, "PIPE_BUF", 512)
 
 
 class Line(NamedTuple):
-    """One event, ready to be shown: `text` has been redacted and escaped, only a traceback has further lines."""
+    """One event, ready to be shown: all text has been redacted and escaped, only a traceback has further lines."""
 
-    stamp: str
+    time: datetime
     level: str
     text: str
+    fields: Mapping[str, object] = MappingProxyType({})
+    """What JSON lines say besides: of the event, and `exception` for a traceback."""
 
     @classmethod
     def now(cls, level: str, text: str) -> Self:
         """A line of the log about itself."""
-        return cls(timestamp(datetime.now()), level, text)
+        return cls(datetime.now().astimezone(), level, text)
 
     def render(self, colour: bool = False) -> str:
-        """The line as it is written, line feed included."""
+        """The line for people, line feed included."""
         level = f"{self.level:<7}"
         if colour and self.level in _COLOURS:
             level = f"\x1b[{_COLOURS[self.level]}m{level}\x1b[0m"
-        return f"{self.stamp} {level} {self.text}\n"
+        traceback = f"\n{self.fields['exception']}" if "exception" in self.fields else ""
+        return f"{timestamp(self.time)} {level} {self.text}{traceback}\n"
+
+    def render_json(self, colour: bool = False) -> str:
+        """The line for programs, an object; line feed included."""
+        head = {"time": self.time.isoformat(timespec="milliseconds"), "level": self.level, "message": self.text}
+        return encode({**head, **self.fields, **head}).decode() + "\n"
+
+
+Render = Callable[..., str]
+"""`Line.render` or `Line.render_json`."""
 
 
 def timestamp(time: datetime) -> str:
@@ -53,7 +68,8 @@ class Console:
     would hang on a stalled pipe. A stream without one (an object in memory) is written to as it is.
     """
 
-    def __init__(self, stream: TextIO, backlog: int) -> None:
+    def __init__(self, stream: TextIO, backlog: int, render: Render = Line.render) -> None:
+        self._render = render
         self.dropped = 0
         self.gone: str | None = None
         self._stream = stream
@@ -114,13 +130,13 @@ class Console:
         if getattr(self._stream, "closed", False):  # its descriptor may belong to somebody else by now
             raise ValueError("the stream was closed")
         if self._descriptor is None:
-            text = "".join(line.render() for line in self._lines)
+            text = "".join(map(self._render, self._lines))
             self._lines.clear()
             self._stream.write(text)
             self._stream.flush()
             return
         while self._lines and len(self._bytes) < _PIPE_BUF:
-            self._bytes += self._lines.popleft().render(self._colour).encode(self._encoding, "backslashreplace")
+            self._bytes += self._render(self._lines.popleft(), self._colour).encode(self._encoding, "backslashreplace")
         self._bytes = self._bytes[os.write(self._descriptor, self._bytes[:_PIPE_BUF]) :]
 
 
@@ -131,7 +147,8 @@ class LogFile:
     and again by the next one after an error, so that a disk that recovers is used again.
     """
 
-    def __init__(self, path: Path, max_size: int, backups: int) -> None:
+    def __init__(self, path: Path, max_size: int, backups: int, render: Render = Line.render) -> None:
+        self._render = render
         self.path = path
         self._max_size = max_size
         self._backups = backups
@@ -145,7 +162,7 @@ class LogFile:
             descriptor = self._open() if self._descriptor is None else self._descriptor
             chunk: list[bytes] = []
             for line in lines:
-                data = line.render().encode(errors="backslashreplace")
+                data = self._render(line).encode(errors="backslashreplace")
                 if self._rotates and self._size and self._size + len(data) > self._max_size > 0:
                     _write_all(descriptor, b"".join(chunk))
                     chunk.clear()

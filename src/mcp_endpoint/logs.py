@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Literal, TextIO
 
 from loguru import logger
 
-from mcp_endpoint.log_sinks import Console, Line, LogFile, timestamp
+from mcp_endpoint.log_sinks import Console, Line, LogFile
 from mcp_endpoint.redaction import Redactor, escape_controls, quote_peer, redact
 
 if TYPE_CHECKING:
@@ -50,7 +50,9 @@ class Logs:
     `level` is a name of loguru's (TRACE … CRITICAL). `debug` shows the traceback of every logged exception; without
     it those of ERROR and above have one, the rest end with the exception's own line. `max_file_size` in bytes (0: no
     rotation), `backup_count` old files. `secrets` never appear in a line, nor does what looks like one (see
-    `redaction`). `console` None is none, "stdout" whatever `sys.stdout` is at `start()`. `queue_size` in lines.
+    `redaction`). With `json` each line is an object: time, level, message, what the event was bound with, and a
+    traceback as `exception`. `console` None is none, "stdout" whatever `sys.stdout` is at `start()`. `queue_size` in
+    lines.
     """
 
     def __init__(
@@ -62,6 +64,7 @@ class Logs:
         max_file_size: int,
         backup_count: int,
         secrets: Collection[str],
+        json: bool = False,
         console: TextIO | Literal["stdout"] | None = "stdout",
         queue_size: int = 10_000,
     ) -> None:
@@ -71,7 +74,8 @@ class Logs:
         self._queue_size = queue_size
         self._stream = console
         self._console: Console | None = None
-        self._file = LogFile(log_file, max_file_size, backup_count) if log_file is not None else None
+        self._render = Line.render_json if json else Line.render
+        self._file = LogFile(log_file, max_file_size, backup_count, self._render) if log_file is not None else None
         self._file_lost = 0
         self._queue: deque[Line] = deque()
         self._dropped = 0
@@ -98,7 +102,7 @@ class Logs:
             raise RuntimeError("the logs have been started already")
         number = logger.level(self._level).no
         stream = sys.stdout if self._stream == "stdout" else self._stream
-        self._console = Console(stream, 2 * self._queue_size) if stream is not None else None
+        self._console = Console(stream, 2 * self._queue_size, self._render) if stream is not None else None
         self._deadline = None
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -153,14 +157,19 @@ class Logs:
 
     def _line(self, record: "Record") -> Line:
         text = self._clean(record["message"].rstrip("\r\n"))
+        fields = {name: self._field(value) for name, value in record["extra"].items() if value is not None}
         exception = record["exception"]
         if exception is not None:
             if self._debug or record["level"].no >= logging.ERROR:
-                text += "\n" + self._traceback((exception.type, exception.value, exception.traceback))
+                fields["exception"] = self._traceback((exception.type, exception.value, exception.traceback))
             elif exception.type is not None:
                 summary = "".join(traceback.format_exception_only(exception.type, exception.value)).strip()
                 text += f" ({self._clean(summary)})"
-        return Line(timestamp(record["time"]), record["level"].name, text)
+        return Line(record["time"], record["level"].name, text, fields)
+
+    def _field(self, value: object) -> str | float:
+        """A number as it is, anything else as text."""
+        return value if isinstance(value, int | float) else self._clean(str(value))
 
     def _clean(self, text: str) -> str:
         redacted = self._redact(text[:_REDACTION_LIMIT])
@@ -234,7 +243,7 @@ class Logs:
 
     def _print(self, record: "Record") -> bool:
         with contextlib.suppress(OSError, ValueError, AttributeError):  # AttributeError: there is no stderr
-            sys.stderr.write(self._line(record).render())
+            sys.stderr.write(self._render(self._line(record)))
         return False
 
     def _add_sink(self, number: int) -> int:
