@@ -255,8 +255,8 @@ async def language(start: Brokers, folder: Path) -> None:
         async with start(language=spoken).agent().device() as caller:
             said_in.append((await caller.call("t"))["error"]["data"]["details"])
     assert said_in == [
-        "还没有工具程序连接到这个智能体，请启动工具程序并检查它的接入点地址。",
-        "No tool program is connected to this agent; start one and check its endpoint URL.",
+        "自服务启动以来还没有工具程序用这个接入点连接过，请启动工具程序并检查它的接入点地址。",
+        "No tool program has ever connected with this token since the broker started; start one and check its URL.",
     ]
 
 

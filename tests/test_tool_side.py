@@ -229,8 +229,9 @@ async def test_a_newcomer_serves_and_a_look_alike_that_is_silent_is_closed(broke
             request = {"method": "notifications/initialized"}
             while "id" not in request:
                 request = json.loads((await old.frame())[1])
-            old.send_frame(TEXT, spelled(jsonrpc="2.0", id=request["id"], result=result).encode())
+            old.send_frame(TEXT, json.dumps({"jsonrpc": "2.0", "id": request["id"], "result": result}).encode())
         assert await device.names() == ["t", "u"]
+        await device.settled()
         await device.begin_call("t", 1)
         async with agent.tool_side("t", "u") as new:
             new.say = lambda call: "new"  # type: ignore[method-assign]
