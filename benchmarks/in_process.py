@@ -32,6 +32,7 @@ UPGRADE = (
     "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 )
 PAD = "x" * 200
+AGENTS = 20
 
 
 class Loop:
@@ -51,6 +52,12 @@ class Nowhere:
     def get_extra_info(self, name: str) -> tuple[str, int]:
         return ("127.0.0.1", 1)
 
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+    def is_closing(self) -> bool:
+        return False
+
     def write(self, data: bytes) -> None:
         pass
 
@@ -64,7 +71,7 @@ def masked(frame: dict[str, object]) -> bytes:
 async def measure(calls: int, window: int, profile: bool) -> None:
     loop = Loop(asyncio.get_running_loop())
     settings = Settings(server=ServerSettings(key=KEY))
-    manager = ConnectionManager(settings.broker, LinkLog(), "bench")
+    manager = ConnectionManager(settings, LinkLog(), "bench")
     front = Front(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
 
     def connect(url: str) -> WebSocketLink:
@@ -73,36 +80,43 @@ async def measure(calls: int, window: int, profile: bool) -> None:
         link.data_received(UPGRADE.format(path=url.removeprefix("ws://bench")).encode())
         return link
 
-    tool_url, device_url = urls("http://bench", front.tokens.mint("bench"))
-    tool, device = connect(tool_url), connect(device_url)
-
     def answer(number: int, result: object) -> bytes:
         return masked({"jsonrpc": "2.0", "id": number, "result": result})
 
-    tool.data_received(answer(1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}))
-    tool.data_received(answer(2, {"tools": [{"name": "calculator"}]}))
+    pairs = []
+    for agent in range(AGENTS):
+        tool_url, device_url = urls("http://bench", front.tokens.mint(f"bench{agent}"))
+        tool, device = connect(tool_url), connect(device_url)
+        tool.data_received(answer(1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}))
+        tool.data_received(answer(2, {"tools": [{"name": "calculator"}]}))
+        pairs.append((tool, device))
     params = {"name": "calculator", "arguments": {"python_expression": "130000 * 130000", "pad": PAD}}
     asks = b"".join(
         masked({"jsonrpc": "2.0", "id": n, "method": "tools/call", "params": params}) for n in range(window)
     )
     result = {"content": [{"type": "text", "text": PAD}], "isError": False}
-    answers = [b"".join(answer(3 + n + k, result) for k in range(window)) for n in range(0, calls, window)]
+    rounds = calls // window // AGENTS
+    answers = [b"".join(answer(3 + n * window + k, result) for k in range(window)) for n in range(rounds)]
 
-    def relay() -> float:
-        tool.session._last_id = 2
-        started = time.perf_counter()
+    async def relay() -> float:
+        for tool, _ in pairs:
+            tool.session._last_id = 2
+        spent = 0.0
         for reply in answers:
-            device.data_received(asks)
-            tool.data_received(reply)
-        return (time.perf_counter() - started) / calls * 1e6
+            await asyncio.sleep(0)  # a turn of the loop: its clock goes on
+            started = time.perf_counter()
+            for tool, device in pairs:
+                device.data_received(asks)
+                tool.data_received(reply)
+            spent += time.perf_counter() - started
+        return spent / (rounds * window * AGENTS) * 1e6
 
-    relay()
-    print(
-        f"window {window}: {statistics.median(relay() for _ in range(5)):.2f} us per call, median of 5 runs of {calls}"
-    )
+    await relay()
+    costs = [await relay() for _ in range(5)]
+    print(f"window {window}: {statistics.median(costs):.2f} us per call, median of 5 runs of {calls}")
     if profile:
         with cProfile.Profile() as profiler:
-            relay()
+            await relay()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
 
 
