@@ -533,7 +533,7 @@ def test_refusals_and_what_peers_put_into_sentences() -> None:
         {"address": "192.0.2.8"},
         "odd",
     ]
-    found = broker_checks.agents({"agents": {}, "refused": refused}, (), "")
+    found = broker_checks.agents({"agents": {}, "refusals": refused}, (), "")
     assert [one.en for one in found] == ["token refused 14 times from 192.0.2.7", "\\x1b[2Jtoken=***"]
     assert {one.status for one in found} == {Status.WARNING}
     many = {str(number): {"links": []} for number in range(30)}

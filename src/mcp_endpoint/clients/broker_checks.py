@@ -232,7 +232,7 @@ def _state(id_: str, report: Json | None, stats: Json) -> tuple[str, str]:
 def _refused(stats: Json) -> list[Finding]:
     """Who was turned away, by address."""
     found = []
-    for one in stats.get("refused") or []:
+    for one in stats.get("refusals") or []:
         said = _sentence(one) or _sentence(one.get("why")) if isinstance(one, dict) else None
         if said is not None:
             found.append(warning("refused", *said))

@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from mcp_endpoint.errors import End, Refusal
+
 SOURCES_KEPT = 1_000
 LINES_A_MINUTE = 60
 """Lines about refusals in the log, whatever the number of addresses they come from."""
@@ -66,7 +68,26 @@ class Refusals:
                 "count": one.count,
                 "since": stamp(one.since),
                 "last": stamp(one.last),
+                "why": _sentences(source, reason, one.count),
             }
             for source, reasons in reversed(self._sources.items())
             for reason, one in reasons.items()
         ]
+
+
+_WORDS = {one.reason: (one.zh, one.en) for one in (*End, *Refusal)}
+_HINTS = {
+    End.BAD_TOKEN.reason: ("，是用另一个密钥生成的吗？", "; is it from another key?"),
+    End.MISSING_TOKEN.reason: ("，地址复制完整了吗？", "; was the whole URL copied?"),
+    Refusal.NO_DOOR.reason: ("，路径应以 /mcp/ 或 /call/ 结尾", "; the path should end in /mcp/ or /call/"),
+}
+
+
+def _sentences(source: str, reason: str, count: int) -> dict[str, str]:
+    """What to tell an operator about the refusals of one address."""
+    (zh, en), (hint_zh, hint_en) = _WORDS.get(reason, (reason, reason)), _HINTS.get(reason, ("。", "."))
+    times = "once" if count == 1 else f"{count} times"
+    return {
+        "zh": f"来自 {source} 的连接被拒绝 {count} 次：{zh}{hint_zh}",
+        "en": f"Refused {times} from {source}: {en}{hint_en}",
+    }
