@@ -2,6 +2,7 @@
 
 import logging
 import struct
+import sys
 from collections.abc import Sequence
 
 from hypothesis import given, settings
@@ -43,15 +44,32 @@ def alone(pieces: Sequence[bytes]) -> tuple[list[Seen], ServerProtocol]:
     return seen, ws
 
 
-def through_reader(pieces: Sequence[bytes]) -> tuple[list[Seen], ServerProtocol]:
+def through_reader(
+    pieces: Sequence[bytes], most: int = sys.maxsize, size: int = 65_536, lazy: bool = False
+) -> tuple[list[Seen], ServerProtocol]:
+    """All events of a reader that gives at most `most` at a time; `lazy`: it is asked only when all has come."""
     ws = protocol()
-    reader = FrameReader(ws, LIMIT)
+    reader = FrameReader(ws, LIMIT, size)
     seen: list[Seen] = []
-    for piece in pieces:
-        for event in reader.feed(piece):
+
+    def feed(data: bytes) -> None:
+        events = reader.feed(data, most)
+        assert len(events) <= most
+        for event in events:
             seen.append(
                 (Opcode.TEXT, event, True) if isinstance(event, bytes) else (event.opcode, bytes(event.data), event.fin)
             )
+
+    for piece in pieces:
+        if lazy:
+            reader.keep(piece)
+        else:
+            feed(piece)
+            while reader.more:
+                feed(b"")
+    feed(b"")
+    while reader.more:
+        feed(b"")
     return seen, ws
 
 
@@ -72,7 +90,12 @@ def test_any_bytes_in_any_pieces_read_as_server_protocol_reads_them(stream: byte
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
     pieces = [stream[a:b] for a, b in zip([0, *cuts], [*cuts, len(stream)], strict=True) if a < b]
     want, plain = alone(pieces)
-    got, cut = through_reader(pieces)
+    most, size, lazy = (
+        data.draw(st.sampled_from([1, 2, 3, 99])),
+        data.draw(st.integers(1, 400)),
+        data.draw(st.booleans()),
+    )
+    got, cut = through_reader(pieces, most, size, lazy)
     assert got == want
     # A header is taken as a whole here, so a fault in it may be found one piece later, never not at all.
     if pieces and not (plain.parser_exc is not None and cut.parser_exc is None and len(stream) < 14):
@@ -100,6 +123,20 @@ def test_a_large_text_in_small_pieces() -> None:
     seen, ws = through_reader([stream[i : i + 7] for i in range(0, len(stream), 7)])
     assert [data for _, data, _ in seen] == [text[:LIMIT], b"next"]
     assert ws.parser_exc is None
+
+
+def test_what_is_not_whole_is_counted_until_it_is() -> None:
+    reader = FrameReader(protocol(), LIMIT)
+    frame = masked(1, b"x" * 200)
+    for _ in range(2):
+        for end, size in ((3, 0), (50, 50), (207, 207), (208, 0)):
+            start = {3: 0, 50: 3, 207: 50, 208: 207}[end]
+            assert len(reader.feed(frame[start:end])) == (end == 208)
+            assert reader.unfinished == size
+    reader.feed(frame[:100])
+    reader.discard()
+    assert reader.unfinished == 0
+    assert reader.feed(frame[100:] + frame) == []
 
 
 def test_nothing_counts_after_a_close() -> None:

@@ -15,6 +15,8 @@ try:
 except ImportError:  # no compiled extension on this platform
     from websockets.utils import apply_mask
 
+PIECE = 65_536
+"""Bytes of an unfinished frame that are taken at a time: memory for them is what costs, not reading them."""
 FINAL_TEXT = 0x81
 MASKED = 0x80
 
@@ -25,10 +27,11 @@ Event = bytes | Frame
 class FrameReader:
     """Cuts what arrives on one connection after its opening handshake."""
 
-    __slots__ = ("_deaf", "_fragmented", "_limit", "_owed", "_rest", "_ws", "more", "unfinished")
+    __slots__ = ("_deaf", "_fragmented", "_limit", "_owed", "_piece", "_rest", "_ws", "more", "unfinished")
 
-    def __init__(self, ws: ServerProtocol, limit: int) -> None:
+    def __init__(self, ws: ServerProtocol, limit: int, piece: int = PIECE) -> None:
         self._ws = ws
+        self._piece = piece
         self._limit = limit
         self._rest = b""
         """What is not cut yet: the beginning of a header, or what is over `feed`'s `most`."""
@@ -62,10 +65,13 @@ class FrameReader:
         if self._owed:
             if self._deaf:
                 return events
-            place = min(self._owed, end)
+            place = min(self._owed, end, self._piece)
             self._owed -= place
             self.unfinished = self.unfinished + place if self._owed else 0
             self._hand_over(data[:place], events)
+            if self._owed and place < end:
+                self._rest, self.more = data[place:], True
+                return events
         while place < end and not self._owed:
             if len(events) >= most:
                 self._rest, self.more = data[place:], True
@@ -90,9 +96,13 @@ class FrameReader:
             if data[place] == FINAL_TEXT and stop <= end and length <= self._limit and not self._fragmented:
                 events.append(apply_mask(data[body:stop], data[body - 4 : body]))
             else:
-                self._owed = max(stop - end, 0)
-                self.unfinished = end - place if self._owed else 0
-                self._hand_over(data[place:stop], events)
+                here = min(stop, end, place + self._piece)
+                self._owed = stop - here
+                self.unfinished = here - place if self._owed else 0
+                self._hand_over(data[place:here], events)
+                if self._owed and here < end:
+                    self._rest, self.more = data[here:], True
+                    break
             place = stop
         return events
 

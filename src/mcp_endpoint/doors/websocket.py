@@ -166,7 +166,8 @@ class WebSocketLink(asyncio.Protocol):
                 self._open(data, now)
             else:
                 events = reader.feed(data, share.left)
-                share.left -= len(events) or 1
+                # A large piece of a message is a turn's worth of work.
+                share.left = 0 if reader.more else share.left - (len(events) or 1)
                 for event in events:
                     if isinstance(event, bytes):
                         self._text(event, now)

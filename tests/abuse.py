@@ -1,0 +1,122 @@
+"""A program that abuses a broker until it is killed: `abuse.py HOW HOST PORT PATH [HEADER]`.
+
+It runs beside the tests as a process of its own, and gives way to everybody, so that what others notice of it is what
+the broker makes of it. It prints a line whenever it has made another STRIDE steps.
+"""
+
+import contextlib
+import os
+import select
+import socket
+import sys
+from collections import deque
+from collections.abc import Iterator
+
+from wire import TEXT, ws_frame
+
+STRIDE = 20
+PIECE = 16_384
+"""Bytes sent at once: a longer system call would hold up its core, whoever else wants it."""
+HEAD = (
+    "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
+)
+
+
+class Abuser:
+    def __init__(self, host: str, port: str, path: str, header: str = "") -> None:
+        self.where = (host, int(port))
+        self.head = HEAD.format(path=path, header=f"{header}\r\n" if header else "").encode()
+
+    def dial(self) -> socket.socket:
+        return socket.create_connection(self.where, timeout=10)
+
+    def link(self) -> socket.socket:
+        sock = self.dial()
+        sock.sendall(self.head)
+        answer = b""
+        while b"\r\n\r\n" not in answer:
+            answer += sock.recv(4096)
+        assert b" 101 " in answer, answer
+        return sock
+
+    def connections(self) -> Iterator[None]:
+        """Open connections that say nothing, and keep up to 900 of them."""
+        held: deque[socket.socket] = deque()
+        while True:
+            with contextlib.suppress(OSError):
+                held.append(self.dial())
+            if len(held) > 900:
+                held.popleft().close()
+            yield
+
+    def tokens(self) -> Iterator[None]:
+        """Dial with a bad token, and leave the refused connection as it is."""
+        held: deque[socket.socket] = deque()
+        while True:
+            with contextlib.suppress(OSError):
+                held.append(self.dial())
+                held[-1].sendall(self.head)
+            if len(held) > 900:
+                held.popleft().close()
+            yield
+
+    def frames(self, *texts: bytes) -> Iterator[None]:
+        """Send these frames as fast as the broker takes them, and read what it answers."""
+        sock = self.link()
+        sock.setblocking(False)
+        flood = b"".join(ws_frame(TEXT, text) for text in texts)
+        flood *= max(1, 500_000 // len(flood))
+        left = memoryview(flood)
+        while True:
+            readable, writable, _ = select.select([sock], [sock], [], 0.1)
+            if readable and not sock.recv(PIECE):
+                return
+            if writable:
+                left = left[sock.send(left[:PIECE]) :] or memoryview(flood)
+            yield
+
+    def calls(self) -> Iterator[None]:
+        return self.frames(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{}}}')
+
+    def pings(self) -> Iterator[None]:
+        return self.frames(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
+
+    def junk(self) -> Iterator[None]:
+        return self.frames(b"x")
+
+    def lists(self) -> Iterator[None]:
+        """A tool program whose tools change all the time."""
+        hello = b'{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}}'
+        tools = b'{"jsonrpc":"2.0","id":%d,"result":{"tools":[{"name":"t","inputSchema":{},"description":"%s"}]}}'
+        changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
+        answers = (tools % (number, b"x" * 1000) for number in range(2, 50))
+        return self.frames(hello, *(frame for answer in answers for frame in (answer, changed)))
+
+    def unfinished(self) -> Iterator[None]:
+        """Begin messages of 3 MB on one link after the other, and never end them."""
+        held: list[socket.socket] = []
+        while True:
+            with contextlib.suppress(OSError, AssertionError):  # it is closed in the middle
+                held.append(self.link())
+                message = ws_frame(TEXT, b"x" * 3_000_000)
+                for start in range(0, len(message) - 1, PIECE):
+                    held[-1].sendall(message[start : min(start + PIECE, len(message) - 1)])
+                    yield
+            if len(held) > 40:
+                held.pop(0).close()
+            yield
+
+
+def main(how: str, *where: str) -> None:
+    os.nice(19)
+    if hasattr(os, "SCHED_IDLE"):
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    steps = getattr(Abuser(*where), how)()
+    for count, _ in enumerate(steps, 1):
+        if count % STRIDE == 0:
+            print(count, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
