@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mcp_endpoint.broker.catalogue import Seat
+from mcp_endpoint.broker.catalogue import Seat, slug
 from mcp_endpoint.errors import Note
 
 if TYPE_CHECKING:
@@ -30,18 +30,19 @@ class State(Enum):
         "a device program is connected to the tool URL (/mcp/); it needs the one with /call/",
     )
     JUNK_ON_STDOUT = (
-        "工具程序 {name} 已连接 {for_zh}，但没有完成 initialize：它的输出不是 JSON-RPC（程序在往标准输出打印内容）",
+        "工具程序 {name} 已连接 {for_zh}，但没有完成 initialize：它的输出不是 JSON-RPC（程序在往标准输出打印内容），"
+        "日志请写到 stderr",
         "the tool program {name} is connected, but has not finished `initialize` for {for_en}: its output is not "
-        "JSON-RPC (it prints to stdout)",
+        "JSON-RPC (it prints to stdout); logs belong on stderr",
     )
     REFUSED_INITIALIZE = (
-        "工具程序 {name} 已连接，但拒绝了 initialize",
-        "the tool program {name} is connected, but answered `initialize` with an error",
+        "工具程序 {name} 已连接，但拒绝了 initialize，请查看它的日志",
+        "the tool program {name} is connected, but answered `initialize` with an error; see its log",
     )
     STUCK = (
-        "工具程序 {name} 已连接 {for_zh}，但没有回应 initialize：它是 MCP 服务吗？桥接的子进程启动了吗？",
-        "the tool program {name} has been connected for {for_en} without answering `initialize`: is it an MCP server, "
-        "and did the bridge start it?",
+        "工具程序 {name} 已连接 {for_zh}，但没有回应 initialize，请确认它是 MCP 服务、桥接的子进程已经启动",
+        "the tool program {name} has been connected for {for_en} without answering `initialize`; check that it is an "
+        "MCP server and that the bridge has started it",
     )
     STARTING = (
         "工具程序 {name} {for_zh}前刚连接，正在初始化",
@@ -60,8 +61,9 @@ class State(Enum):
         "a program is connected to the device URL (/call/) and says nothing; a tool program needs the one with /mcp/",
     )
     NEVER = (
-        "自服务启动以来还没有工具程序用这个接入点连接过，请启动工具程序并检查它的接入点地址",
-        "no tool program has ever connected with this token since the broker started; start one and check its URL",
+        "自服务启动以来还没有工具程序用这个接入点{sources_zh}连接过，请启动工具程序并检查它的接入点地址",
+        "no tool program has ever connected with this token{sources_en} since the broker started; start one and check "
+        "its URL",
     )
     TOKENS_REFUSED = (
         "最近有 {count} 次连接的 token 无法解密：是用另一个密钥生成的吗？",
@@ -78,13 +80,17 @@ class State(Enum):
         "max_pages)",
     )
     LIST_TOO_LONG = (
-        "工具列表共 {bytes} 字节，一页放不下：只读第一页的程序看不到其余工具",
-        "the tool list has {bytes} bytes and needs several pages; a program that reads only the first misses the rest",
+        "工具列表共 {bytes} 字节，一页放不下：只读第一页的程序看不到其余工具，可在 [agent …] 中用 allow 选出需要的",
+        "the tool list has {bytes} bytes and needs several pages: a program that reads only the first misses the rest; "
+        "`allow` in an [agent …] section chooses the tools that are needed",
     )
-    LIST_FAILED = ("{name} 没有回应 tools/list", "{name} did not answer `tools/list`")
+    LIST_FAILED = (
+        "{name} 没有回应 tools/list，它的工具都没有列出，请查看它的日志",
+        "{name} did not answer `tools/list`, so none of its tools are listed; see its log",
+    )
     PRINTS = (
-        "{name} 在往标准输出打印内容，这些内容已被丢弃",
-        "{name} prints to stdout; what it prints is dropped",
+        "{name} 在往标准输出打印内容，这些内容已被丢弃，日志请写到 stderr",
+        "{name} prints to stdout, and what it prints is dropped; logs belong on stderr",
     )
     SERVING = (
         "{programs} 个工具程序在线，共 {tools} 个工具",
@@ -128,7 +134,10 @@ def explain(agent: "Agent", now: float) -> Why:
     parts += [_of_seat(seat, now) for seat in agent.seats_away()]
     live = agent.live_tools()
     for tool in live:
-        parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in tool.notes]
+        notes = set(tool.notes)
+        if tool.seat is None or not tool.seat.standby:
+            notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
+        parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
     if live:
         parts.append((State.SERVING, {"programs": len(live), "tools": len(agent.catalogue.entries)}))
         if len(agent.catalogue.pages()) > 1:
@@ -137,11 +146,22 @@ def explain(agent: "Agent", now: float) -> Why:
         if any(Note.SILENT_ON_DEVICE_DOOR in device.notes for device in agent.devices):
             parts.append((State.TOOL_ON_DEVICE_DOOR, {}))
         if not parts:
-            parts.append(_of_seat(agent.last_seat, now) if agent.last_seat is not None else (State.NEVER, {}))
+            parts.append(_of_nobody(agent, now))
         refused = agent.bad_tokens.lately(now)
         if refused:
             parts.append((State.TOKENS_REFUSED, {"count": refused}))
     return _joined(sorted(parts, key=lambda part: _ORDER[part[0]]))
+
+
+def _of_nobody(agent: "Agent", now: float) -> Part:
+    """What there is to say when there is neither a link nor a place: of the place given up last, if there was one."""
+    given_up = [one.last_seat for one in (agent, *agent.sources) if one.last_seat is not None]
+    if given_up:
+        return _of_seat(max(given_up, key=lambda seat: seat.gone_at), now)
+    return State.NEVER, {
+        "sources_zh": "或 tools_from 中各智能体的接入点" if agent.sources else "",
+        "sources_en": ", nor with those of the agents in tools_from," if agent.sources else "",
+    }
 
 
 def explain_seat(seat: Seat, now: float) -> Why:
@@ -151,7 +171,8 @@ def explain_seat(seat: Seat, now: float) -> Why:
 
 def _of_link(tool: "ToolSide", now: float) -> Part | None:
     """What keeps a link from serving."""
-    facts: dict[str, object] = {"name": tool.name or "?"} | _for(now - tool.opened)
+    # What a program calls itself before it has an alias is its own words.
+    facts: dict[str, object] = {"name": tool.name and slug(tool.name)} | _for(now - tool.opened)
     if tool.seat is not None:
         return (State.NOT_ANSWERING, facts | _for(now - tool.heard)) if tool.doubted else None
     for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():
@@ -172,7 +193,7 @@ def _of_seat(seat: Seat, now: float) -> Part:
         "why_en": end.end.en,
         "code": end.code,
         "returns_zh": f"，今天已重连 {returns} 次" if returns else "",
-        "returns_en": f"; it has reconnected {returns} times today" if returns else "",
+        "returns_en": f"; it has reconnected {'once' if returns == 1 else f'{returns} times'} today" if returns else "",
     } | _for(now - seat.gone_at)
 
 
@@ -181,13 +202,18 @@ def _for(seconds: float) -> dict[str, object]:
 
 
 def _joined(parts: list[Part]) -> Why:
-    zh = "；".join(state.zh.format(**facts) for state, facts in parts)
-    en = "; ".join(state.en.format(**facts) for state, facts in parts)
+    zh = [state.zh.format(**facts | {"name": facts.get("name") or "（未报名称）"}) for state, facts in parts]
+    en = [state.en.format(**facts | {"name": facts.get("name") or "(no name yet)"}) for state, facts in parts]
     key = tuple((state, facts.get("name"), facts.get("programs"), facts.get("tools")) for state, facts in parts)
     first = parts[0][0]
     if not first.en.startswith("{name}"):  # a name is spelled as its program spells it
-        en = en[:1].upper() + en[1:]
-    return Why(first.name.lower(), f"{zh}。", f"{en}.", key)
+        en[0] = en[0][:1].upper() + en[0][1:]
+    return Why(first.name.lower(), _sentence(zh, "；", "。"), _sentence(en, "; ", "."), key)
+
+
+def _sentence(clauses: list[str], joint: str, stop: str) -> str:
+    """The clauses as one sentence; a question, which comes last if there is one, ends itself."""
+    return joint.join(clauses) + ("" if clauses[-1].endswith(("？", "?")) else stop)
 
 
 def duration(seconds: float, language: str) -> str:

@@ -180,6 +180,9 @@ def _tool_links(report: Json) -> list[Json]:
 
 
 def _serves(report: Json) -> bool:
+    # Its tools may be served by another agent's programs ([agent …] tools_from): those links are not its own.
+    if report.get("tools") and not report.get("offline"):
+        return True
     return any(link.get("tools") is not None for link in _tool_links(report))
 
 
