@@ -13,6 +13,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcp_endpoint import cli
+from mcp_endpoint.broker.why import State
 from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Note, Refusal
 from mcp_endpoint.settings import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings_values import NotAllowedError
@@ -138,6 +139,27 @@ def test_readme_has_every_refusal_with_its_status(language: Language) -> None:
 def test_readme_has_every_note_of_a_link(language: Language) -> None:
     rows = the_table(READMES[language], {"`silent_on_device_door`"})
     assert {spans(note)[0] for note in rows} == {note.reason for note in Note}
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_readme_says_what_to_do_about_every_state_of_an_agent(language: Language) -> None:
+    """Each row quotes the beginning of one state's sentence, or of the one about calls that time out."""
+    head = ["You see", "It says", "What to do"] if language == "en" else ["现象", "提示", "怎么办"]
+    [table] = [table for table in tables(READMES[language]) if table[0] == head]
+    states = {state.name: plain(state.zh if language == "zh" else state.en) for state in State}
+    known = states | {"late": late[:1].lower() + late[1:].rstrip("。.")}
+    quoted = []
+    for symptom, quote, remedy in table[1:]:
+        assert symptom
+        assert remedy
+        beginning = plain(quote).removesuffix("…")
+        [name] = [name for name, sentence in known.items() if sentence.startswith(beginning)]
+        quoted.append(name)
+    assert sorted(quoted) == sorted(known), "every state once"
+
+
+def plain(sentence: str) -> str:
+    return re.sub(r"\{\w+\}", "…", sentence).replace("`", "")
 
 
 def test_both_readmes_have_the_same_shape_and_the_same_code() -> None:
