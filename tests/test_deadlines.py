@@ -2,7 +2,7 @@
 
 import asyncio
 
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcp_endpoint.broker.timers import Timers
@@ -55,7 +55,7 @@ def test_a_silent_peer_is_ended_within_interval_and_timeout() -> None:
         if peer.ended:
             break
     assert peer.pings == [30.0]
-    assert (peer.ended, tenth / 10) == (1, 40.0)
+    assert (peer.ended, tenth / 10) == (1, 40.1), "one sweep later, when all that came until then has been read"
     heartbeat.sweep(1000.0)
     assert (len(peer.pings), peer.ended) == (1, 1)
 
@@ -82,7 +82,68 @@ def test_an_answer_within_the_same_step_of_the_clock_counts() -> None:
     heartbeat.sweep(30.0)
     peer.heard = 30.0
     heartbeat.sweep(40.0)
+    heartbeat.sweep(40.1)
     assert peer.ended == 0
+
+
+class Wired(Peer):
+    """A peer that answers pings after `latency` seconds, until it dies at `death`."""
+
+    def __init__(self, latency: float, death: float) -> None:
+        super().__init__()
+        self.latency, self.death = latency, death
+        self.last = 0.0
+        self._answers: list[float] = []
+
+    def ping(self, now: float) -> None:
+        super().ping(now)
+        if now + self.latency <= self.death:
+            self._answers.append(now + self.latency)
+
+    def arrive(self, now: float) -> None:
+        """What came by now is read now, after the sweep: timers go first in a turn of the loop."""
+        if any(at <= now for at in self._answers):
+            self.heard = self.last = now
+        self._answers = [at for at in self._answers if at > now]
+
+
+@given(
+    interval=st.floats(0.2, 60),
+    timeout=st.floats(0.2, 60),
+    latency=st.floats(0, 0.9),
+    death=st.floats(0, 300),
+    steps=st.lists(st.tuples(st.floats(0, 300), st.floats(0, 500)), max_size=3),
+)
+@example(interval=20, timeout=20, latency=0, death=20.1, steps=[])
+@example(interval=10, timeout=20, latency=0, death=30.1, steps=[])
+@example(interval=5, timeout=30, latency=0, death=35.1, steps=[])
+@settings(max_examples=300, deadline=None)
+def test_only_the_dead_are_ended_and_in_time_whatever_the_clock_does(
+    interval: float, timeout: float, latency: float, death: float, steps: list[tuple[float, float]]
+) -> None:
+    """Steps are moments at which the process stands still for some seconds: suspended, or busy elsewhere."""
+    heartbeat, alive, dies = (
+        Heartbeat(interval, timeout),
+        Wired(latency * timeout, float("inf")),
+        Wired(latency * timeout, death),
+    )
+    for peer in (alive, dies):
+        heartbeat.add(peer, 0.0)
+    now, jumped, waiting = 0.0, 0.0, sorted(steps)
+    while not dies.ended:
+        now += 0.1
+        while waiting and waiting[0][0] <= now:
+            now, jumped = now + waiting.pop(0)[1], now
+        heartbeat.sweep(now)
+        for peer in (alive, dies):
+            peer.arrive(now)
+        assert not alive.ended
+        assert now < 3000
+        if not jumped:
+            assert now <= dies.last + interval + timeout + 2
+    assert dies.heard < now
+    jump = sum(seconds for _, seconds in steps)
+    assert now <= max(dies.last, death) + interval + timeout + jump + 2
 
 
 def test_an_interval_of_zero_pings_nobody() -> None:
@@ -105,6 +166,7 @@ def test_new_times_hold_for_open_links_too() -> None:
     heartbeat.sweep(40.0)
     assert two.pings == [40.0]
     heartbeat.sweep(42.0)
+    heartbeat.sweep(42.1)
     assert (one.ended, two.ended) == (0, 1)
 
 

@@ -5,13 +5,13 @@ import struct
 import sys
 from collections.abc import Sequence
 
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from websockets.frames import Frame, Opcode
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
-from mcp_endpoint.doors.frames import FrameReader
+from mcp_endpoint.doors.frames import MAX_LAST_FRAMES, FrameReader, LastFrames
 
 LIMIT = 300
 QUIET = logging.getLogger("test_frames")
@@ -134,9 +134,8 @@ def test_what_is_not_whole_is_counted_until_it_is() -> None:
             assert len(reader.feed(frame[start:end])) == (end == 208)
             assert reader.unfinished == size
     reader.feed(frame[:100])
-    reader.discard()
+    assert reader.leave() == (108, b"")
     assert reader.unfinished == 0
-    assert reader.feed(frame[100:] + frame) == []
 
 
 def test_nothing_counts_after_a_close() -> None:
@@ -149,3 +148,28 @@ def test_a_text_within_a_fragmented_message_is_an_error() -> None:
     seen, ws = through_reader([masked(1, b"begin", fin=False) + masked(1, b"whole")])
     assert [data for _, data, _ in seen] == [b"begin"]
     assert ws.parser_exc is not None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 9, 10]), st.integers(0, 70_000)), max_size=6), st.data())
+def test_after_the_brokers_close_only_the_peers_own_counts(before: list[tuple[int, int]], data: st.DataObject) -> None:
+    stream = b"".join(masked(opcode, bytes(size), mask=b"\0\0\0\0") for opcode, size in before)
+    close = masked(8, b"\x03\xe8bye")
+    cut = data.draw(st.integers(0, min(len(stream), 200)))
+    ws = protocol()
+    reader = FrameReader(ws, LIMIT)
+    reader.feed(stream[:cut])
+    assume(ws.parser_exc is None)
+    missing, rest = reader.leave()
+    last = LastFrames(missing)
+    assert not last.feed(rest)
+    late = stream[cut:] + close
+    cuts = sorted(data.draw(st.lists(st.integers(1, len(late) - 1), max_size=6)))
+    for begin, end in zip([0, *cuts], [*cuts, len(late)], strict=True):
+        assert last.feed(late[begin:end]) == (end == len(late) and begin < end)
+
+
+def test_a_peer_that_never_answers_a_close_is_not_listened_to_for_ever() -> None:
+    last = LastFrames()
+    assert not last.feed(masked(9, b"") * (MAX_LAST_FRAMES - 1))
+    assert last.feed(masked(9, b""))

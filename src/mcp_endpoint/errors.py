@@ -197,6 +197,23 @@ class Refusal(Enum):
         "the request's head did not arrive in time ([websocket] handshake_timeout)",
     )
     HEAD_TOO_LONG = (431, "请求头过长", "the request's head is too long")
+    NOT_HTTP = (
+        400,
+        "不是有效的 HTTP 请求（是否对没有启用 TLS 的端口使用了 https:// 或 wss://？）",
+        "not an HTTP request (is it https:// or wss:// to a port without TLS?)",
+    )
+    TOO_MANY_PIPELINED = (
+        0,
+        "未等应答就发送的请求过多，应答最早的一批后关闭",
+        "too many requests without waiting for answers; the first are answered, then it is closed",
+    )
+    UNREAD_ANSWER = (
+        0,
+        "对方不读取应答（[websocket] send_timeout）",
+        "the answers are not read ([websocket] send_timeout)",
+    )
+    NOT_GET = (405, "WebSocket 握手只能用 GET 请求", "a WebSocket is opened by GET only")
+    OLD_HTTP = (505, "WebSocket 握手需要 HTTP/1.1", "a WebSocket needs HTTP/1.1")
     NO_DOOR = (404, "WebSocket 地址有误", "there is no WebSocket door at this path")
     FOREIGN_ORIGIN = (
         403,

@@ -19,6 +19,8 @@ PIECE = 65_536
 """Bytes of an unfinished frame that are taken at a time: memory for them is what costs, not reading them."""
 FINAL_TEXT = 0x81
 MASKED = 0x80
+MAX_LAST_FRAMES = 10_000
+"""Frames that a peer may still have on their way when it is sent a close frame."""
 
 Event = bytes | Frame
 """A whole text message as bytes, or whatever else ServerProtocol read."""
@@ -39,7 +41,6 @@ class FrameReader:
         """Bytes that are missing of the frame ServerProtocol has begun to read."""
         self._fragmented = False
         """Whether a fragmented message is under way; ServerProtocol decides then what may come."""
-        self._deaf = False
         self.more = False
         """Whether there may be more to cut without further input."""
         self.unfinished = 0
@@ -49,10 +50,11 @@ class FrameReader:
         """Take input that the next `feed` shall cut."""
         self._rest += data
 
-    def discard(self) -> None:
-        """Read nothing any more: the connection is about to end."""
-        self._deaf = True
-        self._rest, self._owed, self.unfinished = b"", sys.maxsize, 0
+    def leave(self) -> tuple[int, bytes]:
+        """Read nothing any more: how many bytes of the present frame are missing, and what was not cut yet."""
+        rest, owed = self._rest, self._owed
+        self._rest, self._owed, self.unfinished, self.more = b"", sys.maxsize, 0, False
+        return owed, rest
 
     def feed(self, data: bytes, most: int = sys.maxsize) -> list[Event]:
         """What is complete with `data`, in order, at most `most`; errors and closes are in ServerProtocol's state."""
@@ -63,8 +65,6 @@ class FrameReader:
         place = 0
         self.more = False
         if self._owed:
-            if self._deaf:
-                return events
             place = min(self._owed, end, self._piece)
             self._owed -= place
             self.unfinished = self.unfinished + place if self._owed else 0
@@ -119,3 +119,42 @@ class FrameReader:
         if self._ws.parser_exc is not None or self._ws.close_rcvd is not None:
             # Nothing counts any more: ServerProtocol discards it.
             self._owed, self.unfinished = sys.maxsize, 0
+
+
+class LastFrames:
+    """What a peer sends after the broker's close frame: skipped up to its own close frame, neither kept nor answered.
+
+    It may be in the middle of a frame of which `missing` bytes are to come.
+    """
+
+    __slots__ = ("_left", "_missing", "_rest")
+
+    def __init__(self, missing: int = 0) -> None:
+        self._missing = missing
+        self._left = MAX_LAST_FRAMES
+        self._rest = b""
+
+    def feed(self, data: bytes) -> bool:
+        """Whether the close frame is whole, or no use waiting for."""
+        data = self._rest + data
+        place, end = self._missing, len(data)
+        while end - place >= 2:
+            first, second = data[place], data[place + 1]
+            length, body = second & 0x7F, place + 2
+            if length >= 126:
+                body += 2 if length == 126 else 8
+                length = int.from_bytes(data[place + 2 : body])
+            stop = body + length + (4 if second & MASKED else 0)
+            if body > end:
+                break
+            if first & 0x0F == Opcode.CLOSE:
+                if stop <= end or length > 125:
+                    return True
+                break
+            self._left -= 1
+            if not self._left:
+                return True
+            place = stop
+        self._missing = max(place - end, 0)
+        self._rest = data[place:]
+        return False

@@ -57,6 +57,7 @@ class Front:
             link, deadline = next(iter(self.unfinished.items()))
             if deadline > now:
                 break
+            del self.unfinished[link]
             link.too_long()
 
 

@@ -20,8 +20,9 @@ class Pinged(Protocol):
 class Heartbeat:
     """Pings every `interval` seconds and gives `timeout` seconds to answer; an interval of 0 turns it off.
 
-    Any byte counts as an answer. Both queues are in order of time, because every link has the same interval, so a
-    sweep looks at no more links than are due.
+    Any byte counts as an answer. A half-open link is ended at most `interval` + `timeout` and a sweep after its last
+    byte, for it is held to the first ping after that byte; later pings win it no time. Both queues are in order of
+    time, because every link has the same interval, so a sweep looks at no more links than are due.
     """
 
     def __init__(self, interval: float, timeout: float) -> None:
@@ -30,6 +31,7 @@ class Heartbeat:
         self._due: dict[Pinged, float] = {}
         self._asked: dict[Pinged, float] = {}
         """When each link was asked what it has not answered yet."""
+        self._swept = -math.inf
 
     def add(self, link: Pinged, now: float) -> None:
         """Begin to ping a link that has just been opened."""
@@ -52,18 +54,25 @@ class Heartbeat:
         self._asked.pop(link, None)
 
     def sweep(self, now: float) -> None:
-        """Ping the links that are due and end those that did not answer."""
+        """Ping the links that are due and end those that did not answer.
+
+        Who is overdue is judged by the time of the sweep before: what came until then has been read by now, however
+        long the process stood still in between.
+        """
+        read, self._swept = self._swept, now
         while self._due:
             link, when = next(iter(self._due.items()))
             if when > now:
                 break
             del self._due[link]
             self._due[link] = now + self._interval
+            if link.heard >= self._asked.get(link, math.inf):
+                del self._asked[link]
             self._asked.setdefault(link, now)
             link.ping(now)
         while self._asked:
             link, asked = next(iter(self._asked.items()))
-            if asked + self._timeout > now:
+            if asked + self._timeout > read:
                 break
             del self._asked[link]
             if link.heard < asked:

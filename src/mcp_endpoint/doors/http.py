@@ -7,17 +7,39 @@ from asyncio import AbstractEventLoop, TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
+from loguru import logger
+from uvicorn.protocols.http.flow_control import FlowControl
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
 from mcp_endpoint.doors.addresses import UNKNOWN
 from mcp_endpoint.doors.front import FrontConfig
+from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import Refusal
 
 MAX_HEAD = 32 * 1024
 """Bytes a request's line and headers may have."""
+MAX_PIPELINED = 16
+"""Requests of one connection that may wait for the answer to an earlier one."""
 RETRY_AFTER = 30
 """Seconds after which somebody with too many connections or handshakes should come back."""
+
+
+class _Enough(Exception):
+    """Raised within the parser to stop it: this connection is not read any more."""
+
+
+class _Flow(FlowControl):
+    """uvicorn's flow control, which asks a connection that is gone to be read on."""
+
+    def pause_reading(self) -> None:
+        if not self._transport.is_closing():
+            super().pause_reading()
+
+    def resume_reading(self) -> None:
+        if not self._transport.is_closing():
+            super().resume_reading()
 
 
 class HttpDoor(HttpToolsProtocol):
@@ -31,17 +53,23 @@ class HttpDoor(HttpToolsProtocol):
         _loop: AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        self._config = config
         self._front = config.front
         self._head_bytes = 0
         self._head_pending = True
         self._message_ended = False
         self._head_timer: TimerHandle | None = None
         self._cut: TimerHandle | None = None
+        self._deaf = False
+        """Whether nothing counts any more that is read."""
+        self._answering: RequestResponseCycle | None = None
+        """The request that is being answered; uvicorn keeps the last one that came."""
         self.caller = UNKNOWN
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """The time for the first head runs from here, unless the address has too many connections already."""
         super().connection_made(transport)
+        self.flow = _Flow(transport)
         admission = self._front.admission
         self.caller = admission.direct(transport.get_extra_info("peername"))
         admission.enter(self)
@@ -55,8 +83,21 @@ class HttpDoor(HttpToolsProtocol):
         self._front.admission.leave(self)
         self._front.admission.uncount(self.caller)
         self._head_done()
-        self._read_on()
+        self._unset_keepalive_if_required()
+        if self._cut is not None:
+            self._cut.cancel()
+        self._drop_answers()
         super().connection_lost(exc)
+
+    def _drop_answers(self) -> None:
+        """Nobody waits for what is still to be answered."""
+        self._deaf = True
+        for cycle in (self._answering, self.cycle, *(cycle for cycle, _ in self.pipeline)):
+            if cycle is not None and not cycle.response_complete:
+                cycle.disconnected = True
+                cycle.message_event.set()
+        self.pipeline.clear()
+        self.flow.resume_writing()
 
     def abort(self) -> None:
         """Cut the connection off."""
@@ -65,21 +106,33 @@ class HttpDoor(HttpToolsProtocol):
     def pause_writing(self) -> None:
         """The peer does not read its answers: it has `send_timeout` seconds to do so."""
         super().pause_writing()
-        self._cut_after(self._front.settings.websocket.send_timeout)
+        self._cut_unread()
 
     def resume_writing(self) -> None:
-        """It reads again."""
+        """It reads again. Once everything is said, only the end of it counts."""
         super().resume_writing()
-        self._read_on()
-
-    def _cut_after(self, seconds: float) -> None:
-        if self._cut is None:
-            self._cut = self.loop.call_later(seconds, self.abort)
-
-    def _read_on(self) -> None:
-        if self._cut is not None:
+        if self._cut is not None and not self.transport.is_closing():
             self._cut.cancel()
             self._cut = None
+
+    def _cut_unread(self) -> None:
+        if self._cut is None:
+            self._cut = self.loop.call_later(self._front.settings.websocket.send_timeout, self._unread)
+
+    def _unread(self) -> None:
+        self._front.admission.refuse(self.caller, Refusal.UNREAD_ANSWER)
+        self.abort()
+
+    def on_response_complete(self) -> None:
+        """A connection that is closed after its answer waits for no longer than `send_timeout` until that is read."""
+        super().on_response_complete()
+        if self.transport.is_closing():
+            self._cut_unread()
+
+    def timeout_keep_alive_handler(self) -> None:
+        """The same for one that is closed because no other request came."""
+        super().timeout_keep_alive_handler()
+        self._cut_unread()
 
     def _time_head(self) -> None:
         self._head_timer = self.loop.call_later(self._front.settings.websocket.handshake_timeout, self._head_late)
@@ -97,15 +150,44 @@ class HttpDoor(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too long already."""
+        if self._deaf:
+            return
+        self._unset_keepalive_if_required()
         self._message_ended = False
-        super().data_received(data)
-        if not self._head_pending or self.transport.is_closing():
+        try:
+            rest = self._parse(data)
+        except HttpParserCallbackError as error:
+            cause = error.__context__
+            if not isinstance(cause, _Enough):
+                if not isinstance(cause, HttpParserError | UnicodeDecodeError):
+                    logger.opt(exception=error).error("a request of {} failed inside the broker", self.caller.shown)
+                self._refuse(Refusal.NOT_HTTP)
+            return
+        except HttpParserError:
+            self._refuse(Refusal.NOT_HTTP)
+            return
+        if rest is not None:
+            self._upgrade(rest)
+        if self._deaf or not self._head_pending or self.transport.is_closing():
             return
         # A piece in which an earlier message ended is not the head's alone, and is left to `on_headers_complete`.
         if not self._message_ended:
             self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD:
             self._refuse(Refusal.HEAD_TOO_LONG)
+
+    def _parse(self, data: bytes) -> bytes | None:
+        """Hand input to the parser; what follows the head of a WebSocket handshake, if it is one."""
+        while True:
+            try:
+                self.parser.feed_data(data)
+            except HttpParserUpgrade as upgrade:
+                data = data[upgrade.args[0] :]
+                if self._should_upgrade():
+                    return data
+                # An offer to speak another protocol, which is not taken up: what follows is the next request.
+            else:
+                return None
 
     def on_message_begin(self) -> None:
         """A head begins: the first of the connection, or one more on a kept-alive one."""
@@ -118,9 +200,13 @@ class HttpDoor(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head is whole; one that came in a single long piece is measured here."""
         self._head_done()
+        if len(self.pipeline) >= MAX_PIPELINED:
+            self._overdone()
         if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > MAX_HEAD:
             self._refuse(Refusal.HEAD_TOO_LONG)
-            return
+            raise _Enough
+        if self.parser.should_upgrade() and self._should_upgrade():
+            self._check_upgrade()
         if self.caller.proxy:
             self.scope["client"] = (self._front.admission.behind(self.caller, self.headers).shown, 0)
         super().on_headers_complete()
@@ -135,8 +221,37 @@ class HttpDoor(HttpToolsProtocol):
         self._message_ended = True
         super().on_message_complete()
 
-    def handle_websocket_upgrade(self) -> None:
-        """Upgrade if there is room for one more WebSocket; other requests go on being answered."""
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
+        self._answering = cycle
+        super()._start_asgi_task(cycle, app)
+
+    def _overdone(self) -> None:
+        """Too many requests wait: answer these, close after the last, and read no more."""
+        self._front.admission.refuse(self.caller, Refusal.TOO_MANY_PIPELINED)
+        self.cycle.keep_alive = False
+        self._deaf = True
+        raise _Enough
+
+    def _check_upgrade(self) -> None:
+        """A WebSocket is opened by a GET of HTTP/1.1 without a body, and not while answers are due (RFC 6455, 4.1)."""
+        if self.parser.get_method() != b"GET":
+            self._refuse(Refusal.NOT_GET)
+        elif self.parser.get_http_version() != "1.1":
+            self._refuse(Refusal.OLD_HTTP)
+        elif (self.cycle is not None and not self.cycle.response_complete) or any(
+            name == b"transfer-encoding" or (name == b"content-length" and value != b"0")
+            for name, value in self.headers
+        ):
+            self._refuse(Refusal.BAD_HANDSHAKE)
+        else:
+            return
+        raise _Enough
+
+    def _upgrade(self, rest: bytes) -> None:
+        """Upgrade if there is room for one more WebSocket; other requests go on being answered.
+
+        `rest` came in one piece with the head. The peer need not wait for the answer before it sends its first frame.
+        """
         if self.transport.is_closing():
             return
         front, admission = self._front, self._front.admission
@@ -151,14 +266,23 @@ class HttpDoor(HttpToolsProtocol):
         elif len(front.links) >= front.settings.websocket.max_connections:
             self._refuse(Refusal.FULL)
         else:
-            # The link takes over from here: uvicorn makes it, and will not tell this object of the connection's end.
+            # The link takes over from here: this object will not be told of the connection's end.
             admission.leave(self)
-            self.app_state = self.app_state | {"caller": self.caller}
-            super().handle_websocket_upgrade()
+            self.connections.discard(self)
+            self._deaf = True
+            self.parser = None  # type: ignore[assignment]  # it refers back to this object
+            lines = [b"GET %s HTTP/1.1" % self.url, *(b"%s: %s" % header for header in self.headers), b"", b""]
+            link = WebSocketLink(self._config, self.server_state, {"caller": self.caller})
+            link.connection_made(self.transport)
+            link.data_received(b"\r\n".join(lines))
+            self.transport.set_protocol(link)
+            if rest:
+                link.data_received(rest)
 
     def _refuse(self, why: Refusal) -> None:
         """Say why the connection is not let in, without an app, and close."""
         self._front.admission.refuse(self.caller, why)
+        self._drop_answers()
         status = HTTPStatus(why.status)
         body = f"{why.en} / {why.zh}\n".encode()
         head = (
@@ -167,6 +291,9 @@ class HttpDoor(HttpToolsProtocol):
         )
         if status is HTTPStatus.TOO_MANY_REQUESTS:
             head += f"Retry-After: {RETRY_AFTER}\r\n"
+        elif status is HTTPStatus.METHOD_NOT_ALLOWED:
+            head += "Allow: GET\r\n"
         self.transport.write(f"{head}\r\n".encode() + body)
         self.transport.close()
-        self._cut_after(self._front.settings.websocket.close_timeout)
+        if self._cut is None:
+            self._cut = self.loop.call_later(self._front.settings.websocket.close_timeout, self.abort)

@@ -1,84 +1,54 @@
 """The tool door and the device door: WebSocket, on any path whose last segment is `mcp` or `call`.
 
 A protocol class for uvicorn's `ws=`, on the sans-I/O `ServerProtocol` of websockets: a frame goes from `data_received`
-through the broker to the peer's `transport.write` without a task, a queue or a lock. Frames towards peers are never
-masked, fragmented or compressed, so their header is written here; everything else a connection sends (handshake, ping,
-pong, close) is ServerProtocol's.
+through the broker to the peer's `transport.write` without a task, a queue or a lock. This file reads and ends links;
+`handshake` opens them, `sending` writes, `frames` cuts what arrives.
 """
 
 import asyncio
-import logging
-from collections.abc import Mapping, Sequence
-from http import HTTPStatus
-from urllib.parse import parse_qsl, unquote
+from collections.abc import Mapping
+from urllib.parse import parse_qsl
 
 from loguru import logger
 from uvicorn.server import ServerState
-from websockets.datastructures import Headers
-from websockets.exceptions import InvalidState, PayloadTooBig
-from websockets.frames import Frame, Opcode
+from websockets.exceptions import PayloadTooBig
+from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, State
-from websockets.server import ServerProtocol
-from websockets.typing import Origin, Subprotocol
 
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.addresses import UNKNOWN, Caller
-from mcp_endpoint.doors.frames import FrameReader
+from mcp_endpoint.doors.frames import FrameReader, LastFrames
 from mcp_endpoint.doors.front import FrontConfig
+from mcp_endpoint.doors.handshake import WebSocket, answer, peer_of
+from mcp_endpoint.doors.sending import Sending
 from mcp_endpoint.doors.turns import Share
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.tokens import TokenError
 
 MAX_FRAGMENTS = 1024
 """Pieces one message may come in (contract, section 4)."""
-DOORS = {"mcp": Role.TOOL, "call": Role.DEVICE}
-"""Last segment of the path → side."""
 REFUSED_PATIENCE = 1.0
-"""Seconds a refused peer has to close its side."""
-REFUSALS = {404: Refusal.NO_DOOR, 403: Refusal.FOREIGN_ORIGIN}
-"""What a handshake was refused for, by the status of its answer; the rest are bad handshakes."""
-
-_SHORT = [bytes((0x81, length)) for length in range(126)]
-_quiet = logging.getLogger("mcp_endpoint.websocket")
-_quiet.setLevel(logging.WARNING)
+"""Seconds that a peer has to close its side when it is refused or has done wrong."""
 
 
-def role_of(path: str) -> Role | None:
-    """Which door a path leads to; reverse proxies may put any prefix in front (contract, section 1)."""
-    return DOORS.get(unquote(path).rstrip("/").rpartition("/")[2])
-
-
-def _select_subprotocol(_: ServerProtocol, offered: Sequence[Subprotocol]) -> Subprotocol | None:
-    return Subprotocol("mcp") if "mcp" in offered else None
-
-
-class WebSocketLink(asyncio.Protocol):
+class WebSocketLink(Sending):
     """One WebSocket connection, and the broker's `Link` to its peer."""
 
     __slots__ = (
         "_cut",
-        "_ended",
         "_fragments",
-        "_front",
-        "_limit",
+        "_last",
         "_mark",
-        "_out",
         "_pieces",
-        "_queued",
         "_reader",
         "_share",
-        "_slow",
-        "_told",
-        "_transport",
         "_unfinished",
         "_waits",
         "_ws",
         "bytes_in",
-        "bytes_out",
         "caller",
         "frames_in",
-        "frames_out",
         "heard",
         "last_frame",
         "peer",
@@ -88,21 +58,10 @@ class WebSocketLink(asyncio.Protocol):
     )
 
     def __init__(self, config: FrontConfig, server_state: ServerState, app_state: Mapping[str, Caller] | None) -> None:
-        front = self._front = config.front
-        limits = front.settings.websocket
-        origins = front.settings.security.allowed_origins
-        self._ws = ServerProtocol(
-            origins=None if "*" in origins else [*map(Origin, origins), None],
-            select_subprotocol=_select_subprotocol,
-            max_size=limits.max_message_size,
-            logger=_quiet,
-        )
+        super().__init__(config)
+        self._ws = WebSocket(self._front.settings)
         self._reader: FrameReader | None = None
-        self._transport: asyncio.Transport
-        self._out: list[bytes] = []
-        self._queued = 0
-        self._limit = limits.send_buffer + 2 * limits.max_message_size
-        self._slow: asyncio.TimerHandle | None = None
+        self._last: LastFrames | None = None
         self._cut: asyncio.TimerHandle | None = None
         self._share = Share()
         self._waits = False
@@ -110,26 +69,28 @@ class WebSocketLink(asyncio.Protocol):
         self._mark = -1
         self._fragments: bytearray | None = None
         self._pieces = 0
-        self._ended: Ended | None = None
-        self._told = False
         self.session: Session | None = None
+        """What the broker made of this link, until it is told of the end."""
         self.caller = (app_state or {}).get("caller", UNKNOWN)
         self.peer = Peer("")
         self.heard = self.pinged_at = 0.0
         self.last_frame: float | None = None
         self.rtt_ms: float | None = None
-        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+        self.frames_in = self.bytes_in = 0
 
     # --- asyncio's side ---
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take over the transport; uvicorn hands in the request's head next."""
+        """Take over the transport; the request's head comes next, whole."""
         self._transport = transport
         transport.set_write_buffer_limits(high=self._front.settings.websocket.send_buffer)
         self._front.links[self] = None
 
     def data_received(self, data: bytes) -> None:
         """Work off the frames in `data`, as many as are this agent's in one turn of the loop."""
+        if self._ended is not None:
+            self._skip(data)
+            return
         now = self.heard = self._front.loop.time()
         share = self._share
         if share.tick != now:
@@ -143,10 +104,9 @@ class WebSocketLink(asyncio.Protocol):
     def go_on(self, now: float) -> None:
         """It is this link's turn: work off input that was left over."""
         self._waits = False
-        if self._transport.is_closing():
-            return
-        self._work(b"", now)
-        if not self._waits:
+        if self._ended is None:
+            self._work(b"", now)
+        if not self._waits and not self._transport.is_closing():
             self._transport.resume_reading()
 
     def _wait(self) -> None:
@@ -166,8 +126,7 @@ class WebSocketLink(asyncio.Protocol):
                 self._open(data, now)
             else:
                 events = reader.feed(data, share.left)
-                # A large piece of a message is a turn's worth of work.
-                share.left = 0 if reader.more else share.left - (len(events) or 1)
+                share.left -= len(events) or 1
                 for event in events:
                     if isinstance(event, bytes):
                         self._text(event, now)
@@ -182,7 +141,7 @@ class WebSocketLink(asyncio.Protocol):
         finally:
             outbox.release()
         if ws.parser_exc is not None:
-            self._note_end(_end_of(ws.parser_exc))
+            self._broken(ws.parser_exc)
         self._write_protocol()
 
     def eof_received(self) -> bool:
@@ -190,83 +149,45 @@ class WebSocketLink(asyncio.Protocol):
         return False
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The connection is gone, whoever ended it."""
+        """The connection is gone, whoever ended it. What refers to it in a circle is cut, so that it goes at once."""
         front = self._front
         front.gone(self)
-        front.heartbeat.discard(self)
         front.admission.leave(self)
         front.admission.uncount(self.caller)
-        self._forgive()
+        self.resume_writing()
         if self._cut is not None:
             self._cut.cancel()
-        self._forget_unfinished()
-        if self.session is not None:
-            front.turns.leave(self.session.agent_id)
+            self._cut = None
         self._note_end(Ended(End.CONNECTION_LOST, End.CONNECTION_LOST.code))
         self._tell_ended()
-
-    def pause_writing(self) -> None:
-        """More than `send_buffer` bytes wait for the peer: it has `send_timeout` seconds to read on."""
-        if self._slow is None:
-            self._slow = self._front.loop.call_later(self._front.settings.websocket.send_timeout, self._too_slow)
-
-    def resume_writing(self) -> None:
-        """The peer reads again."""
-        self._forgive()
-
-    def _forgive(self) -> None:
-        if self._slow is not None:
-            self._slow.cancel()
-            self._slow = None
-
-    def _too_slow(self) -> None:
-        self._slow = None
-        self.close(End.SLOW_READER)
+        self._reader = self._last = None
+        self._out.clear()
+        self._ws.forget()
 
     # --- the opening handshake ---
 
     def _open(self, head: bytes, now: float) -> None:
-        """Take the request's head, which uvicorn hands in whole."""
+        """Take the request's head, which the HTTP door hands in whole."""
         self._ws.receive_data(head)
+        why: Refusal | None = Refusal.BAD_HANDSHAKE
         for event in self._ws.events_received():
             assert isinstance(event, Request), "the first event is the request"
-            self._handshake(event, now)
+            outcome = answer(self._ws, event, draining=self._front.draining)
+            if isinstance(outcome, Role):
+                self._write_protocol()
+                self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
+                query = dict(parse_qsl(event.path.partition("?")[2]))
+                self.peer = peer_of(self.caller.shown, query, event.headers)
+                self._admit(outcome, query.get("token", ""), now)
+                return
+            why = outcome
+        self._linger()
+        if why is not None:
+            self._front.admission.refuse(self.caller, why, "handshake", penalty=True)
 
-    def _handshake(self, event: Request, now: float) -> None:
-        path, _, query = event.path.partition("?")
-        role = role_of(path)
-        response = self._ws.accept(event)
-        restarting = False
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS:
-            if self._front.draining:
-                restarting = True
-                response = self._ws.reject(HTTPStatus.SERVICE_UNAVAILABLE, "The broker is restarting; come back.\n")
-            elif role is None:
-                text = "There is no door here. Tool programs dial …/mcp/?token=…, devices …/call/?token=…\n"
-                response = self._ws.reject(HTTPStatus.NOT_FOUND, text)
-        self._ws.send_response(response)
-        if response.status_code == HTTPStatus.SWITCHING_PROTOCOLS and role is not None:
-            self._write_protocol()
-            self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
-            self._admit(role, dict(parse_qsl(query)), event.headers, now)
-        else:
-            self._linger()
-            if not restarting:
-                why = REFUSALS.get(response.status_code, Refusal.BAD_HANDSHAKE)
-                self._front.admission.refuse(self.caller, why, "handshake", penalty=True)
-
-    def _admit(self, role: Role, query: Mapping[str, str], headers: Headers, now: float) -> None:
+    def _admit(self, role: Role, token: str, now: float) -> None:
         """Read the token and join the agent, or close with the reason clients know (contract, section 2)."""
-        self.peer = Peer(
-            address=self.caller.shown,
-            server_id=query.get("server_id", "")[:64] or None,
-            user_agent=(headers.get_all("User-Agent") or [""])[0][:200] or None,
-            device=query.get("device", "")[:64] or None,
-            mac=query.get("mac", "")[:64] or None,
-            wants_caller=query.get("caller") == "1",
-        )
         self._front.heartbeat.add(self, now)
-        token = query.get("token", "")
         try:
             agent_id = self._front.tokens.read(token)
         except TokenError:
@@ -353,58 +274,20 @@ class WebSocketLink(asyncio.Protocol):
             waiting[self] = now + limits.message_timeout
             self._mark = self.frames_in
         if share.unfinished > max(limits.max_unfinished, limits.max_message_size):
-            self._give_up(End.TOO_MUCH_UNFINISHED)
+            self._shut(End.TOO_MUCH_UNFINISHED, REFUSED_PATIENCE)
 
-    def _forget_unfinished(self) -> None:
+    def _forget_input(self) -> None:
+        """Nothing that is not whole yet is waited for any more."""
         self._front.unfinished.pop(self, None)
         self._share.unfinished -= self._unfinished
         self._unfinished = 0
-
-    def _give_up(self, end: End) -> None:
-        """End a link whose message is not worth waiting for: nothing more is read from it."""
-        self._forget_unfinished()
         self._fragments = None
-        if self._reader is not None:
-            self._reader.discard()
-        self._shut(end, patience=REFUSED_PATIENCE)
 
     def too_long(self) -> None:
         """The message that began `message_timeout` ago is not whole."""
-        self._give_up(End.MESSAGE_TIMEOUT)
+        self._shut(End.MESSAGE_TIMEOUT, REFUSED_PATIENCE)
 
     # --- the broker's side: Link ---
-
-    def send(self, frame: bytes) -> None:
-        """Queue one text frame; it is written when the input that led to it is worked off."""
-        if self._ended is not None:
-            return
-        length = len(frame)
-        if length < 126:
-            header = _SHORT[length]
-        elif length < 65_536:
-            header = b"\x81\x7e" + length.to_bytes(2)
-        else:
-            header = b"\x81\x7f" + length.to_bytes(8)
-        if not self._out:
-            self._front.outbox.add(self)
-        self._out.append(header)
-        self._out.append(frame)
-        self._queued += length
-        self.frames_out += 1
-        self.bytes_out += length
-        if self._queued > self._limit or (
-            self._slow is not None and self._queued + self._transport.get_write_buffer_size() > self._limit
-        ):
-            self._note_end(Ended(End.SEND_OVERFLOW, End.SEND_OVERFLOW.code))
-            self._out.clear()
-            self._transport.abort()
-
-    def flush(self) -> None:
-        """Write what is queued, in one write."""
-        if self._out:
-            out, self._out = self._out, []
-            self._queued = 0
-            self._transport.write(b"".join(out))
 
     def fail(self, error: Exception) -> None:
         """Something that must not happen did, on this connection: log it, and end this connection alone."""
@@ -418,13 +301,23 @@ class WebSocketLink(asyncio.Protocol):
         self._shut(end, self._front.settings.websocket.close_timeout)
 
     def _shut(self, end: End, patience: float) -> None:
+        """Close a link that is open. From here on its peer's close frame is all that is read from it."""
         if self._ended is not None or self._ws.state is not State.OPEN:
             return
-        self.flush()
+        self._ws.fail(end.code, end.wire)
+        self._write(b"".join(self._ws.data_to_send()))
         self._note_end(Ended(end, end.code))
-        self._ws.send_close(end.code, end.wire)
-        self._write_protocol()
         self._abort_after(patience)
+        if self._reader is not None:
+            missing, rest = self._reader.leave()
+            self._last = LastFrames(missing)
+            self._skip(rest)
+
+    def _skip(self, data: bytes) -> None:
+        """Input of a link that has ended: its close frame completes the closing handshake, the rest counts no more."""
+        if self._last is not None and self._last.feed(data):
+            self._last = None
+            self._transport.close()
 
     def _abort_after(self, seconds: float) -> None:
         if self._cut is None:
@@ -449,10 +342,9 @@ class WebSocketLink(asyncio.Protocol):
 
     def ping(self, now: float) -> None:
         """Ask for a sign of life."""
-        try:
-            self._ws.send_ping(b"%x" % int(now * 1000))
-        except InvalidState:
+        if self._ended is not None or self._ws.state is not State.OPEN:
             return
+        self._ws.send_ping(b"%x" % int(now * 1000))
         self.pinged_at = now
         # The event loop's clock moves by milliseconds: an answer may come at the very time of its ping.
         self.heard = min(self.heard, now - 1e-6)
@@ -460,43 +352,62 @@ class WebSocketLink(asyncio.Protocol):
 
     def unheard(self) -> None:
         """The peer gave none."""
-        self._shut(End.PING_TIMEOUT, patience=1.0)
+        self._shut(End.PING_TIMEOUT, REFUSED_PATIENCE)
 
     # --- ends ---
 
     def _write_protocol(self) -> None:
-        """Write what ServerProtocol has to say, after the frames that were queued before it."""
+        """Write what ServerProtocol has to say."""
         writes = self._ws.data_to_send()
         if not writes:
             return
-        self.flush()
-        closing = writes[-1] == SEND_EOF
-        self._transport.write(b"".join(writes))
-        if closing:
+        self._write(b"".join(writes))
+        if writes[-1] == SEND_EOF:
             # The closing handshake, or a refused one, is complete from this side.
             self._note_end(Ended(End.PROTOCOL_ERROR, End.PROTOCOL_ERROR.code))
             self._transport.close()
             self._abort_after(self._front.settings.websocket.close_timeout)
 
+    def _broken(self, error: Exception) -> None:
+        """ServerProtocol cannot read on. Its close frame has words of its own; ours has those of the table.
+
+        The peer may still be sending: a close with unread input would reset the connection, and the frame be lost.
+        """
+        error.__traceback__ = None  # it refers back to ServerProtocol
+        ended = _end_of(error)
+        *writes, _, eof = self._ws.data_to_send()
+        assert eof == SEND_EOF, "a close frame is followed by the end"
+        close = Frame(Opcode.CLOSE, Close(ended.code, ended.end.wire).serialize())
+        self._write(b"".join([*writes, close.serialize(mask=False)]))
+        self._note_end(ended)
+        if not self._transport.is_closing():
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+        self._abort_after(REFUSED_PATIENCE)
+
     def _note_end(self, ended: Ended) -> None:
         """Keep the first reason, and tell the broker soon: not from within one of its own calls."""
         if self._ended is None:
             self._ended = ended
+            self._forget_input()
+            self._front.heartbeat.discard(self)
             self._front.loop.call_soon(self._tell_ended)
 
     def _tell_ended(self) -> None:
-        if self.session is not None and not self._told:
-            self._told = True
+        session, self.session = self.session, None
+        if session is not None:
             assert self._ended is not None
-            self._front.manager.ended(self.session, self, self._ended, self._front.loop.time())
+            self._front.turns.leave(session.agent_id)
+            self._front.manager.ended(session, self, self._ended, self._front.loop.time())
 
 
 def _end_of(error: Exception) -> Ended:
-    """The typed end for what ServerProtocol refused to read; it has sent its own close frame."""
+    """The typed end for what ServerProtocol refused to read, with its words for log and `/stats`."""
+    end = End.PROTOCOL_ERROR
     if isinstance(error, PayloadTooBig):
-        return Ended(End.MESSAGE_TOO_BIG, End.MESSAGE_TOO_BIG.code)
-    if isinstance(error, EOFError):
-        return Ended(End.CONNECTION_LOST, End.CONNECTION_LOST.code)
-    if isinstance(error, UnicodeDecodeError):
-        return Ended(End.BAD_UTF8, End.BAD_UTF8.code)
-    return Ended(End.PROTOCOL_ERROR, End.PROTOCOL_ERROR.code, str(error))
+        end = End.MESSAGE_TOO_BIG
+    elif isinstance(error, UnicodeDecodeError):
+        end = End.BAD_UTF8
+    return Ended(end, end.code, str(error))
