@@ -210,9 +210,9 @@ def test_many_addresses_do_not_flood_the_log_and_are_forgotten_oldest_first() ->
     refusals.note("4000", "full", 6.0)
     kept = refusals.report(str)
     assert len({one["address"] for one in kept}) == SOURCES_KEPT
-    assert kept[:2] == [
-        {"address": "4000", "reason": "bad_token", "count": 1, "since": "5.0", "last": "5.0"},
-        {"address": "4000", "reason": "full", "count": 1, "since": "6.0", "last": "6.0"},
+    assert [[one[name] for name in ("address", "reason", "count", "since", "last")] for one in kept[:2]] == [
+        ["4000", "bad_token", 1, "5.0", "5.0"],
+        ["4000", "full", 1, "6.0", "6.0"],
     ]
     refusals.note("new", "full", 70.0)
     assert "4001" not in {one["address"] for one in refusals.report(str)}
@@ -291,7 +291,7 @@ async def test_a_refused_peer_that_stays_is_cut_off_after_a_second_and_takes_no_
             assert (await wire.close_frame())[0] == 1008
         async with agent.tool_side("t"), agent.device() as device:
             assert said(await device.call("t")) == "calc.t({})"
-            assert (await broker.stats())["strangers"] == 3 + 1, "and the one that asks"
+            assert (await broker.stats())["census"]["strangers"] == 3 + 1, "and the one that asks"
         for wire in (one, two, three):
             await wire.rest()
         assert 0.8 < monotonic() - began < 4, "close_timeout is 10 s"

@@ -6,7 +6,6 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import pytest
@@ -57,6 +56,11 @@ async def apart(broker: Broker) -> AsyncIterator[None]:
         os.sched_setaffinity(0, cores)
 
 
+def fair(quiet: float, abused: float) -> bool:
+    """Whether the p99 has at most doubled; a fifth of a millisecond is the scheduler's."""
+    return abused < 2 * quiet + 0.0002
+
+
 async def p99_under(progress: Progress, devices: list[Device]) -> float:
     """The p99 of calls during which the attack made steps: it takes only the time that nobody else wants."""
     while True:
@@ -69,8 +73,12 @@ async def p99_under(progress: Progress, devices: list[Device]) -> float:
 
 
 async def suffer(broker: Broker, how: str, path: str) -> dict[str, Any]:
-    """Measure four honest agents in turns without and with the abuse; what `/stats` says afterwards."""
-    quiet, abused = [], []
+    """Measure four honest agents in turns without and with the abuse; what `/stats` says afterwards.
+
+    The second best of five rounds counts on both sides, and there are three attempts: other programs make rounds slow,
+    but none fast. A broker that serves unfairly is slow in all of them.
+    """
+    tries: list[tuple[float, float]] = []
     async with contextlib.AsyncExitStack() as stack:
         devices: list[Device] = []
         for _ in range(4):
@@ -79,15 +87,19 @@ async def suffer(broker: Broker, how: str, path: str) -> dict[str, Any]:
             devices.append(await stack.enter_async_context(agent.device()))
         await stack.enter_async_context(apart(broker))
         await p99_of(devices)
-        for _ in range(ROUNDS):
-            quiet.append(await p99_of(devices))
-            async with abuse(how, broker, path) as progress, asyncio.timeout(PATIENCE):
-                assert await progress()
-                abused.append(await p99_under(progress, devices))
+        while len(tries) < 3:
+            quiet, abused = [], []
+            for _ in range(ROUNDS):
+                quiet.append(await p99_of(devices))
+                async with abuse(how, broker, path) as progress, asyncio.timeout(PATIENCE):
+                    assert await progress()
+                    abused.append(await p99_under(progress, devices))
+            tries.append((sorted(quiet)[1], sorted(abused)[1]))
+            if fair(*tries[-1]):
+                break
         assert [await device.settled() for device in devices] == [[]] * 4
         stats = await broker.stats()
-    # Half a millisecond is what a scheduler may add on a busy machine.
-    assert median(abused) < 2 * median(quiet) + 0.0005, f"{abused} s, without it {quiet} s"
+    assert fair(*tries[-1]), f"p99 without and with the abuse, seconds: {tries}"
     return stats  # type: ignore[no-any-return]
 
 
@@ -109,7 +121,7 @@ async def test_a_flood_of_connections(new_broker: Brokers) -> None:
     broker = new_broker(max_handshakes=50)
     stats = await suffer(broker, "connections", "/call/")
     assert stats["refused_by_reason"]["pushed_out"] > 50
-    assert stats["strangers"] <= 50
+    assert stats["census"]["strangers"] <= 50
 
 
 async def test_a_flood_of_bad_tokens(new_broker: Brokers) -> None:

@@ -154,7 +154,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "trusted_proxies": (),
             "max_connections_per_address": 500,
             "handshakes_per_minute": 600,
-            "max_handshakes": 512,
+            "max_handshakes": 2000,
         },
         "logging": {
             "log_file": "logs/mcp_server.log",

@@ -179,7 +179,7 @@ class SecuritySettings(_Section):
         "每个地址每分钟的握手上限，被拒绝的按十次计，0 表示不限",
     )
     max_handshakes: _Count = _key(
-        "512",
+        "2000",
         "most connections that are no links yet; over it the oldest goes",
         "未完成握手的连接上限，超出时断开最早的",
     )

@@ -1,6 +1,6 @@
 """What all connections of one port share."""
 
-from asyncio import AbstractEventLoop, Event
+from asyncio import AbstractEventLoop, Event, all_tasks
 from dataclasses import dataclass, field
 from ssl import SSLContext
 from typing import TYPE_CHECKING, Any
@@ -48,6 +48,19 @@ class Front:
         self.links.pop(link, None)
         if self.draining and not self.links:
             self.emptied.set()
+
+    def census(self) -> dict[str, int]:
+        """How much there is of what comes and goes with peers: all of it has to be gone when they are."""
+        return {
+            "links": len(self.links),
+            "strangers": self.admission.strangers,
+            "addresses": self.admission.sources,
+            "shares": len(self.turns),
+            "unfinished": len(self.unfinished),
+            "pinged": len(self.heartbeat),
+            "deadlines": len(self.manager.timers),
+            "tasks": len(all_tasks(self.loop)),
+        }
 
     def sweep(self, now: float) -> None:
         """Work off everything that is overdue; the app's one timer calls this."""

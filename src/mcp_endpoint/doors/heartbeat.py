@@ -33,6 +33,9 @@ class Heartbeat:
         """When each link was asked what it has not answered yet."""
         self._swept = -math.inf
 
+    def __len__(self) -> int:
+        return len(self._due)
+
     def add(self, link: Pinged, now: float) -> None:
         """Begin to ping a link that has just been opened."""
         self._due[link] = now + self._interval

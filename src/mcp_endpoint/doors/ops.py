@@ -66,7 +66,7 @@ def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
                 return datetime.fromtimestamp(wall - (now - moment), UTC).isoformat(timespec="milliseconds")
 
             data |= front.manager.report(now, stamp)
-            data["strangers"] = front.admission.strangers
+            data["census"] = front.census()
             data["refusals"] = front.admission.refusals.report(stamp)
             data["refused_by_reason"] = dict(front.admission.refusals.by_reason)
         return _json({"status": "success", "data": data})
