@@ -115,5 +115,6 @@ async def test_the_brokers_lines_have_the_facts_of_their_links(new_broker: Broke
     assert ends["device"]["peer"].startswith("127.0.0.1:")
     assert 0 <= ends["device"]["seconds"] < 30
     assert [one["reason"] for one in events["note"] if one["role"] == "tool"] == ["prints_to_stdout"]
+    assert ("serving", agent.id) in {(one["reason"], one["agent"]) for one in events["state"]}
     (no,) = events["refused"]
     assert (no["level"], no["reason"], no["count"]) == ("WARNING", "bad_token", 1)

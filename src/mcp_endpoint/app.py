@@ -61,11 +61,12 @@ class LinkLog:
     def changed(self, agent_id: str, reason: str, sentence: str) -> None:
         """An agent's state is another one now."""
         level = "INFO" if reason == "serving" else "WARNING"
-        logger.log(level, "agent {}: {} ({})", agent_id, quote_peer(sentence, 400), reason)
+        line = logger.bind(event="state", agent=agent_id, reason=reason)
+        line.log(level, "agent {}: {} ({})", agent_id, quote_peer(sentence, 400), reason)
 
     def noted(self, session: Session, peer: Peer, note: Note) -> None:
         """Something its owner should know."""
-        logger.bind(event="note", **_facts(session, peer), reason=note).warning(
+        logger.bind(event="note", **_facts(session, peer), reason=note.reason).warning(
             "{} side of agent {} {} from {}: {} ({})",
             session.role,
             session.agent_id,
