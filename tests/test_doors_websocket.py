@@ -213,28 +213,28 @@ BAD = "无效的UTF-8"
         ([(TEXT, b"\xed\xa0\x80", True)], 1007, BAD, "bad_utf8"),
         ([(TEXT, b"\xc0\xaf", True)], 1007, BAD, "bad_utf8"),
         ([(TEXT, b'"\xe4\xb8', False), (CONT, b'x"', True)], 1007, BAD, "bad_utf8"),
-        ([(TEXT, b"a", False), (TEXT, b"b", True)], 1002, None, "protocol_error"),
-        ([(CONT, b"a", True)], 1002, None, "protocol_error"),
-        ([(3, b"a", True)], 1002, None, "protocol_error"),
-        ([(PING, b"a" * 126, True)], 1002, None, "protocol_error"),
-        ([(PING, b"a", False)], 1002, None, "protocol_error"),
-        ([(TEXT, b"x" * 65_537, True)], 1009, None, "message_too_big"),
-        ([(TEXT, b"x" * 40_000, False), (CONT, b"x" * 40_000, True)], 1009, None, "message_too_big"),
+        ([(TEXT, b"a", False), (TEXT, b"b", True)], 1002, "协议错误", "protocol_error"),
+        ([(CONT, b"a", True)], 1002, "协议错误", "protocol_error"),
+        ([(3, b"a", True)], 1002, "协议错误", "protocol_error"),
+        ([(PING, b"a" * 126, True)], 1002, "协议错误", "protocol_error"),
+        ([(PING, b"a", False)], 1002, "协议错误", "protocol_error"),
+        ([(CLOSE, b"\x03", True)], 1002, "协议错误", "protocol_error"),
+        ([(CLOSE, b"\x03\xe8\xff", True)], 1007, BAD, "bad_utf8"),
+        ([(TEXT, b"x" * 65_537, True)], 1009, "消息过大", "message_too_big"),
+        ([(TEXT, b"x" * 40_000, False), (CONT, b"x" * 40_000, True)], 1009, "消息过大", "message_too_big"),
         ([(TEXT, b" ", False), *[(CONT, b" ", False)] * 1024], 1009, "分片过多", "too_many_fragments"),
     ],
     ids=lambda value: "frames" if isinstance(value, list) else None,
 )
 async def test_a_bad_frame_closes_with_its_code(
-    broker_with: Brokers, frames: list[tuple[int, bytes, bool]], code: int, reason: str | None, typed: str
+    broker_with: Brokers, frames: list[tuple[int, bytes, bool]], code: int, reason: str, typed: str
 ) -> None:
     agent = broker_with(max_message_size="64KB").agent()
     async with agent.tool_side("t") as tool, agent.device() as other, Wire.open(agent.broker) as wire:
         await upgraded(wire, agent)
         for opcode, payload, fin in frames:
             wire.send_frame(opcode, payload, fin=fin)
-        got = await wire.close_frame()
-        assert got[0] == code
-        assert reason is None or got[1] == reason
+        assert await wire.close_frame() == (code, reason)
         wire.send_frame(CLOSE, code.to_bytes(2))
         assert await wire.rest() == b""
         ends = await agent.ended("device")
@@ -247,7 +247,7 @@ async def test_an_unmasked_frame_is_a_protocol_error(broker: Broker) -> None:
     async with Wire.open(broker) as wire:
         await upgraded(wire, broker.agent())
         wire.write(b"\x81\x02{}")
-        assert (await wire.close_frame())[0] == 1002
+        assert await wire.close_frame() == (1002, "协议错误")
 
 
 async def test_a_message_may_be_as_large_as_the_setting_says(broker_with: Brokers) -> None:
@@ -264,7 +264,110 @@ async def test_by_default_four_megabytes_pass_and_one_byte_more_does_not(broker:
         wire.send_frame(TEXT, PING_FRAME.ljust(4 * 1_048_576))
         assert await wire.frame() == (TEXT, PONG_FRAME)
         wire.send_frame(TEXT, PING_FRAME.ljust(4 * 1_048_576 + 1))
-        assert (await wire.close_frame())[0] == 1009
+        assert await wire.close_frame() == (1009, "消息过大")
+
+
+async def test_what_was_wrong_with_a_frame_is_told_to_the_operator(broker_with: Brokers) -> None:
+    agent = broker_with(max_message_size="64KB").agent()
+    async with Wire.open(agent.broker) as wire:
+        await upgraded(wire, agent)
+        wire.send_frame(TEXT, b"x" * 65_537)
+        assert await wire.close_frame() == (1009, "消息过大")
+        assert await wire.rest() == b"", "and the connection ends at once"
+    (end,) = await agent.ended("device")
+    assert "65537 bytes exceeds" in end["detail"]
+    assert "65537 bytes exceeds" in await agent.broker.logged(f"device side ended: agent {agent.id}")
+
+
+async def test_a_close_reaches_a_peer_that_is_still_sending(broker_with: Brokers) -> None:
+    agent = broker_with(max_message_size="64KB").agent()
+    async with Wire.open(agent.broker, 4096) as wire:
+        await upgraded(wire, agent)
+        for _ in range(20):
+            wire.send_frame(TEXT, b"x" * 400_000)
+        assert await wire.close_frame() == (1009, "消息过大")
+
+
+# --- what comes with the head, or is no handshake at all ---
+
+
+@pytest.mark.parametrize("cut", [0, 1, 7, 30])
+async def test_frames_in_one_piece_with_the_head_are_not_lost(broker: Broker, cut: int) -> None:
+    """A client need not wait for the answer before its first frame."""
+    request = handshake(broker.agent().path("call")) + ws_frame(TEXT, PING_FRAME) * 2
+    async with Wire.open(broker) as wire:
+        wire.write(request[: len(request) - cut])
+        await wire.writer.drain()
+        await asyncio.sleep(0)
+        wire.write(request[len(request) - cut :])
+        assert b" 101 " in await wire.head()
+        for _ in range(2):
+            assert await wire.frame() == (TEXT, PONG_FRAME)
+
+
+async def test_what_follows_a_refused_head_harms_nothing(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        wire.write(handshake("/nowhere") + ws_frame(TEXT, PING_FRAME) * 100)
+        assert b" 404 " in await wire.head()
+        await wire.rest()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "reason"),
+    [
+        ("GET", "POST", 405, "not_get"),
+        ("GET", "PUT", 405, "not_get"),
+        ("Host: x", "Host: x\r\nContent-Length: 100000", 400, "bad_handshake"),
+        ("Host: x", "Host: x\r\nTransfer-Encoding: chunked", 400, "bad_handshake"),
+        ("HTTP/1.1", "HTTP/1.0", 505, "old_http"),
+    ],
+)
+async def test_what_only_looks_like_a_handshake_is_told_so(
+    broker: Broker, old: str, new: str, status: int, reason: str
+) -> None:
+    before = (await broker.stats())["refused_by_reason"].get(reason, 0)
+    async with Wire.open(broker) as wire:
+        wire.write(handshake(broker.agent().path("call")).replace(old.encode(), new.encode(), 1))
+        reply = await wire.reply()
+        assert (reply.status, reply.body.count("\n")) == (status, 1)
+        assert reply.headers.get("allow") == ("GET" if status == 405 else None)
+        assert await wire.rest() == b""
+    assert (await broker.stats())["refused_by_reason"][reason] == before + 1
+
+
+async def test_an_empty_body_is_no_body(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        assert b" 101 " in await wire.upgrade(broker.agent().path("call"), "Content-Length: 0")
+
+
+async def test_no_answer_of_a_page_lands_between_the_frames(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        wire.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n" + handshake(broker.agent().path("call")))
+        assert b" 101 " not in await wire.rest()
+
+
+async def test_another_protocol_on_offer_is_not_taken_up(broker: Broker) -> None:
+    async with Wire.open(broker) as wire:
+        offer = b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n"
+        wire.write(offer + b"GET /stats HTTP/1.1\r\nHost: x\r\n\r\n")
+        assert "healthy" in (await wire.reply()).body
+        assert "tool_connections" in (await wire.reply()).body
+    assert not any("Unsupported" in line for line in broker.lines)
+
+
+def handshake(path: str) -> bytes:
+    lines = [
+        f"GET {path} HTTP/1.1",
+        "Host: x",
+        "Upgrade: websocket",
+        "Connection: Upgrade",
+        "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+        "Sec-WebSocket-Version: 13",
+    ]
+    return "\r\n".join([*lines, "", ""]).encode()
+
+
+# --- fragments and pieces ---
 
 
 async def test_fragments_are_joined_and_control_frames_between_them_answered(broker: Broker) -> None:

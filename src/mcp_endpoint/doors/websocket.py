@@ -163,6 +163,7 @@ class WebSocketLink(Sending):
         self._reader = self._last = None
         self._out.clear()
         self._ws.forget()
+        del self._ws  # the session may be kept for a while, and it keeps this object
 
     # --- the opening handshake ---
 
