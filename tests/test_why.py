@@ -32,7 +32,7 @@ TIMED_OUT = (-32003, "call_timed_out")
 MAX_TOOLS = 40
 SOURCE, FOLLOWER = "shared tools", "one of many"
 SETTINGS: dict[str, Any] = {
-    "call_timeout": 0.4,
+    "call_timeout": 1,
     "tools_wait": 0.3,
     "max_tools": MAX_TOOLS,
     "trusted_proxies": "127.0.0.1",
