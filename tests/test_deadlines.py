@@ -129,21 +129,18 @@ def test_only_the_dead_are_ended_and_in_time_whatever_the_clock_does(
     )
     for peer in (alive, dies):
         heartbeat.add(peer, 0.0)
-    now, jumped, waiting = 0.0, 0.0, sorted(steps)
+    now, jumps, waiting = 0.0, 0.0, sorted(steps)
     while not dies.ended:
         now += 0.1
         while waiting and waiting[0][0] <= now:
-            now, jumped = now + waiting.pop(0)[1], now
+            seconds = waiting.pop(0)[1]
+            now, jumps = now + seconds, jumps + seconds
         heartbeat.sweep(now)
         for peer in (alive, dies):
             peer.arrive(now)
         assert not alive.ended
         assert now < 3000
-        if not jumped:
-            assert now <= dies.last + interval + timeout + 2
-    assert dies.heard < now
-    jump = sum(seconds for _, seconds in steps)
-    assert now <= max(dies.last, death) + interval + timeout + jump + 2
+        assert now <= max(dies.last, death) + interval + timeout + jumps + 2
 
 
 def test_an_interval_of_zero_pings_nobody() -> None:
