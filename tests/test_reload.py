@@ -49,7 +49,8 @@ async def reloaded(broker: Broker, *lines: str) -> list[str]:
     broker.process.send_signal(signal.SIGHUP)
     await broker.logged("settings (not )?reloaded", since)
     said = [re.sub(r"^\S+ \S+ ", "", line) for line in broker.lines[since:]]
-    return [line for line in said if not re.match(r"\w+ +agent ", line)]
+    # Lines about peers may still be on their way when the signal is sent.
+    return [line for line in said if not re.match(r"\w+ +(agent |\w+ side (open|ended))", line)]
 
 
 # ------------------------------------------------------------------------------------------------ over a running broker
