@@ -1,4 +1,4 @@
-"""An agent's state and its sentence, and every place where it must stand: see test_why.py and test_why_from_outside.py."""
+"""An agent's state and its sentence, and where it must stand, for test_why.py and test_why_from_outside.py."""
 
 import re
 from dataclasses import dataclass
