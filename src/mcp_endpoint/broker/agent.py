@@ -119,7 +119,6 @@ class Agent:
         self.tools[tool] = None
         self.journal.opened(tool, link.peer)
         tool.greet(now)
-        self.timers.at(now + self.limits.tools_wait, self.review)
         return tool
 
     def join_device(self, link: Link, now: float) -> DeviceSide | End:
@@ -138,7 +137,7 @@ class Agent:
         self.seating.left(tool, ended, now)
         for agent in (self, *self.followers):
             agent.settle_lists(now)
-            agent.review(now)
+        self.review(now)
 
     def device_ended(self, device: DeviceSide) -> None:
         """A device side's link is gone."""
@@ -259,8 +258,12 @@ class Agent:
         return explain(self, now)
 
     def review(self, now: float) -> None:
-        """Tell the journal if the agent's state is another one, unless it passes by itself or says nothing yet."""
-        why = self.why(now)
-        if why.key != self._known_state and why.reason not in UNTOLD:
-            self._known_state = why.key
-            self.journal.changed(self.id, why.reason, why.en)
+        """Tell the journal of new states, of this agent and of those it serves.
+
+        What passes by itself, or says nothing yet, is not told.
+        """
+        for agent in (self, *self.followers):
+            why = agent.why(now)
+            if why.key != agent._known_state and why.reason not in UNTOLD:
+                agent._known_state = why.key
+                self.journal.changed(agent.id, why.reason, why.en)

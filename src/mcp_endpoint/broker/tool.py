@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.json import encode
@@ -46,6 +46,13 @@ class Call(Struct, gc=False, eq=False):
     is_tool_call: bool = True
 
 
+class Asked(NamedTuple):
+    """A request of the broker's own on its way; `answered` gets None when the deadline passes first."""
+
+    answered: Callable[[wire.Envelope | None, float], None]
+    timer: "Timer | None"
+
+
 class ToolSide(Side):
     """One link of a tool program: greeted by the broker, then asked for its tools, then called."""
 
@@ -54,6 +61,7 @@ class ToolSide(Side):
         "_last_id",
         "_listing",
         "_refresh",
+        "_review",
         "_watch",
         "_watched_until",
         "doubted",
@@ -84,10 +92,11 @@ class ToolSide(Side):
         self.server_info: bytes | None = None
         self.instructions: str | None = None
         self.protocol_version = ""
-        self._answers: dict[int, Callable[[wire.Envelope | None, float], None]] = {}
+        self._answers: dict[int, Asked] = {}
         self._last_id = 0
         self._listing = False
         self._refresh: Timer | None = None
+        self._review: Timer | None = None
         self._watch: Timer | None = None
         self._watched_until = inf
 
@@ -107,6 +116,7 @@ class ToolSide(Side):
 
     def greet(self, now: float) -> None:
         """Begin the handshake. It has no deadline: a child process may still be downloading itself."""
+        self._review = self.agent.timers.at(now + self.agent.limits.tools_wait, self.agent.review)
         self._initialize(mcp.NEWEST, now)
 
     def _initialize(self, revision: str, now: float) -> None:
@@ -215,9 +225,11 @@ class ToolSide(Side):
         if call is not None:
             call.device.answered(call, self, envelope, now)
             return
-        answer = self._answers.pop(number, None)
-        if answer is not None:
-            answer(envelope, now)
+        asked = self._answers.pop(number, None)
+        if asked is not None:
+            if asked.timer is not None:
+                asked.timer.cancel()
+            asked.answered(envelope, now)
         else:
             self.drop("late_answer")
 
@@ -283,14 +295,15 @@ class ToolSide(Side):
     ) -> None:
         """Send a request of the broker's own; `answered` gets None when the deadline passes first."""
         number = self._next_id()
-        self._answers[number] = answered
+        timer = None
         if deadline is not None:
 
             def expire(now: float) -> None:
                 if self._answers.pop(number, None) is not None:
                     answered(None, now)
 
-            self.agent.timers.at(deadline, expire)
+            timer = self.agent.timers.at(deadline, expire)
+        self._answers[number] = Asked(answered, timer)
         self.link.send(wire.request(number, method, params))
 
     def call(self, call: Call, method: str, params: bytes | Raw | UnsetType) -> None:
@@ -367,8 +380,9 @@ class ToolSide(Side):
         """Let go of all that is pending; the calls are for the agent to answer."""
         calls = list(self.pending.values())
         self.pending.clear()
+        asked = [one.timer for one in self._answers.values()]
         self._answers.clear()
-        for timer in (self._watch, self._refresh):
+        for timer in (self._watch, self._refresh, self._review, *asked):
             if timer is not None:
                 timer.cancel()
         return calls
