@@ -49,6 +49,8 @@ class Quiet:
 class Wire:
     """A link that keeps what was sent, until the peer the machine plays looks at it."""
 
+    call_timeout: float | None = None
+
     def __init__(self) -> None:
         self.peer = Peer("test")
         self.sent: list[dict[str, Any]] = []
@@ -60,7 +62,7 @@ class Wire:
     def ping(self, now: float) -> None:
         self.heard = min(self.heard, now - 1e-6) if self.dead else now
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
         if self.closed is None:
             self.sent.append(decode(frame))
 

@@ -42,6 +42,8 @@ class Told:
 class Program:
     """A tool program that answers at once whatever it is asked, unless told to be silent."""
 
+    call_timeout: float | None = None
+
     def __init__(self, world: "World", name: str = "calc", tools: tuple[str, ...] = ("add",), **peer: Any) -> None:
         self.world = world
         self.name = name
@@ -64,7 +66,7 @@ class Program:
     def traffic(self) -> dict[str, Any]:
         return {"frames_in": 1, "last_frame": None}
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
         self.inbox.append(decode(frame))
 
     def close(self, end: End) -> None:
@@ -219,6 +221,8 @@ def test_whatever_the_order_the_living_keep_their_links_and_exactly_one_serves(s
 
 
 class Device:
+    call_timeout: float | None = None
+
     def __init__(self, world: World, **peer: Any) -> None:
         self.world = world
         self.peer = Peer("test", **peer)
@@ -234,7 +238,7 @@ class Device:
     def traffic(self) -> dict[str, Any]:
         return {"frames_in": 1, "last_frame": None}
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
         self.got.append(decode(frame))
 
     def close(self, end: End) -> None:

@@ -127,7 +127,8 @@ class Agent:
             return End.TOO_MANY_DEVICES
         device = DeviceSide(self, link, now)
         self.devices[device] = None
-        self.journal.opened(device, link.peer)
+        if not link.peer.brief:
+            self.journal.opened(device, link.peer)
         return device
 
     def tool_ended(self, tool: ToolSide, ended: Ended, now: float) -> None:

@@ -108,10 +108,11 @@ class ConnectionManager:
     def ended(self, session: Session, link: Link, ended: Ended, now: float) -> None:
         """A link is gone."""
         assert isinstance(session, ToolSide | DeviceSide)
-        name, opened = session.name, session.opened
-        self._obituaries.append(Obituary(session.role, session.agent_id, name, link.peer.address, opened, now, ended))
-        self._ends[ended.end.reason] += 1
-        self._journal.ended(session, link.peer, ended, now - opened)
+        if not link.peer.brief:
+            name, opened, peer = session.name, session.opened, link.peer
+            self._obituaries.append(Obituary(session.role, session.agent_id, name, peer.address, opened, now, ended))
+            self._ends[ended.end.reason] += 1
+            self._journal.ended(session, peer, ended, now - opened)
         if session.role is Role.TOOL:
             self.tool_connections -= 1
         else:

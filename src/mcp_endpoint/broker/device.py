@@ -100,9 +100,9 @@ class DeviceSide(Side):
                 case mcp.Route.CALL_TOOL:
                     self._call_tool(id_, key, envelope.params, now)
                 case mcp.Route.INITIALIZE:
-                    self._initialize(id_, envelope.params)
+                    self._initialize(id_, key, envelope.params)
                 case mcp.Route.PING:
-                    self.link.send(wire.result(id_, b"{}"))
+                    self.link.send(wire.result(id_, b"{}"), key)
                 case mcp.Route.LIST_TOOLS:
                     self.showing.list(id_, key, envelope.params, now)
                 case mcp.Route.REFUSE:
@@ -129,10 +129,10 @@ class DeviceSide(Side):
         elif self.showing.drop_waiting(key) is None:
             self.drop("cancelled_nothing_pending")
 
-    def _initialize(self, id_: bytes, raw: Raw | UnsetType) -> None:
+    def _initialize(self, id_: bytes, key: bytes, raw: Raw | UnsetType) -> None:
         revision, self.client = mcp.read_initialize(raw)
         self.protocol_version = revision if revision in mcp.REVISIONS else mcp.NEWEST
-        self.link.send(wire.result(id_, self.agent.introduction(self.protocol_version)))
+        self.link.send(wire.result(id_, self.agent.introduction(self.protocol_version)), key)
 
     def may_wait(self, id_: bytes) -> bool:
         """Count one more request among the agent's in flight, or refuse it because there are too many."""
@@ -178,7 +178,8 @@ class DeviceSide(Side):
         self.last_call = name
         if params.meta is not UNSET or tool.link.peer.wants_caller:
             body = self._with_caller(body, tell=tool.link.peer.wants_caller)
-        call = Call(self, id_, key, name, now, now + agent.limits.call_timeout, token)
+        timeout = self.link.call_timeout or agent.limits.call_timeout
+        call = Call(self, id_, key, name, now, now + timeout, token)
         self._send_call(call, tool, "tools/call", body)
 
     def _with_caller(self, body: Raw | bytes | UnsetType, *, tell: bool) -> Raw | bytes | UnsetType:
@@ -251,7 +252,7 @@ class DeviceSide(Side):
         if len(frame) > FRAME_LIMIT and self.client.name in (XIAOZHI, CONSOLE):
             size = len(frame)
             frame = self._failure(call.id, Fault.RESULT_TOO_LARGE, tool=call.name, size=size, limit=FRAME_LIMIT)
-        self.link.send(frame)
+        self.link.send(frame, call.key)
         self._call_done(call)
 
     def timed_out(self, call: Call, tool: ToolSide, now: float) -> None:
@@ -310,4 +311,4 @@ class DeviceSide(Side):
 
     def fail(self, id_: bytes, fault: Fault, **facts: object) -> None:
         """Answer a request with an error of the broker's own."""
-        self.link.send(self.agent.failure(id_, fault, **facts))
+        self.link.send(self.agent.failure(id_, fault, **facts), wire.id_key(id_))

@@ -32,6 +32,10 @@ class Peer:
     """`?mac=` of a device's URL."""
     wants_caller: bool = False
     """`?caller=1` of a tool side's URL: it wants to be told who calls."""
+    provider: str | None = None
+    """`?provider=` of a client's URL: the alias of the one tool side it is to see, under that one's own names."""
+    brief: bool = False
+    """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +54,22 @@ class Link(Protocol):
     """Monotonic time of the last bytes from the peer."""
 
     @property
+    def call_timeout(self) -> float | None:
+        """Seconds a call of this peer may take, renewed by its progress; None where the agent's own limit holds."""
+
+    @property
     def peer(self) -> Peer:
         """Who it is."""
 
     def ping(self, now: float) -> None:
         """Ask for a sign of life below MCP; `heard` is `now` or later once one came, and earlier until then."""
 
-    def send(self, frame: bytes) -> None:
-        """Send one frame; a link that cannot take it is closed with a typed reason, one that is closing drops it."""
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
+        """Send one frame; a link that cannot take it is closed with a typed reason, one that is closing drops it.
+
+        `about` is the key (`wire.id_key`) of the peer's own request that the frame answers, or tells of before its
+        answer: a door with a stream for each request needs to know which. None where it belongs to none.
+        """
 
     def close(self, end: End) -> None:
         """Close the link for the reason given; the session's `ended` follows."""

@@ -86,7 +86,7 @@ class Showing:
     def _show(self, id_: bytes) -> None:
         catalogue = self._device.agent.catalogue
         if self._device.client.name == CONSOLE:
-            self._device.link.send(_page(id_, catalogue.live_page()))
+            self._device.link.send(_page(id_, catalogue.live_page()), wire.id_key(id_))
             return
         self._remember(catalogue)
         self._send_page(id_, catalogue, 0)
@@ -102,7 +102,8 @@ class Showing:
 
     def _send_page(self, id_: bytes, catalogue: Catalogue, number: int) -> None:
         pages = catalogue.pages()
-        self._device.link.send(_page(id_, pages[number], number + 1 if number + 1 < len(pages) else None))
+        frame = _page(id_, pages[number], number + 1 if number + 1 < len(pages) else None)
+        self._device.link.send(frame, wire.id_key(id_))
 
     # --- names ---
 

@@ -239,7 +239,7 @@ class ToolSide(Side):
 
     def _notified(self, method: str, envelope: wire.Envelope, now: float) -> None:
         if method == mcp.PROGRESS:
-            self._progress(envelope)
+            self._progress(envelope, now)
         elif method == mcp.TOOLS_CHANGED:
             # Before the handshake is over the list will be asked for anyway (one hub sends it first thing).
             if self.seat is not None and self._refresh is None:
@@ -254,7 +254,7 @@ class ToolSide(Side):
         self._refresh = None
         self._list(now)
 
-    def _progress(self, envelope: wire.Envelope) -> None:
+    def _progress(self, envelope: wire.Envelope, now: float) -> None:
         params = wire.members(envelope.params)
         raw = bytes(params["progressToken"]) if params and "progressToken" in params else b""
         call = self.pending.get(int(raw)) if raw.isdigit() and len(raw) <= 10 else None
@@ -262,7 +262,10 @@ class ToolSide(Side):
             self.drop("progress_for_nothing_pending")
             return
         params["progressToken"] = call.progress_token
-        call.device.link.send(wire.notification(mcp.PROGRESS, encode(params)))
+        link = call.device.link
+        if link.call_timeout is not None:
+            call.deadline = max(call.deadline, now + link.call_timeout)
+        link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key)
 
     def _asked(self, method: str, id_: bytes, now: float) -> None:
         """Answer a request of the tool program: no client capability is claimed, so only `ping` has an answer."""

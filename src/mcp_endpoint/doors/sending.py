@@ -17,6 +17,9 @@ _SHORT = [bytes((0x81, length)) for length in range(126)]
 class Sending(Protocol):
     """The half of a link that writes; the other half reads, and says how it ends."""
 
+    call_timeout: float | None = None
+    """Devices have the time that their agent's settings give them."""
+
     __slots__ = ("_ended", "_front", "_limit", "_out", "_queued", "_slow", "_transport", "bytes_out", "frames_out")
 
     def __init__(self, config: FrontConfig) -> None:
@@ -30,7 +33,7 @@ class Sending(Protocol):
         self._ended: Ended | None = None
         self.frames_out = self.bytes_out = 0
 
-    def send(self, frame: bytes) -> None:
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
         """Queue one text frame; it is written when the input that led to it is worked off."""
         if self._ended is not None:
             return
