@@ -168,7 +168,7 @@ class Agent:
             for device in list(self.devices):
                 device.showing.changed(self.catalogue)
         self.settle_lists(now)
-        self.review(now)
+        self.tell(now)
 
     def seats(self) -> Iterator[Seat]:
         """The places of all tool sides that serve this agent, its own first."""
@@ -259,12 +259,13 @@ class Agent:
         return explain(self, now)
 
     def review(self, now: float) -> None:
-        """Tell the journal of new states, of this agent and of those it serves.
-
-        What passes by itself, or says nothing yet, is not told.
-        """
+        """Tell the journal of new states, of this agent and of those it serves."""
         for agent in (self, *self.followers):
-            why = agent.why(now)
-            if why.key != agent._known_state and why.reason not in UNTOLD:
-                agent._known_state = why.key
-                self.journal.changed(agent.id, why.reason, why.en)
+            agent.tell(now)
+
+    def tell(self, now: float) -> None:
+        """Tell the journal if the agent's state is another one, unless it passes by itself or says nothing yet."""
+        why = self.why(now)
+        if why.key != self._known_state and why.reason not in UNTOLD:
+            self._known_state = why.key
+            self.journal.changed(self.id, why.reason, why.en)
