@@ -17,7 +17,7 @@ from mcp_endpoint.broker.seat import Offer, Seat, names_of
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.broker.why import State, Why, explain, explain_seat
+from mcp_endpoint.broker.why import State, Trouble, Why, explain, explain_seat
 from mcp_endpoint.errors import MESSAGES, End, Fault
 from mcp_endpoint.settings import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
@@ -58,6 +58,8 @@ class Surroundings:
     bad_tokens: BadTokens = field(default_factory=BadTokens)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers for links."""
+    troubles: dict[str, dict[str, Trouble]] = field(default_factory=dict)
+    """By agent and by alias: what keeps servers from serving that the broker opens itself."""
 
 
 class Agent:
@@ -68,6 +70,7 @@ class Agent:
 
     __slots__ = (
         "_known_state",
+        "_troubles",
         "bad_tokens",
         "choice",
         "devices",
@@ -95,6 +98,7 @@ class Agent:
         self.version = shared.version
         self.bad_tokens = shared.bad_tokens
         self.numbers = shared.numbers
+        self._troubles = shared.troubles
         self.tools: dict[ToolSide, None] = {}
         self.devices: dict[DeviceSide, None] = {}
         self.sources: tuple[Agent, ...] = ()
@@ -308,6 +312,11 @@ class Agent:
         return Fault.TOOL_SIDE_OFFLINE if self.seats_away() else Fault.NEVER_CONNECTED, facts
 
     # --- why it is as it is ---
+
+    def troubles(self) -> list[tuple[str, Trouble]]:
+        """Alias and trouble of each server of the broker's own that should serve this agent and does not."""
+        owners = (self, *self.sources)
+        return [item for owner in owners for item in self._troubles.get(owner.id, {}).items()]
 
     def why(self, now: float) -> Why:
         """The sentence that explains the agent's state."""

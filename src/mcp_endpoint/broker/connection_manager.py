@@ -1,7 +1,7 @@
 """All agents: who is let in, what is overdue, and what there is to tell about it."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent, Surroundings
@@ -11,6 +11,7 @@ from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.broker.why import Trouble
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.wire.mcp import Kind
@@ -52,6 +53,9 @@ class ConnectionManager:
         self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
+        self._providers: Mapping[str, Callable[[str], bool]] = {}
+        self.wanted: Callable[[str], None] = lambda agent_id: None
+        """Told of every agent that a device comes for: servers that the broker opens itself may have to start."""
         self.tool_connections = 0
         self.robot_connections = 0
 
@@ -60,7 +64,9 @@ class ConnectionManager:
     def join(self, role: Role, agent_id: str, link: Link, now: float) -> Session | End:
         """Let a link in for an agent, or say why not. The caller tells `ended` exactly once for a session."""
         agent = self._agent(agent_id)
-        if not agent.sources and self._settings.sources(agent_id):
+        if role is Role.DEVICE:
+            self.wanted(agent_id)
+        if not agent.sources and self._sources(agent_id):
             self._connect_sources(agent)
             agent.renew(now)
         session: ToolSide | DeviceSide | End
@@ -84,10 +90,32 @@ class ConnectionManager:
             agent.last_seat = self._last_seats.pop(agent_id, None)
         return agent
 
+    def _sources(self, agent_id: str) -> tuple[str, ...]:
+        """The ids of agents whose tool sides serve this one too: by its settings, and of servers opened here."""
+        servers = (source for source, serves in self._providers.items() if serves(agent_id))
+        return (*self._settings.sources(agent_id), *servers)
+
+    def provide(self, providers: Mapping[str, Callable[[str], bool]], now: float) -> None:
+        """Which servers the broker opens itself: the id of the agent that each is, and whether it serves another."""
+        self._providers = providers
+        self._reconnect(now)
+
+    def troubled(self, agent_id: str, alias: str, trouble: Trouble | None, now: float) -> None:
+        """What keeps a server from serving that the broker opens itself for an agent; None: nothing any more."""
+        troubles = self._shared.troubles.setdefault(agent_id, {})
+        if trouble is None:
+            troubles.pop(alias, None)
+        else:
+            troubles[alias] = trouble
+        if not troubles:
+            del self._shared.troubles[agent_id]
+        if agent_id in self._agents:
+            self._agents[agent_id].review(now)
+
     def _connect_sources(self, agent: Agent) -> None:
         """Let the tool sides of the agents named in `tools_from` serve this one; what serves those is not handed on."""
         before = agent.sources
-        agent.sources = tuple(self._agent(source) for source in self._settings.sources(agent.id))
+        agent.sources = tuple(self._agent(source) for source in self._sources(agent.id))
         for source in agent.sources:
             source.followers.add(agent)
         for source in before:
@@ -101,6 +129,10 @@ class ConnectionManager:
         for agent in list(self._agents.values()):
             agent.limits = settings.limits(agent.id)
             agent.choice = Choice(settings.agent(agent.id))
+        self._reconnect(now)
+
+    def _reconnect(self, now: float) -> None:
+        for agent in list(self._agents.values()):
             if agent.tools or agent.devices:
                 self._connect_sources(agent)
         for agent in self._agents.values():

@@ -32,6 +32,8 @@ class Peer:
     """`?mac=` of a device's URL."""
     wants_caller: bool = False
     """`?caller=1` of a tool side's URL: it wants to be told who calls."""
+    awaited: bool = True
+    """Whether lists wait for a tool side's handshake; not for one of which it is known that it failed before."""
     provider: str | None = None
     """`?provider=` of a client's URL: the alias of the one tool side it is to see, under that one's own names."""
     brief: bool = False

@@ -115,7 +115,7 @@ class ToolSide(Side):
     def awaited(self, kind: Kind) -> bool:
         """Whether a list of that kind should wait for it: it may still finish its handshake."""
         hopeless = {Note.DEVICE_ON_TOOL_DOOR, Note.REFUSED_INITIALIZE}.intersection(self.notes)
-        return not self.lists[kind].settled and not hopeless
+        return self.link.peer.awaited and not self.lists[kind].settled and not hopeless
 
     # --- the handshake ---
 

@@ -6,7 +6,7 @@ The sentence is the `details` of what a device is told, a field of `/stats`, a l
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from mcp_endpoint.broker.naming import slug
 from mcp_endpoint.broker.seat import Seat
@@ -18,6 +18,15 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.tool import ToolSide
 
 DAY = 86_400.0
+PROVIDER = "@"
+"""What the ids of agents begin with that stand for a server the broker opens itself; no token has such an id."""
+
+
+class Trouble(NamedTuple):
+    """Why a server that the broker opens itself does not serve: words to stand inside a sentence."""
+
+    zh: str
+    en: str
 
 
 class State(Enum):
@@ -40,6 +49,10 @@ class State(Enum):
     REFUSED_INITIALIZE = (
         "工具程序 {name} 已连接，但拒绝了 initialize，请查看它的日志",
         "the tool program {name} is connected, but answered `initialize` with an error; see its log",
+    )
+    SERVER_FAILED = (
+        "由本服务启动的 {name} 不可用：{why_zh}，详情见 servers 命令",
+        "{name}, which the broker opens itself, does not serve: {why_en}; `main.py servers` says more",
     )
     STUCK = (
         "工具程序 {name} 已连接 {for_zh}，但没有回应 initialize，请确认它是 MCP 服务、桥接的子进程已经启动",
@@ -133,7 +146,10 @@ class Why:
 def explain(agent: "Agent", now: float) -> Why:
     """Why `agent` is as it is; the most telling part first."""
     parts = [part for tool in agent.all_tools() if (part := _of_link(tool, now)) is not None]
-    parts += [_of_seat(seat, now) for seat in agent.seats_away()]
+    troubles = agent.troubles()
+    parts += [(State.SERVER_FAILED, {"name": alias, "why_zh": one.zh, "why_en": one.en}) for alias, one in troubles]
+    told = {alias for alias, _ in troubles}
+    parts += [_of_seat(seat, now) for seat in agent.seats_away() if seat.alias not in told]
     live = agent.live_tools()
     for tool in live:
         notes = set(tool.notes)
@@ -161,9 +177,10 @@ def _of_nobody(agent: "Agent", now: float) -> Part:
     given_up = [one.last_seat for one in (agent, *agent.sources) if one.last_seat is not None]
     if given_up:
         return _of_seat(max(given_up, key=lambda seat: seat.gone_at), now)
+    others = any(not source.id.startswith(PROVIDER) for source in agent.sources)
     return State.NEVER, {
-        "sources_zh": "或 tools_from 中各智能体的接入点" if agent.sources else "",
-        "sources_en": ", nor with those of the agents in tools_from," if agent.sources else "",
+        "sources_zh": "或 tools_from 中各智能体的接入点" if others else "",
+        "sources_en": ", nor with those of the agents in tools_from," if others else "",
     }
 
 
@@ -207,7 +224,10 @@ def _for(seconds: float) -> dict[str, object]:
 def _joined(parts: list[Part]) -> Why:
     zh = [state.zh.format(**facts | {"name": facts.get("name") or "（未报名称）"}) for state, facts in parts]
     en = [state.en.format(**facts | {"name": facts.get("name") or "(no name yet)"}) for state, facts in parts]
-    key = tuple((state, facts.get("name"), facts.get("programs"), facts.get("tools")) for state, facts in parts)
+    key = tuple(
+        (state, facts.get("name"), facts.get("programs"), facts.get("tools"), facts.get("why_en"))
+        for state, facts in parts
+    )
     first = parts[0][0]
     if not first.en.startswith("{name}"):  # a name is spelled as its program spells it
         en[0] = en[0][:1].upper() + en[0][1:]
