@@ -14,9 +14,11 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mcp_endpoint import cli
-from mcp_endpoint.clients.servers import FAILED, Server, UnusableFile, expanded, pipe_servers, read_servers
+from mcp_endpoint.clients.servers import FAILED, pipe_servers
 from mcp_endpoint.clients.servers import with_server_id as with_id
 from mcp_endpoint.providers.backoff import Backoff
+from mcp_endpoint.providers.server_entry import Server, expanded
+from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
 from support import ROOT, Agent, Broker, said
 from test_pipe import ENVIRON, TOKEN, Log, StandIn, child, frame, lifelines, log, posix, stand_in
 from wire import PATIENCE
@@ -124,7 +126,7 @@ async def test_every_server_of_a_file_is_an_alias_of_its_own_and_all_end_on_sigt
         "厨房 1": "connected: ws://",
         "attic": "tool program ended: exit code",
         "off": "Disabled in the file",
-        "far": "needs the broker's providers",
+        "far": "list it in the broker's data/mcp_servers.json",
         "gone": "There is no program no-such-program-here",
         "unset": "The environment has no NOT_SET_ANYWHERE",
     }.items():
@@ -134,9 +136,9 @@ async def test_every_server_of_a_file_is_an_alias_of_its_own_and_all_end_on_sigt
 
 
 async def test_a_server_that_keeps_dying_leaves_the_others_alone(stand_in: StandIn, log: Log) -> None:
-    good = Server("good", tuple(child("say(name='good')\nsys.stdin.read()")))
-    dying = Server("dying", tuple(child("sys.exit(3)")))
-    astray = Server("astray", tuple(child("")), cwd="/no/such/folder")
+    good = Server("good", command=tuple(child("say(name='good')\nsys.stdin.read()")))
+    dying = Server("dying", command=tuple(child("sys.exit(3)")))
+    astray = Server("astray", command=tuple(child("")), cwd="/no/such/folder")
     async with bridged(stand_in.url + "&server_id=x&z=1", [good, dying, astray]):
         names: list[str] = []
         steady = None
@@ -156,7 +158,7 @@ async def test_a_server_that_keeps_dying_leaves_the_others_alone(stand_in: Stand
 
 
 async def test_when_none_is_left_it_says_so_and_ends(log: Log) -> None:
-    gone = Server("gone", ("no-such-program-here",))
+    gone = Server("gone", command=("no-such-program-here",))
     assert await pipe_servers("ws://h/mcp", [gone], environ=ENVIRON) == 127
     assert "None of the servers could be run" in log.lines[-1]
     assert await pipe_servers("ws://h/mcp", [Server("off", disabled=True)], environ=ENVIRON) == FAILED
@@ -165,7 +167,7 @@ async def test_when_none_is_left_it_says_so_and_ends(log: Log) -> None:
 
 @pytest.mark.parametrize(("url", "words"), [(None, "No endpoint URL"), ("h:8004/mcp", "must start with ws://")])
 async def test_an_unusable_url_is_told_once(log: Log, url: str | None, words: str) -> None:
-    assert await pipe_servers(url, [Server("a", ("x",)), Server("b", ("x",))], environ=ENVIRON) == 2
+    assert await pipe_servers(url, [Server("a", command=("x",)), Server("b", command=("x",))], environ=ENVIRON) == 2
     assert len(log.lines) == 1
     assert words in log.lines[0]
 
@@ -177,7 +179,7 @@ async def test_a_relative_program_is_found_in_its_folder(stand_in: StandIn, log:
     program.write_text("#!/bin/sh\necho '{\"here\": \"'$(pwd)'\"}'\ncat >/dev/null\n")
     program.chmod(0o700)
     relative = os.path.relpath(tmp_path)  # noqa: ASYNC240
-    async with bridged(stand_in.url, [Server("s", ("./tools/serve",), cwd=relative)]):
+    async with bridged(stand_in.url, [Server("s", command=("./tools/serve",), cwd=relative)]):
         assert await frame(await stand_in.accept()) == {"here": str(tmp_path)}
 
 
@@ -251,10 +253,10 @@ def test_variables() -> None:
         "${LOOP}": "${A}",
         "$A $$ ${} ${input:key} ${env:A} ${1}": "$A $$ ${} ${input:key} ${env:A} ${1}",
     }.items():
-        one = expanded(Server("s", (text, text), {"V": text}, text), known)
+        one = expanded(Server("s", command=(text, text), environ={"V": text}, cwd=text), known)
         assert (one.command, one.environ, one.cwd) == ((filled, filled), {"V": filled}, filled)
     with pytest.raises(KeyError, match="NO"):
-        expanded(Server("s", ("${NO}",)), known)
+        expanded(Server("s", command=("${NO}",)), known)
 
 
 def test_the_name_in_the_url() -> None:
