@@ -13,7 +13,7 @@ from loguru import logger
 from mcp_endpoint import __version__, app
 from mcp_endpoint.clients import device, doctor, pipe, servers
 from mcp_endpoint.logs import Logs
-from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
+from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
 from mcp_endpoint.tokens import TokenError, Tokens, urls
 
@@ -31,7 +31,7 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
             case None | "run":
                 return _run(path, folder)
             case "check-config":
-                return _check(load(path, os.environ) if path.exists() or options.config else None, path, folder)
+                return _check(preview(path, os.environ) if path.exists() or options.config else None, path, folder)
             case "urls":
                 return _urls(load(path, os.environ).settings)
             case "token":
