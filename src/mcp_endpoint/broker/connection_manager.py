@@ -177,6 +177,8 @@ class ConnectionManager:
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
+            "errors_by_reason": dict(self._shared.tally.errors),
+            "notes_by_reason": dict(self._shared.tally.notes),
         }
 
 
@@ -215,6 +217,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         **traffic,
         "pending": len(session.pending) if isinstance(session, ToolSide) else session.pending,
         "drops": session.drops,
+        "errors": session.errors,
         "notes": [note.reason for note in session.notes],
     }
     if isinstance(session, ToolSide):
