@@ -1,7 +1,7 @@
 """All agents: who is let in, what is overdue, and what there is to tell about it."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent, Surroundings
@@ -78,10 +78,14 @@ class ConnectionManager:
         """The agent of that id; made, with what is remembered of it, if it has no link now."""
         agent = self._agents.get(agent_id)
         if agent is None:
-            settings = self._settings
-            choice = Choice(settings.agent(agent_id))
-            agent = self._agents[agent_id] = Agent(agent_id, settings.limits(agent_id), choice, self._shared)
-            agent.last_seat = self._last_seats.pop(agent_id, None)
+            agent = self._agents[agent_id] = self._make(agent_id)
+            self._last_seats.pop(agent_id, None)
+        return agent
+
+    def _make(self, agent_id: str) -> Agent:
+        settings = self._settings
+        agent = Agent(agent_id, settings.limits(agent_id), Choice(settings.agent(agent_id)), self._shared)
+        agent.last_seat = self._last_seats.get(agent_id)
         return agent
 
     def _connect_sources(self, agent: Agent) -> None:
@@ -166,14 +170,25 @@ class ConnectionManager:
         """How many device sides each agent has; agents without one are left out."""
         return {agent.id: len(agent.devices) for agent in self._agents.values() if agent.devices}
 
-    def report(self, now: float, stamp: Stamp) -> Report:
-        """Per agent and per link what an operator wants to know, and the links that ended last."""
+    def _as_if_here(self, agent_id: str, now: float) -> Agent:
+        """The agent of that id; if it has no link, as a device that came now would find it. Nothing of that is kept."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            agent = self._make(agent_id)
+            sources = self._settings.sources(agent_id)
+            agent.sources = tuple(self._agents.get(source) or self._make(source) for source in sources)
+            agent.renew(now)
+        return agent
+
+    def report(self, now: float, stamp: Stamp, asked: Iterable[str] = ()) -> Report:
+        """Per agent and per link what an operator wants to know, and the links that ended last.
+
+        Agents are told of if they have a link or a tool side whose return is awaited, and if their ids are `asked` for.
+        """
+        agents = [one for one in self._agents.values() if one.tools or one.devices or one.seating.seats]
+        agents += [self._as_if_here(id_, now) for id_ in asked]
         return {
-            "agents": {
-                agent.id: _agent_report(agent, now, stamp)
-                for agent in self._agents.values()
-                if agent.tools or agent.devices or agent.seating.seats
-            },
+            "agents": {agent.id: _agent_report(agent, now, stamp) for agent in agents},
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
