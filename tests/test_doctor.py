@@ -206,6 +206,7 @@ async def test_agents_without_a_link_are_explained_by_the_broker_too(new_broker:
     report = await of_broker(broker, agent="nobody")
     assert "No tool program has ever connected with this token since the broker started" in report.one("agent")[1]
     assert list((await broker.stats())["agents"]) == [], "looking leaves nothing behind"
+    assert not [line for line in broker.lines if f"agent {Agent(broker, 'kitchen').id}: " in line], "nor in the log"
 
 
 async def test_the_brokers_own_words_are_used(new_broker: Brokers) -> None:

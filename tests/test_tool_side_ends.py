@@ -40,6 +40,22 @@ def test_an_answer_in_time_takes_its_deadline_along() -> None:
     assert len(world.manager.timers) == 0
 
 
+def test_one_that_comes_and_goes_all_the_time_is_waited_for_by_one_deadline() -> None:
+    world = World(tools_wait=0)
+    for _ in range(20):
+        program = world.join()
+        world.passes(0.2)
+        program.leave()
+    assert len(world.manager.timers) == 2, "when its place is given up, and when its agent is"
+    program = world.join()
+    world.passes(0.2)
+    assert len(world.manager.timers) == 1, "its place is taken"
+    program.leave()
+    world.manager.sweep(world.now + 600)
+    assert len(world.manager.timers) == 0
+    assert not world.manager._agents
+
+
 FOLLOWER = {"follower": AgentSettings(tools_from="agent")}
 
 

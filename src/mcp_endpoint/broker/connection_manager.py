@@ -9,7 +9,7 @@ from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.seat import Seat
-from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings import Settings
@@ -48,6 +48,8 @@ class ConnectionManager:
         self._shared = Surroundings(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
+        self._farewells: dict[Agent, Timer] = {}
+        """When agents without a link are let go."""
         self._last_seats: dict[str, Seat] = {}
         self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
@@ -127,10 +129,14 @@ class ConnectionManager:
 
     def _let_go(self, agent: Agent, now: float) -> None:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
+        earlier = self._farewells.pop(agent, None)
+        if earlier is not None:
+            earlier.cancel()
         if agent.idle:
             self._forget(agent)
         elif not agent.tools and not agent.devices:
-            self.timers.at(now + agent.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
+            due = now + agent.limits.offline_grace
+            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:
@@ -138,6 +144,9 @@ class ConnectionManager:
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.id]
+        farewell = self._farewells.pop(agent, None)
+        if farewell is not None:
+            farewell.cancel()
         for source in agent.sources:
             source.followers.discard(agent)
             self._let_go_if_idle(source)
@@ -177,7 +186,8 @@ class ConnectionManager:
             agent = self._make(agent_id)
             sources = self._settings.sources(agent_id)
             agent.sources = tuple(self._agents.get(source) or self._make(source) for source in sources)
-            agent.renew(now)
+            agent.views.clear()  # `renew` would tell the journal
+            agent.view(None)
         return agent
 
     def report(self, now: float, stamp: Stamp, asked: Iterable[str] = ()) -> Report:
