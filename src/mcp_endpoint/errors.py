@@ -161,6 +161,7 @@ class End(Enum):
     )
     PROTOCOL_ERROR = (1002, "协议错误", "对方违反了 WebSocket 协议", "the peer broke the WebSocket protocol")
     RESTART = (1012, "服务重启", "服务正在重启", "the broker is restarting")
+    SERVER_ENDED = (1001, "", "由本服务启动的工具服务已停止", "the server that the broker opened itself has stopped")
     INTERNAL = (1011, "内部错误", "服务内部错误", "an internal error of the broker")
 
     def words(self, language: str) -> str:

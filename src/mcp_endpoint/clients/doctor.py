@@ -85,7 +85,7 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
     wanted, called = _asked(question, tokens, findings)
     local = broker_checks.local_base(settings)
     tls = http_get.unchecked_tls() if settings.server.tls_cert else None
-    seen = await broker_checks.look(settings, local, tls)
+    seen = await broker_checks.look(settings, local, tls, wanted)
     findings.extend(seen.findings)
     if not seen.running:
         unable = host_checks.can_listen(settings) if settings.server.port else None

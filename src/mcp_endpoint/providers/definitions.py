@@ -1,0 +1,100 @@
+"""What a provider's server says of its tools, as the broker shall hear it: checked, chosen, renamed, and pinned.
+
+The definitions of a third party end up in a model's prompt. What is no name, or hides control characters, is left out
+or cleaned; the rest stays the bytes it came in.
+"""
+
+import re
+from collections.abc import Callable, Container, Mapping
+
+from msgspec import Raw
+from msgspec.json import decode, encode
+
+from mcp_endpoint.broker.choice import Choice
+from mcp_endpoint.broker.seat import Offer
+from mcp_endpoint.providers.server_entry import Tools
+from mcp_endpoint.settings import AgentSettings
+from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.envelope import members
+
+LONGEST_NAME = 256
+LONGEST_DESCRIPTION = 16_384
+"""Characters of a description that are passed on."""
+
+# Letters of every script are fine, and so are line breaks and tabs; the rest of the controls, and the marks that turn
+# the direction of text or are not to be seen, can show a reader something else than a model reads.
+_CONTROLS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\U000e0000-\U000e007f]"
+)
+_IN_NAMES = re.compile(r"[\t\n\r]")
+
+
+Judge = Callable[[Mapping[str, bytes]], Container[str]]
+"""Is shown the definitions of a page by name; says which of them are withheld."""
+
+
+class Definitions:
+    """The tools of one server: what it has under which name, after the choice that its entry in the file makes."""
+
+    def __init__(self, alias: str, tools: Tools) -> None:
+        self._alias = alias
+        self._choice = Choice(
+            AgentSettings.model_construct(
+                tools_from=(),
+                allow=tools.allow,
+                deny=tools.deny,
+                rename=dict(tools.rename),
+                describe=dict(tools.describe),
+            )
+        )
+        self.own_names: dict[str, str] = {}
+        """Name as shown → as the server calls it."""
+        self.left_out = 0
+        """Definitions of the last list that are no tools."""
+
+    def page(self, result: Raw, judge: Judge) -> bytes:
+        """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`."""
+        read = mcp.read_page(mcp.Kind.TOOLS, result)
+        page = members(result)
+        if read is None or page is None:
+            return bytes(result)
+        offers = [offer for raw in read[0] if (offer := checked(raw)) is not None]
+        self.left_out += len(read[0]) - len(offers)
+        withheld = judge({offer.name: offer.definition for offer in offers})
+        shown: list[Raw] = []
+        for offer in offers:
+            published = None if offer.name in withheld else self._choice.publish(self._alias, offer)
+            if published is not None:
+                self.own_names[published[0]] = offer.name
+                shown.append(Raw(published[1]))
+        return encode(page | {"tools": Raw(encode(shown))})
+
+    def begin(self) -> None:
+        """A new list begins."""
+        self.own_names = {}
+        self.left_out = 0
+
+
+def checked(raw: Raw) -> Offer | None:
+    """One definition with nothing hidden in its texts; None if it is no tool that could be called."""
+    definition = members(raw)
+    name = mcp.string(definition.get("name")) if definition is not None else None
+    if definition is None or not name or len(name) > LONGEST_NAME or _CONTROLS.search(name) or _IN_NAMES.search(name):
+        return None
+    cleaned = {
+        member: Raw(encode(clean(text)))
+        for member in ("description", "title")
+        if (text := mcp.string(definition.get(member))) is not None and clean(text) != text
+    }
+    return Offer(name, encode(definition | cleaned) if cleaned else bytes(raw))
+
+
+def clean(text: str) -> str:
+    """A description without what cannot be seen, and no longer than LONGEST_DESCRIPTION."""
+    text = _CONTROLS.sub("", text)
+    return text if len(text) <= LONGEST_DESCRIPTION else f"{text[:LONGEST_DESCRIPTION]}…"
+
+
+def canonical(definition: bytes) -> bytes:
+    """The same for two spellings of one definition: what a pin is the hash of."""
+    return encode(decode(definition), order="sorted")

@@ -1,0 +1,190 @@
+"""Where a running source meets the broker: one more tool-side link, with what its entry in the file asks for between.
+
+Frames pass as they are, but for the names of tools, the lists that name them, and calls that take too long.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw
+from msgspec.json import encode
+
+from mcp_endpoint.broker.link import Peer, Session
+from mcp_endpoint.broker.timers import Timer, Timers
+from mcp_endpoint.errors import MESSAGES, Code, End
+from mcp_endpoint.providers.definitions import Definitions, Judge
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+
+if TYPE_CHECKING:
+    from mcp_endpoint.providers.source import Source
+
+EARLY_FRAMES = 64
+"""Frames that wait for a source to open; the broker sends one, its greeting."""
+
+
+class Joint:
+    """The broker's `Link` to one run of a source. `join` and `connect` are called once each, in this order."""
+
+    call_timeout: float | None = None
+
+    def __init__(
+        self,
+        peer: Peer,
+        definitions: Definitions,
+        judge: Judge,
+        timers: Timers,
+        clock: Callable[[], float],
+        timeout: float | None,
+    ) -> None:
+        self.peer = peer
+        self.heard = clock()
+        self.greeted = False
+        """Whether it said what tools it has, so that its handshake is over."""
+        self.on_greeted: Callable[[], None] = lambda: None
+        self.on_close: Callable[[End], None] = lambda end: None
+        self._definitions = definitions
+        self._judge = judge
+        self._timers = timers
+        self._clock = clock
+        self._timeout = timeout
+        self._session: Session | None = None
+        self._source: Source | None = None
+        self._early: deque[bytes] = deque(maxlen=EARLY_FRAMES)
+        self._lists: set[int] = set()
+        self._calls: dict[int, Timer] = {}
+        self._traffic: dict[str, float | int | None] = dict.fromkeys(
+            ("frames_in", "frames_out", "bytes_in", "bytes_out"), 0
+        )
+        self._last_frame: float | None = None
+
+    def join(self, session: Session) -> None:
+        """The broker let it in."""
+        self._session = session
+
+    def connect(self, source: "Source") -> None:
+        """The source is open: what the broker said meanwhile goes to it."""
+        self._source = source
+        while self._early:
+            source.send(self._early.popleft())
+
+    def leave(self) -> None:
+        """The run is over; nothing is passed on any more."""
+        self._source = self._session = None
+        for timer in self._calls.values():
+            timer.cancel()
+        self._calls.clear()
+
+    @property
+    def session(self) -> Session | None:
+        """What the broker made of it, until it left."""
+        return self._session
+
+    # --- the broker's side: Link ---
+
+    def ping(self, now: float) -> None:
+        """Below MCP there is nothing to ask: a source tells when it has ended."""
+
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
+        """Hand a frame of the broker to the source."""
+        envelope = wire.read(frame)
+        if envelope.method is not UNSET and envelope.id is not UNSET:
+            frame = self._asked(int(bytes(envelope.id)), envelope, frame)
+        self._count("out", frame)
+        if self._source is not None:
+            self._source.send(frame)
+        else:
+            self._early.append(frame)
+
+    def close(self, end: End) -> None:
+        """The broker wants the link closed; whoever runs the source does it."""
+        self.on_close(end)
+
+    def traffic(self) -> Mapping[str, float | int | None]:
+        """What `/stats` shows of it."""
+        return self._traffic | {"last_frame": self._last_frame, "ping_rtt_ms": None}
+
+    def _count(self, way: str, frame: bytes) -> None:
+        frames, size = self._traffic[f"frames_{way}"], self._traffic[f"bytes_{way}"]
+        self._traffic[f"frames_{way}"] = int(frames or 0) + 1
+        self._traffic[f"bytes_{way}"] = int(size or 0) + len(frame)
+
+    def _asked(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes:
+        if envelope.method == mcp.Kind.TOOLS.method:
+            if "cursor" not in (wire.members(envelope.params) or {}):
+                self._definitions.begin()
+            self._lists.add(number)
+        elif envelope.method == "tools/call":
+            frame = self._called(number, envelope, frame)
+        return frame
+
+    def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes:
+        params = wire.members(envelope.params) or {}
+        shown = mcp.string(params.get("name")) or ""
+        own = self._definitions.own_names.get(shown, shown)
+        if self._timeout is not None:
+            self._calls[number] = self._timers.at(
+                self._clock() + self._timeout, lambda now: self._too_late(number, shown, now)
+            )
+        if own == shown:
+            return frame
+        return wire.request(number, "tools/call", encode(params | {"name": Raw(encode(own))}))
+
+    def _too_late(self, number: int, name: str, now: float) -> None:
+        """The server's own `timeout` is over: an answer for the broker, and word to the server."""
+        if self._calls.pop(number, None) is None or self._session is None:
+            return
+        seconds = f"{self._timeout:g}"
+        zh = f"{name} 在 {seconds} 秒内没有返回结果（mcp_servers.json 中的 timeout）。"
+        en = f"{name} did not answer within {seconds} s (its timeout in mcp_servers.json)."
+        data: dict[str, object] = {"details": f"{zh} / {en}", "reason": "call_timed_out"}
+        code = Code.TOOL_SIDE_FAILED
+        self._session.receive(wire.failure(b"%d" % number, int(code), MESSAGES[code], data), now)
+        if self._source is not None:
+            self._source.send(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+
+    # --- the source's side ---
+
+    def take(self, frame: bytes) -> None:
+        """Hand a frame of the source to the broker."""
+        if self._session is None:
+            return
+        now = self.heard = self._last_frame = self._clock()
+        self._count("in", frame)
+        if not frame.isascii():
+            try:
+                str(frame, "utf-8")
+            except UnicodeDecodeError:
+                frame = b"?"  # the broker counts it among what is no JSON
+        greeted = False
+        if self._lists or self._calls:
+            frame, greeted = self._answered(frame)
+        self._session.receive(frame, now)
+        if greeted and not self.greeted:
+            self.greeted = True
+            self.on_greeted()
+
+    def _answered(self, frame: bytes) -> tuple[bytes, bool]:
+        """The frame as the broker is to see it, and whether it ends a list of tools."""
+        try:
+            envelope = wire.read(frame)
+        except ValueError:
+            return frame, False
+        raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        timer = self._calls.pop(number, None)
+        if timer is not None:
+            timer.cancel()
+        if number not in self._lists:
+            return frame, False
+        self._lists.discard(number)
+        if envelope.result is UNSET:
+            return frame, True
+        result = self._definitions.page(envelope.result, self._judge)
+        return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
+
+    def list_again(self) -> None:
+        """Have the broker ask for the tools anew: other ones may be shown."""
+        if self._session is not None and self.greeted:
+            self._session.receive(wire.notification(mcp.Kind.TOOLS.changed), self._clock())

@@ -1,0 +1,264 @@
+"""One server that the broker opens itself: run, watched, run again, and told about (issue 5, part 2)."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from loguru import logger
+
+from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.broker.link import Ended, Peer, Role
+from mcp_endpoint.broker.why import Trouble, duration
+from mcp_endpoint.errors import End
+from mcp_endpoint.providers.backoff import Backoff
+from mcp_endpoint.providers.definitions import Definitions, Judge
+from mcp_endpoint.providers.joint import Joint
+from mcp_endpoint.providers.server_entry import Kind, Server, expanded
+from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.redaction import quote_peer
+
+if TYPE_CHECKING:
+    from mcp_endpoint.providers.source import Source
+
+START_TIMEOUT = 60.0
+"""Seconds a server has from its start until it said what tools it has: some are downloaded first."""
+CLOSE_TIMEOUT = 15.0
+LOOPING_AFTER = 5
+"""Ends in a row, with nothing of use between them, after which a server is in a crash loop."""
+LOOPING_WAIT = 300.0
+"""Seconds between two starts of one that is."""
+STEADY = 10.0
+"""Seconds of serving after which a start counts as good."""
+
+
+class State(StrEnum):
+    """How a server is."""
+
+    IDLE = "idle"
+    """Not needed yet."""
+    STARTING = "starting"
+    SERVING = "serving"
+    WAITING = "waiting"
+    """It ended; the next start is due soon."""
+    LOOPING = "looping"
+    """It ended again and again; the next start is due later."""
+    STOPPED = "stopped"
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """What all servers of one broker share."""
+
+    manager: ConnectionManager
+    loop: asyncio.AbstractEventLoop
+    environ: Mapping[str, str]
+    folder: Path
+    """That of the file: relative paths in it start there."""
+    make: "Callable[[Server, Hub], Source]"
+    """The source of an entry whose variables are put in. Raises Stopped."""
+    backoff: Callable[[], Backoff] = Backoff
+
+
+class Provider:
+    """One server, or one agent's instance of it."""
+
+    def __init__(self, server: Server, agent_id: str, hub: Hub, judge: Judge) -> None:
+        self.server = server
+        self.agent_id = agent_id
+        self.state = State.IDLE
+        self.since = hub.loop.time()
+        """When it came into its state."""
+        self.starts = 0
+        self.failure: Stopped | None = None
+        """Why it ended last, until it serves again."""
+        self.said: tuple[str, ...] = ()
+        """What its last run wrote for its owner."""
+        self.definitions = Definitions(server.shown, server.tools)
+        self._hub = hub
+        self._judge = judge
+        self._backoff = hub.backoff()
+        self._failures = 0
+        self._joint: Joint | None = None
+        self._source: Source | None = None
+        self._over: asyncio.Future[Stopped] = hub.loop.create_future()
+        self._serving: asyncio.Future[None] = hub.loop.create_future()
+        self._nudge = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        """Run it from now on; the broker knows at once that it is coming. Safe to do twice."""
+        if self._task is None:
+            self._join()
+            self._task = self._hub.loop.create_task(self._run())
+
+    def nudge(self) -> None:
+        """Do not wait any longer for the next start."""
+        self._nudge.set()
+
+    def list_again(self) -> None:
+        """Other tools of it may be shown than before."""
+        if self._joint is not None:
+            self._joint.list_again()
+
+    async def stop(self) -> None:
+        """End it for good, and all it started."""
+        if self._task is not None:
+            self._task.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._task
+        self._become(State.STOPPED)
+        self._tell(None)
+
+    # --- a run ---
+
+    def _join(self) -> None:
+        """Make it a tool side. Lists wait for its handshake, unless it is known that it failed before."""
+        hub, server = self._hub, self.server
+        peer = Peer(
+            address=f"{server.kind} {server.name}",
+            server_id=server.shown,
+            wants_caller=server.kind is Kind.PYTHON,
+            awaited=self.failure is None,
+        )
+        clock = hub.loop.time
+        joint = Joint(peer, self.definitions, self._judge, hub.manager.timers, clock, server.timeout)
+        self._over = hub.loop.create_future()
+        self._serving = hub.loop.create_future()
+        joint.on_greeted = self._greeted
+        joint.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
+        session = hub.manager.join(Role.TOOL, self.agent_id, joint, clock())
+        if isinstance(session, End):
+            self._stopped(Stopped(Why.NOT_STARTED, session.en))
+            return
+        joint.join(session)
+        self._joint = joint
+        self.starts += 1
+        self._become(State.STARTING)
+
+    def _stopped(self, why: Stopped) -> None:
+        if not self._over.done():
+            self._over.set_result(why)
+
+    async def _run(self) -> None:
+        while True:
+            began = self._hub.loop.time()
+            why = Stopped(Why.STOPPED)
+            try:
+                why = await self._one_run()
+            except Exception:  # noqa: BLE001  this run ends here, with its reason; the others go on
+                logger.exception("server {} failed inside the broker", quote_peer(self.server.name))
+                why = Stopped(Why.INTERNAL)
+            finally:
+                await self._end_run(why)
+            lasted = self._hub.loop.time() - began
+            served = self.state is State.SERVING
+            self._failures = 0 if served and lasted >= STEADY else self._failures + 1
+            looping = self._failures >= LOOPING_AFTER
+            wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
+            self.failure = why
+            self._become(State.LOOPING if looping else State.WAITING)
+            self._tell(self._trouble(wait))
+            logger.bind(event="server", server=self.server.name, reason=why.why.reason).warning(
+                "server {}: {} ({}){}; the next start is in {:.0f} s",
+                quote_peer(self.server.name),
+                why.why.en,
+                why.why.reason,
+                f": {quote_peer(why.detail)}" if why.detail else "",
+                wait,
+            )
+            self._nudge.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._nudge.wait()
+            self._join()
+
+    async def _one_run(self) -> Stopped:
+        """From the start to the end; why it ended."""
+        joint = self._joint
+        if joint is None:
+            return await self._over
+        try:
+            source = self._source = self._hub.make(self._ready(), self._hub)
+            async with asyncio.timeout(START_TIMEOUT) as deadline:
+                await source.open(joint.take, self._stopped)
+                joint.connect(source)
+                await asyncio.wait({self._over, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+                deadline.reschedule(None)
+        except Stopped as why:
+            return why
+        except TimeoutError:
+            return Stopped(Why.NO_HANDSHAKE, f"{START_TIMEOUT:.0f} s")
+        return await self._over
+
+    def _ready(self) -> Server:
+        try:
+            return expanded(self.server, self._hub.environ)
+        except KeyError as error:
+            raise Stopped(Why.NO_VARIABLE, str(error.args[0])) from None
+
+    def _greeted(self) -> None:
+        self._serving.set_result(None)
+        self.failure = None
+        self._become(State.SERVING)
+        self._tell(None)
+        logger.bind(event="server", server=self.server.name, reason="serving").info(
+            "server {}: serving", quote_peer(self.server.name)
+        )
+
+    async def _end_run(self, why: Stopped) -> None:
+        """Close the source; the broker hears of the end first, so that nobody waits for what cannot come."""
+        joint, self._joint = self._joint, None
+        source, self._source = self._source, None
+        session = joint.session if joint is not None else None
+        if joint is not None and session is not None:
+            joint.leave()
+            end = End.SERVER_ENDED
+            self._hub.manager.ended(session, joint, Ended(end, end.code, str(why)), self._hub.loop.time())
+        if source is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_TIMEOUT):
+                    await source.close()
+            self.said = tuple(source.said)
+
+    # --- what there is to tell ---
+
+    def _become(self, state: State) -> None:
+        if state is not self.state:
+            self.state, self.since = state, self._hub.loop.time()
+
+    def _trouble(self, wait: float) -> Trouble:
+        assert self.failure is not None
+        why, detail = self.failure.why, quote_peer(self.failure.detail, 120)
+        zh = why.zh + (f"（{detail}）" if detail else "") + f"，将在{duration(wait, 'zh')}后重试"
+        en = why.en + (f" ({detail})" if detail else "") + f", and is tried again in {duration(wait, 'en')}"
+        return Trouble(zh, en)
+
+    def _tell(self, trouble: Trouble | None) -> None:
+        self._hub.manager.troubled(self.agent_id, self.server.shown, trouble, self._hub.loop.time())
+
+    def report(self, stamp: Callable[[float], str]) -> dict[str, object]:
+        """What `/stats` shows of it."""
+        failure = self.failure
+        lines = tuple(self._source.said) if self._source is not None else self.said
+        return {
+            "name": self.server.name,
+            "kind": self.server.kind.value,
+            "agent": None if self.agent_id.startswith("@") else self.agent_id,
+            "state": self.state.value,
+            "since": stamp(self.since),
+            "starts": self.starts,
+            "failure": failure
+            and {
+                "reason": failure.why.reason,
+                "zh": failure.why.zh,
+                "en": failure.why.en,
+                "detail": quote_peer(failure.detail),
+            },
+            "tools": list(self.definitions.own_names),
+            "left_out": self.definitions.left_out,
+            "said": list(lines),
+        }
