@@ -106,6 +106,10 @@ class ConnectionManager:
         self._providers = providers
         self._reconnect(now)
 
+    def agents_with_devices(self) -> list[str]:
+        """The ids of agents that have a client now."""
+        return [agent.id for agent in self._agents.values() if agent.devices]
+
     def troubled(self, agent_id: str, alias: str, trouble: Trouble | None, now: float) -> None:
         """What keeps a server from serving that the broker opens itself for an agent; None: nothing any more."""
         troubles = self._shared.troubles.setdefault(agent_id, {})

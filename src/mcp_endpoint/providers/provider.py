@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
@@ -186,7 +186,8 @@ class Provider:
             async with asyncio.timeout(START_TIMEOUT) as deadline:
                 await source.open(joint.take, self._stopped)
                 joint.connect(source)
-                await asyncio.wait({self._over, self._serving}, return_when=asyncio.FIRST_COMPLETED)
+                either: set[asyncio.Future[Any]] = {self._over, self._serving}
+                await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 deadline.reschedule(None)
         except Stopped as why:
             return why
