@@ -16,6 +16,7 @@ from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
 
 if TYPE_CHECKING:
+    from mcp_endpoint.doors.http import HttpDoor
     from mcp_endpoint.doors.websocket import WebSocketLink
 
 
@@ -34,6 +35,8 @@ class Front:
     """The connections that were upgraded and not refused."""
     unfinished: "dict[WebSocketLink, float]" = field(default_factory=dict)
     """Links in the middle of a message, and the moment until which it has to be whole; the earliest first."""
+    callers: "dict[HttpDoor, None]" = field(default_factory=dict)
+    """Connections over which a good token came with an HTTP request."""
     admission: Admission = field(init=False)
     turns: Turns = field(init=False)
     emptied: Event = field(default_factory=Event)
@@ -53,6 +56,7 @@ class Front:
         """How much there is of what comes and goes with peers: all of it has to be gone when they are."""
         return {
             "links": len(self.links),
+            "callers": len(self.callers),
             "strangers": self.admission.strangers,
             "addresses": self.admission.sources,
             "shares": len(self.turns),
