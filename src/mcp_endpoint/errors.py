@@ -301,6 +301,7 @@ HTTP_STATUS: dict[End, int] = {
     End.TOO_MANY_DEVICES: 429,
     End.TOO_MUCH_UNFINISHED: 503,
     End.RESTART: 503,
+    End.INTERNAL: 500,
 }
 """The status of an answer to an HTTP request that is refused, or left without its answer, for a link's reason.
 

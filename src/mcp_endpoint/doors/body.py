@@ -5,7 +5,7 @@ import asyncio
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
-from mcp_endpoint.doors.exchange import Exchange
+from mcp_endpoint.doors.exchange import Exchange, Header
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
 
@@ -18,10 +18,12 @@ _batch = Decoder(list[Raw])
 class Refused(Exception):
     """A request that cannot be taken, and why."""
 
-    def __init__(self, why: Refusal | End, id_: bytes = wire.NULL_ID) -> None:
+    def __init__(self, why: Refusal | End, id_: bytes = wire.NULL_ID, headers: tuple[Header, ...] = ()) -> None:
         super().__init__(why)
         self.why = why
         self.id = id_
+        """The id of the request that is refused; null if it has none that is known."""
+        self.headers = headers
 
 
 class Message:

@@ -4,11 +4,18 @@ The paths are those of the WebSocket doors, so that one URL serves whichever tra
 section 1): a GET that is neither for a stream nor from an MCP client gets the page with help.
 """
 
+from collections.abc import Awaitable, Callable
+
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_endpoint.doors.exchange import Door, Exchange
+from mcp_endpoint.doors.access import Visitor, admit
+from mcp_endpoint.doors.body import Refused
+from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.doors.handshake import role_of
+
+Door = Callable[[Exchange, Visitor], Awaitable[None]]
+"""Answers the requests of those who may come in, or raises Refused."""
 
 MCP_HEADERS = frozenset({b"mcp-session-id", b"mcp-protocol-version", b"last-event-id", b"mcp-method"})
 
@@ -24,9 +31,19 @@ class ByPath:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
         if scope["type"] == "http" and role_of(scope["path"]) is not None and _from_mcp_client(scope):
-            await self._mcp(Exchange(self._front, scope, receive, send))
+            await self._visit(Exchange(self._front, scope, receive, send), self._mcp)
         else:
             await self._pages(scope, receive, send)
+
+    async def _visit(self, exchange: Exchange, door: Door) -> None:
+        visitor = await admit(exchange)
+        if visitor is None:
+            return
+        try:
+            await door(exchange, visitor)
+        except Refused as refused:
+            exchange.about(refused.id)
+            await exchange.refuse(refused.why, refused.headers, log=True)
 
 
 def _from_mcp_client(scope: Scope) -> bool:

@@ -5,7 +5,9 @@ request is a JSON-RPC error with a typed reason, as the specification lets it be
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+import contextlib
+from collections.abc import Iterable
+from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
@@ -102,20 +104,18 @@ class Exchange:
 
     async def reply(self, status: int, body: bytes = b"", headers: Iterable[Header] = ()) -> None:
         """The whole answer: JSON if it has a body. A peer that is still sending hears it before it is closed."""
-        length = (b"content-length", b"%d" % len(body))
+        length = () if status == HTTPStatus.NO_CONTENT else ((b"content-length", b"%d" % len(body)),)
         kind = (JSON_TYPE, NOT_STORED) if body else ()
         if self._whole or not ({"content-length", "transfer-encoding"} & self.headers.keys()):
-            await self.start(status, (length, *kind, *headers))
+            await self.start(status, (*length, *kind, *headers))
             await self.body(body)
             return
-        await self.start(status, (length, *kind, *headers, (b"connection", b"close")))
+        await self.start(status, (*length, *kind, *headers, (b"connection", b"close")))
         await self.body(body, more=True)
-        try:
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(UNREAD_PATIENCE):
                 while await self.piece() is not None:
                     continue
-        except TimeoutError:
-            pass
         await self.body(b"")
 
     async def refuse(self, why: Refusal | End, headers: Iterable[Header] = (), *, log: bool = False) -> None:
@@ -132,7 +132,3 @@ def failure(why: Refusal | End, id_: bytes = wire.NULL_ID) -> bytes:
     return wire.failure(
         id_, int(code), f"{why.en} / {why.zh}", {"reason": why.reason, "details": f"{MESSAGES[code]}: {why.en}"}
     )
-
-
-Door = Callable[[Exchange], Awaitable[None]]
-"""What answers an exchange, wholly."""
