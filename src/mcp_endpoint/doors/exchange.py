@@ -56,7 +56,9 @@ class Exchange:
         self.front = front
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        self.connection: HttpDoor = scope["state"]["connection"]
+        connection: HttpDoor | None = scope["state"]["connection"]()
+        assert connection is not None, "its transport has it"
+        self.connection = connection
         """The TCP connection, which has a peer and may be cut off."""
         self.headers: dict[str, str] = {}
         """Names in lower case."""

@@ -7,6 +7,7 @@ import socket
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any
+from weakref import ref
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from loguru import logger
@@ -238,7 +239,7 @@ class HttpDoor(HttpToolsProtocol):
             self._check_upgrade()
         if self.caller.proxy:
             self.scope["client"] = (self._front.admission.behind(self.caller, self.headers).shown, 0)
-        self.scope["state"]["connection"] = self
+        self.scope["state"]["connection"] = ref(self)  # this object has the scope, and must go without the collector
         super().on_headers_complete()
         if self.cycle is not None and any(
             name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
