@@ -86,7 +86,9 @@ class ServerSettings(_Section):
 class WebSocketSettings(_Section):
     """Limits and times of one connection."""
 
-    max_connections: _Count = _key("1000", "most WebSocket connections at a time", "最大连接数")
+    max_connections: _Count = _key(
+        "1000", "most WebSockets, and most HTTP connections with a token", "最大连接数，WebSocket 与 HTTP 各自计算"
+    )
     ping_interval: _SecondsOrZero = _key("30", "seconds between pings; 0 = no pings", "心跳间隔（秒），0 表示关闭")
     ping_timeout: _Seconds = _key("10", "seconds to wait for a pong", "心跳超时（秒）")
     close_timeout: _Seconds = _key("10", "seconds a closing connection may take", "关闭超时（秒）")
