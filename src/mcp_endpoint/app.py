@@ -17,11 +17,13 @@ from uvicorn.server import HANDLED_SIGNALS
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.doors.by_path import ByPath
 from mcp_endpoint.doors.front import Front, FrontConfig
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.http import HttpDoor
 from mcp_endpoint.doors.ops import build_app
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.streamable_http import StreamableHttp
 from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End, Note
 from mcp_endpoint.redaction import quote_peer
@@ -114,6 +116,8 @@ class Server(uvicorn.Server):
             for link in list(front.links):
                 if link.session is None or link.session.role is role:
                     link.close(End.RESTART)
+            if role is Role.DEVICE:
+                front.sessions.close(End.RESTART)
             await asyncio.sleep(0)
         if front.links:
             with contextlib.suppress(TimeoutError):
@@ -183,7 +187,7 @@ async def _serve(
     config = FrontConfig(
         front,
         tls=None if tls is None else tls.context,
-        app=build_app(front, loop.time),
+        app=ByPath(front, pages=build_app(front, loop.time), mcp=StreamableHttp(front)),
         http=HttpDoor,
         ws=WebSocketLink,
         lifespan="off",
