@@ -155,6 +155,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "allowed_origins": ["*"],
             "allowed_hosts": (),
             "enable_cors": True,
+            "pin_tools": "flag",
             "trusted_proxies": (),
             "max_connections_per_address": 500,
             "handshakes_per_minute": 600,

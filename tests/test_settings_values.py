@@ -84,6 +84,7 @@ GOOD = [
         ["https://a.example.com", "http://b:8080", "null"],
     ),
     ("security", "allowed_origins", "chrome-extension://abc", ["chrome-extension://abc"]),
+    ("security", "pin_tools", "BLOCK", "block"),
     ("security", "trusted_proxies", "", ()),
     (
         "security",

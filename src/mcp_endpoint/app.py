@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import uvicorn
 from loguru import logger
@@ -26,12 +27,20 @@ from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.streamable_http import StreamableHttp
 from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End, Note
+from mcp_endpoint.providers.make import make_source
+from mcp_endpoint.providers.pins import PinFile
+from mcp_endpoint.providers.provider import Hub
+from mcp_endpoint.providers.supervisor import Providers
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.reload import Reload
 from mcp_endpoint.settings import Loaded, Settings, SettingsError
 from mcp_endpoint.tls import Certificate
 from mcp_endpoint.tokens import Tokens
 
+SERVERS = "mcp_servers.json"
+"""The file beside the settings that lists the servers the broker opens itself."""
+PINS = ".mcp_tools.json"
+"""The file beside the settings in which the definitions of their tools are kept."""
 TICK = 0.1
 """Seconds between two sweeps of deadlines: how late an error at `call_timeout` may be."""
 
@@ -87,9 +96,10 @@ def _facts(session: Session, peer: Peer) -> dict[str, str | None]:
 class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
-    def __init__(self, config: FrontConfig) -> None:
+    def __init__(self, config: FrontConfig, providers: Providers) -> None:
         super().__init__(config)
         self._front = config.front
+        self._providers = providers
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
@@ -119,9 +129,11 @@ class Server(uvicorn.Server):
             if role is Role.DEVICE:
                 front.sessions.close(End.RESTART)
             await asyncio.sleep(0)
+        ending = asyncio.ensure_future(self._providers.stop())
         if front.links:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(front.emptied.wait(), front.settings.websocket.close_timeout + 0.2)
+        await ending
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
@@ -148,15 +160,16 @@ def run(
     ready: Callable[[int], None],
     read: Callable[[], Loaded],
     show: Callable[[Settings], None],
+    folder: Path,
     tls: Certificate | None = None,
 ) -> None:
     """Serve until SIGINT or SIGTERM. `ready` is called with the port once connections are taken.
 
-    SIGHUP has the settings read again with `read`; `show` is told of the new ones, for the log.
+    SIGHUP has the settings read again with `read`; `show` is told of the new ones, for the log. State lies in `folder`.
     """
     raise_descriptor_limit()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(_serve(settings, listener, ready, read, show, tls))
+        runner.run(_serve(settings, listener, ready, read, show, folder, tls))
 
 
 def reload_tls(tls: Certificate) -> None:
@@ -173,6 +186,7 @@ async def _serve(
     ready: Callable[[int], None],
     read: Callable[[], Loaded],
     show: Callable[[Settings], None],
+    folder: Path,
     tls: Certificate | None,
 ) -> None:
     loop = asyncio.get_running_loop()
@@ -184,10 +198,14 @@ async def _serve(
         outbox=Outbox(loop),
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
+    hub = Hub(front.manager, loop, os.environ, folder, make_source)
+    pins = PinFile(folder / PINS)
+    providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
+    pages = build_app(front, loop.time, lambda stamp: {"servers": providers.report(stamp)})
     config = FrontConfig(
         front,
         tls=None if tls is None else tls.context,
-        app=ByPath(front, pages=build_app(front, loop.time), mcp=StreamableHttp(front)),
+        app=ByPath(front, pages=pages, mcp=StreamableHttp(front)),
         http=HttpDoor,
         ws=WebSocketLink,
         lifespan="off",
@@ -202,6 +220,7 @@ async def _serve(
     def tick() -> None:
         try:
             front.sweep(loop.time())
+            providers.sweep(loop.time())
         except Exception:  # noqa: BLE001  one bad deadline must not stop all the others for ever
             logger.exception("a deadline could not be worked off")
         loop.call_later(TICK, tick)
@@ -211,12 +230,13 @@ async def _serve(
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    server = Server(config)
+    server = Server(config, providers)
 
     def show_also(new: Settings) -> None:
         show(new)
         config.log_level = _uvicorn_level(new)
         config.access_log = config.log_level != "warning"
+        providers.load()
         logging.getLogger("uvicorn.access").propagate = True  # the next line only ever takes it away
         config.configure_logging()
 

@@ -153,7 +153,7 @@ def _run(path: Path, home: Path) -> int:
             if tls is not None:
                 app.reload_tls(tls)
 
-        app.run(settings, listener, ready, lambda: load(path, os.environ), show, tls)
+        app.run(settings, listener, ready, lambda: load(path, os.environ), show, path.parent, tls)
         logger.info("stopped")
     finally:
         listener.close()

@@ -28,6 +28,7 @@ SHIPPED_NAME = "mcp-endpoint-server.cfg"
 
 LogLevel = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
 Language = Literal["zh", "en"]
+PinTools = Literal["flag", "block"]
 
 _Flag = Annotated[bool, settings_values.flag()]
 _Seconds = Annotated[float, settings_values.seconds()]
@@ -172,6 +173,11 @@ class SecuritySettings(_Section):
         "", "host names by which MCP clients over HTTP may call", "HTTP MCP 客户端可使用的主机名，以逗号分隔"
     )
     enable_cors: _Flag = _key("true", "let pages of the allowed origins read answers", "启用 CORS")
+    pin_tools: Annotated[PinTools, settings_values.one_of("flag", "block", form=str.lower)] = _key(
+        "flag",
+        "flag or block: a tool of mcp_servers.json that is not what it was when first seen",
+        "mcp_servers.json 中的工具与首次所见不同时：flag 提示，block 停用",
+    )
     trusted_proxies: Annotated[tuple[Network, ...], settings_values.networks()] = _key(
         "", "proxies whose X-Forwarded-For counts: 127.0.0.1, 10.0.0.0/8", "可信反向代理的地址或网段，以逗号分隔"
     )

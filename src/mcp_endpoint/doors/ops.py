@@ -11,6 +11,7 @@ from msgspec.json import encode
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_endpoint import __version__
+from mcp_endpoint.broker.connection_manager import Stamp
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.errors import Fault
 
@@ -26,8 +27,11 @@ MOST_ASKED = 20
 """Agents that one `/stats?agent=…&agent=…` tells of although they have no link."""
 
 
-def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
-    """The HTTP app of one broker. `clock` gives the monotonic seconds that the broker's times are in."""
+def build_app(front: Front, clock: Callable[[], float], more: Callable[[Stamp], Report]) -> FastAPI:
+    """The HTTP app of one broker. `clock` gives the monotonic seconds that the broker's times are in.
+
+    `more` has what else `/stats` tells with the key.
+    """
     started = clock()
     app = FastAPI(title="mcp-endpoint", version=__version__, docs_url=None, redoc_url=None, redirect_slashes=False)
     app.add_middleware(_Cors, front=front)
@@ -74,6 +78,7 @@ def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
             data["census"] = front.census()
             data["refusals"] = front.admission.refusals.report(stamp)
             data["refused_by_reason"] = dict(front.admission.refusals.by_reason)
+            data |= more(stamp)
         return _json({"status": "success", "data": data})
 
     def banner() -> Response:

@@ -24,8 +24,6 @@ from mcp_endpoint.redaction import quote_peer
 if TYPE_CHECKING:
     from mcp_endpoint.providers.source import Source
 
-START_TIMEOUT = 60.0
-"""Seconds a server has from its start until it said what tools it has: some are downloaded first."""
 CLOSE_TIMEOUT = 15.0
 LOOPING_AFTER = 5
 """Ends in a row, with nothing of use between them, after which a server is in a crash loop."""
@@ -183,7 +181,7 @@ class Provider:
             return await self._over
         try:
             source = self._source = self._hub.make(self._ready(), self._hub)
-            async with asyncio.timeout(START_TIMEOUT) as deadline:
+            async with asyncio.timeout(self.server.start_timeout) as deadline:
                 await source.open(joint.take, self._stopped)
                 joint.connect(source)
                 either: set[asyncio.Future[Any]] = {self._over, self._serving}
@@ -192,7 +190,7 @@ class Provider:
         except Stopped as why:
             return why
         except TimeoutError:
-            return Stopped(Why.NO_HANDSHAKE, f"{START_TIMEOUT:.0f} s")
+            return Stopped(Why.NO_HANDSHAKE, f"{self.server.start_timeout:g} s")
         return await self._over
 
     def _ready(self) -> Server:

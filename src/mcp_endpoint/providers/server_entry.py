@@ -13,6 +13,8 @@ from urllib.parse import urlsplit
 LONGEST_NAME = 64
 """Characters of a `server_id` that a broker looks at."""
 MOST_SECONDS = 86_400.0
+START_TIMEOUT = 60.0
+"""Seconds; some servers are downloaded at their first start."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
@@ -94,6 +96,8 @@ class Server:
     tools: Tools = field(default_factory=Tools)
     timeout: float | None = None
     """Seconds a call may take; None: what the caller's side allows."""
+    start_timeout: float = START_TIMEOUT
+    """Seconds it has from its start until it said what tools it has."""
     per_agent: bool = False
     """Whether each agent has an instance of its own."""
     autostart: bool = False
@@ -128,6 +132,7 @@ def read_entry(name: str, entry: object) -> Server:
         alias=_text(entry, "alias"),
         tools=_tools(entry),
         timeout=_seconds(entry, "timeout"),
+        start_timeout=_seconds(entry, "start_timeout") or START_TIMEOUT,
         per_agent=_share(entry),
         autostart=_flag(entry, "autostart"),
         allow_private=_words(entry, "allow_private") or (),
