@@ -11,7 +11,7 @@ from pathlib import Path
 from loguru import logger
 
 from mcp_endpoint import __version__, app
-from mcp_endpoint.clients import device, doctor, pipe, servers
+from mcp_endpoint.clients import device, doctor, pipe, servers, servers_command
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
@@ -27,7 +27,8 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # where it has no Chinese, an escape is better than a traceback
             stream.reconfigure(errors="backslashreplace")
-    options = _parser().parse_args(argv)
+    words, command = _split(sys.argv[1:] if argv is None else list(argv))
+    options = _parser().parse_args(words)
     path = Path(options.config) if options.config else folder / DATA_FILE
     try:
         match options.command:
@@ -44,6 +45,8 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
                 return doctor.run(asked, os.environ, _base, sys.stdout)
             case "pipe":
                 return _pipe(options)
+            case "servers":
+                return _servers(options, command, path)
             case "tools":
                 return device.run_tools(options.url, os.environ, sys.stdout, sys.stderr)
             case _:
@@ -68,6 +71,14 @@ def _agent_name(given: str) -> str:
     if not name.strip():
         raise argparse.ArgumentTypeError("this is no name: empty, or not UTF-8 / 名称为空或不是 UTF-8")
     return name
+
+
+def _split(words: list[str]) -> tuple[list[str], list[str]]:
+    """The words for the parser, and for `servers add` what stands behind `--`, which argparse cannot tell apart."""
+    if "servers" in words and "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    return words, []
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -102,6 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     bridge.add_argument("--url", dest="endpoint", metavar="URL", help="the endpoint, if it is not given by place")
     bridge.add_argument("url", nargs="?", metavar="URL", help="endpoint of a tool side (default: $MCP_ENDPOINT)")
     bridge.add_argument("server", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the server's command")
+    _add_servers(commands)
     tools = commands.add_parser("tools", help="list an agent's tools, as a device / 以设备身份列出工具")
     tools.add_argument("url", nargs="?", metavar="URL", help="endpoint of a device (default: $MCP_ENDPOINT)")
     call = commands.add_parser("call", help="call a tool, as a device / 以设备身份调用工具")
@@ -235,6 +247,58 @@ def _check_token(tokens: Tokens, text: str) -> int:
         return 1
     print(f"A valid token of agent {agent}. / 有效,智能体 {agent}。")
     return 0
+
+
+def _add_servers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    parser = commands.add_parser("servers", help="the servers the broker opens itself / 由本服务启动的工具服务")
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
+    add = actions.add_parser("add", help="add one: -- CMD …, or one of the options / 添加")
+    add.add_argument("name", metavar="NAME")
+    add.add_argument("--url", help="of a server that is reached by HTTP or WebSocket")
+    add.add_argument("--type", choices=["http", "sse", "ws"], help="how, if the URL does not tell")
+    add.add_argument("--openapi", metavar="DOCUMENT", help="path or URL of an OpenAPI document")
+    add.add_argument("--python", metavar="FILE", help="a Python file with tools")
+    add.add_argument("--header", action="append", default=[], metavar="NAME:VALUE")
+    add.add_argument("--env", action="append", default=[], metavar="NAME=VALUE")
+    add.add_argument("--agent", action="append", default=[], metavar="NAME", help="only for these (default: all)")
+    add.epilog = "-- CMD …: the command of a stdio server / 最后的 -- 之后是启动命令"
+    for action, text in {
+        "remove": "remove one / 删除",
+        "enable": "let one run / 启用",
+        "disable": "let one rest / 停用",
+        "accept": "take its changed tools as they are / 接受变化的工具",
+    }.items():
+        actions.add_parser(action, help=text).add_argument("name", metavar="NAME")
+
+
+def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) -> int:
+    files = servers_command.Files(path.parent / app.SERVERS, path.parent / app.PINS)
+    out = sys.stdout
+
+    def work() -> int:
+        match options.action:
+            case None:
+                settings = load(path, os.environ).settings if path.exists() else None
+                return servers_command.show(files, settings, out)
+            case "add":
+                new = servers_command.NewServer(
+                    options.name,
+                    command,
+                    options.url,
+                    options.type,
+                    options.openapi,
+                    options.python,
+                    options.header,
+                    options.env,
+                    options.agent,
+                )
+                return servers_command.add(files, new, out)
+            case "accept":
+                return servers_command.accept(files, options.name, out)
+            case action:
+                return servers_command.change(files, options.name, action, out)
+
+    return servers_command.guarded(work, sys.stderr)
 
 
 def _pipe(options: argparse.Namespace) -> int:
