@@ -2,9 +2,11 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from opened import write
 from support import Broker
 
 Brokers = Callable[..., Broker]
@@ -61,6 +63,25 @@ def new_broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Brokers]:
         return started[-1]
 
     yield start
+    for broker in started:
+        code = broker.stop()
+        broker.check()
+        assert code == 0
+
+
+@pytest.fixture
+def opening(tmp_path: Path) -> Iterator[Brokers]:
+    """A broker for this test alone, whose mcp_servers.json lists the servers given by name."""
+    started: list[Broker] = []
+
+    def begin(settings: dict[str, object] | None = None, **servers: object) -> Broker:
+        folder = tmp_path / "data"
+        folder.mkdir()
+        write(folder, **servers)
+        started.append(Broker(folder, **(settings or {})))
+        return started[-1]
+
+    yield begin
     for broker in started:
         code = broker.stop()
         broker.check()

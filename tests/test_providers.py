@@ -5,79 +5,14 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from conftest import Brokers
+from opened import server, write
 from support import Agent, Broker, Device, fault, said
-
-SERVER = r"""
-import json, os, sys, time
-options = json.loads(sys.argv[1])
-print("hello from", os.getpid(), file=sys.stderr, flush=True)
-if "exit" in options:
-    sys.exit(options["exit"])
-for junk in options.get("prints", []):
-    print(junk, flush=True)
-for line in sys.stdin:
-    frame = json.loads(line)
-    if "id" not in frame or options.get("hangs"):
-        continue
-    method, params = frame["method"], frame.get("params", {})
-    if method == "initialize":
-        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-                  "serverInfo": {"name": options.get("name", "s"), "version": "1"}}
-    elif method == "tools/list":
-        listed = options["tools"]
-        if "file" in options:
-            listed = json.load(open(options["file"]))
-        result = {"tools": [dict({"name": t, "inputSchema": {"type": "object"}}, **options.get("more", {}))
-                            if isinstance(t, str) else t for t in listed]}
-    elif method == "tools/call":
-        if params["name"] == "sleep":
-            time.sleep(30)
-        if params["name"] == "die":
-            os._exit(3)
-        result = {"content": [{"type": "text", "text": json.dumps(
-            [params["name"], params.get("arguments"), os.environ.get("WHO"), os.getpid()])}]}
-    else:
-        result = {}
-    print(json.dumps({"jsonrpc": "2.0", "id": frame["id"], "result": result}), flush=True)
-"""
-
-Start = Callable[..., Broker]
-
-
-def server(*tools: object, options: dict[str, object] | None = None, **members: object) -> dict[str, object]:
-    told = {"tools": tools} | (options or {})
-    return {"command": sys.executable, "args": ["-I", "-c", SERVER, json.dumps(told)], **members}
-
-
-def write(folder: Path, **servers: object) -> Path:
-    path = folder / "mcp_servers.json"
-    path.write_text(json.dumps({"mcpServers": servers}), "utf-8")
-    return path
-
-
-@pytest.fixture
-def start(tmp_path: Path) -> Iterator[Start]:
-    """A broker for one test, whose mcp_servers.json has these servers."""
-    started: list[Broker] = []
-
-    def begin(settings: dict[str, object] | None = None, **servers: object) -> Broker:
-        folder = tmp_path / "data"
-        folder.mkdir()
-        write(folder, **servers)
-        started.append(Broker(folder, **(settings or {})))
-        return started[-1]
-
-    yield begin
-    for broker in started:
-        code = broker.stop()
-        broker.check()
-        assert code == 0
 
 
 async def servers_of(broker: Broker) -> dict[str, Any]:
@@ -94,8 +29,8 @@ async def called(device: Device, tool: str, **arguments: object) -> Any:
     return json.loads(said(await device.call(tool, **arguments)))
 
 
-async def test_a_server_starts_when_a_client_comes_and_its_tools_are_listed_and_called(start: Start) -> None:
-    broker = start(home=server("lamp", "door", env={"WHO": "me"}))
+async def test_a_server_starts_when_a_client_comes_and_its_tools_are_listed_and_called(opening: Brokers) -> None:
+    broker = opening(home=server("lamp", "door", env={"WHO": "me"}))
     assert (await servers_of(broker))["home"]["state"] == "idle"
     agent = broker.agent()
     async with agent.device() as device:
@@ -109,16 +44,16 @@ async def test_a_server_starts_when_a_client_comes_and_its_tools_are_listed_and_
     assert (await servers_of(broker))["home"]["starts"] == 1
 
 
-async def test_two_servers_with_equal_tools_and_a_tool_side_that_dialled_in(start: Start) -> None:
-    broker = start(home=server("lamp"), work=server("lamp", alias="office"))
+async def test_two_servers_with_equal_tools_and_a_tool_side_that_dialled_in(opening: Brokers) -> None:
+    broker = opening(home=server("lamp"), work=server("lamp", alias="office"))
     agent = broker.agent()
     async with agent.tool_side("own"), agent.device() as device:
         assert sorted(await device.names()) == ["home__lamp", "office__lamp", "own"]
         assert (await called(device, "office__lamp"))[0] == "lamp"
 
 
-async def test_it_serves_the_agents_it_is_for(start: Start) -> None:
-    broker = start(home=server("lamp", agents=["kitchen"]), off=server("x", disabled=True))
+async def test_it_serves_the_agents_it_is_for(opening: Brokers) -> None:
+    broker = opening(home=server("lamp", agents=["kitchen"]), off=server("x", disabled=True))
     kitchen, hall = Agent(broker, "kitchen"), Agent(broker, "hall")
     async with kitchen.device() as cook, hall.device() as guest, hall.tool_side("own"):
         assert await cook.names() == ["lamp"]
@@ -127,8 +62,8 @@ async def test_it_serves_the_agents_it_is_for(start: Start) -> None:
         assert fault(answer) == (-32602, "unknown_tool")
 
 
-async def test_each_agent_can_have_an_instance_of_its_own(start: Start) -> None:
-    broker = start(notes=server("read", share="agent"))
+async def test_each_agent_can_have_an_instance_of_its_own(opening: Brokers) -> None:
+    broker = opening(notes=server("read", share="agent"))
     one, two = broker.agent(), broker.agent()
     async with one.device() as first, two.device() as second:
         assert await first.names() == await second.names() == ["read"]
@@ -137,17 +72,17 @@ async def test_each_agent_can_have_an_instance_of_its_own(start: Start) -> None:
     assert sorted(listed) == sorted([one.id, two.id])
 
 
-async def test_tools_are_chosen_renamed_and_described_by_the_file(start: Start) -> None:
+async def test_tools_are_chosen_renamed_and_described_by_the_file(opening: Brokers) -> None:
     tools = {"allow": ["lamp_*"], "deny": ["*_off"], "rename": {"lamp_on": "开灯"}, "describe": {"lamp_on": "打开灯"}}
-    broker = start(home=server("lamp_on", "lamp_off", "door", tools=tools))
+    broker = opening(home=server("lamp_on", "lamp_off", "door", tools=tools))
     async with broker.agent().device() as device:
         (listed,) = (await device.request("tools/list"))["result"]["tools"]
         assert (listed["name"], listed["description"]) == ("开灯", "打开灯")
         assert (await called(device, "开灯"))[0] == "lamp_on"
 
 
-async def test_five_servers_of_which_two_are_broken(start: Start) -> None:
-    broker = start(
+async def test_five_servers_of_which_two_are_broken(opening: Brokers) -> None:
+    broker = opening(
         settings={"tools_wait": 3, "language": "en"},
         one=server("a"),
         two=server("b"),
@@ -181,8 +116,8 @@ async def test_five_servers_of_which_two_are_broken(start: Start) -> None:
     ],
     ids=["absent", "ends", "unset", "hangs", "endless line"],
 )
-async def test_why_a_server_does_not_serve(start: Start, entry: object, reason: str) -> None:
-    broker = start(bad=entry)
+async def test_why_a_server_does_not_serve(opening: Brokers, entry: object, reason: str) -> None:
+    broker = opening(bad=entry)
     agent = broker.agent()
     async with agent.device() as device:
         await broker.logged(rf"server bad: .*\({reason}\)")
@@ -193,8 +128,8 @@ async def test_why_a_server_does_not_serve(start: Start, entry: object, reason: 
         assert (await agent.report())["why"]["reason"] == "server_failed"
 
 
-async def test_a_server_that_is_killed_comes_back_and_its_calls_end_at_once(start: Start) -> None:
-    broker = start(home=server("where", "sleep"))
+async def test_a_server_that_is_killed_comes_back_and_its_calls_end_at_once(opening: Brokers) -> None:
+    broker = opening(home=server("where", "sleep"))
     async with broker.agent().device() as device:
         assert await device.names() == ["where", "sleep"]
         pid = (await called(device, "where"))[3]
@@ -207,8 +142,8 @@ async def test_a_server_that_is_killed_comes_back_and_its_calls_end_at_once(star
         assert (await servers_of(broker))["home"]["starts"] == 2
 
 
-async def test_junk_on_stdout_is_dropped_and_told(start: Start) -> None:
-    broker = start(home=server("a", options={"prints": ["loading ...", "{}"]}))
+async def test_junk_on_stdout_is_dropped_and_told(opening: Brokers) -> None:
+    broker = opening(home=server("a", options={"prints": ["loading ...", "{}"]}))
     agent = broker.agent()
     async with agent.device() as device:
         assert await device.names() == ["a"]
@@ -217,8 +152,8 @@ async def test_junk_on_stdout_is_dropped_and_told(start: Start) -> None:
         assert link["drops"] == {"not_json_rpc": 2}
 
 
-async def test_a_call_ends_at_the_servers_own_timeout(start: Start) -> None:
-    broker = start(home=server("sleep", timeout=0.5))
+async def test_a_call_ends_at_the_servers_own_timeout(opening: Brokers) -> None:
+    broker = opening(home=server("sleep", timeout=0.5))
     async with broker.agent().device() as device:
         assert await device.names() == ["sleep"]
         answer = await device.call("sleep")
@@ -226,8 +161,8 @@ async def test_a_call_ends_at_the_servers_own_timeout(start: Start) -> None:
         assert "0.5" in answer["error"]["data"]["details"]
 
 
-async def test_what_changes_in_the_file_restarts_and_the_rest_goes_on(start: Start) -> None:
-    broker = start(home=server("a"), work=server("b"))
+async def test_what_changes_in_the_file_restarts_and_the_rest_goes_on(opening: Brokers) -> None:
+    broker = opening(home=server("a"), work=server("b"))
     folder = broker.config.parent
     async with broker.agent().device() as device:
         assert sorted(await device.names()) == ["a", "b"]
@@ -244,8 +179,8 @@ async def test_what_changes_in_the_file_restarts_and_the_rest_goes_on(start: Sta
     assert await servers_of(broker) == {}
 
 
-async def test_everything_a_server_started_ends_with_the_broker(start: Start) -> None:
-    broker = start(home=server("where"), settings={"close_timeout": 2})
+async def test_everything_a_server_started_ends_with_the_broker(opening: Brokers) -> None:
+    broker = opening(home=server("where"), settings={"close_timeout": 2})
     async with broker.agent().device() as device:
         assert await device.names() == ["where"]
         pid = (await called(device, "where"))[3]
@@ -256,9 +191,9 @@ async def test_everything_a_server_started_ends_with_the_broker(start: Start) ->
         os.kill(pid, 0)
 
 
-async def test_hidden_characters_in_definitions_are_taken_out(start: Start) -> None:
+async def test_hidden_characters_in_definitions_are_taken_out(opening: Brokers) -> None:
     evil = {"name": "ok", "description": "Adds.\u202e\u200b\x07 Two\nlines.", "inputSchema": {}, "x": 1.50}
-    broker = start(home=server(evil, {"name": "bad\u0007", "inputSchema": {}}, {"name": "x" * 300}, {"no": "name"}))
+    broker = opening(home=server(evil, {"name": "bad\u0007", "inputSchema": {}}, {"name": "x" * 300}, {"no": "name"}))
     async with broker.agent().device() as device:
         (listed,) = (await device.request("tools/list"))["result"]["tools"]
         assert listed == evil | {"description": "Adds. Two\nlines."}
@@ -267,7 +202,7 @@ async def test_hidden_characters_in_definitions_are_taken_out(start: Start) -> N
 
 @pytest.mark.parametrize("mode", ["flag", "block"])
 async def test_a_tool_that_changes_is_told_with_both_texts_and_withheld_if_wanted(
-    start: Start, tmp_path: Path, mode: str
+    opening: Brokers, tmp_path: Path, mode: str
 ) -> None:
     tools = tmp_path / "tools.json"
 
@@ -276,7 +211,7 @@ async def test_a_tool_that_changes_is_told_with_both_texts_and_withheld_if_wante
         tools.write_text(json.dumps(listed), "utf-8")
 
     say("Pays what you say.")
-    broker = start(settings={"pin_tools": mode}, bank=server(options={"file": str(tools)}))
+    broker = opening(settings={"pin_tools": mode}, bank=server(options={"file": str(tools)}))
     pins = broker.config.parent / ".mcp_tools.json"
     async with broker.agent().device() as device:
         assert await device.names() == ["pay", "look"]

@@ -9,11 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Brokers
+from opened import server
 from support import ROOT, Broker
-from test_providers import Start, server, start
 from wire import PATIENCE
-
-__all__ = ["start"]
 
 
 async def command(folder: Path, *words: str, broker: Broker | None = None) -> tuple[int | None, str, str]:
@@ -88,8 +87,8 @@ async def test_what_cannot_be_done_is_told_in_one_line(tmp_path: Path, words: tu
     assert entries(tmp_path) == before
 
 
-async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(start: Start) -> None:
-    broker = start(home=server("lamp"), bad=server("x", options={"exit": 3}))
+async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(opening: Brokers) -> None:
+    broker = opening(home=server("lamp"), bad=server("x", options={"exit": 3}))
     folder = broker.config.parent
     async with broker.agent().device() as device:
         assert await device.names() == ["lamp"]
@@ -101,8 +100,8 @@ async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(start: Sta
     assert "  | hello from " in out
 
 
-async def test_a_change_of_the_file_by_the_command_reaches_a_running_broker(start: Start) -> None:
-    broker = start(home=server("lamp"))
+async def test_a_change_of_the_file_by_the_command_reaches_a_running_broker(opening: Brokers) -> None:
+    broker = opening(home=server("lamp"))
     folder = broker.config.parent
     async with broker.agent().device() as device:
         assert await device.names() == ["lamp"]
@@ -113,10 +112,10 @@ async def test_a_change_of_the_file_by_the_command_reaches_a_running_broker(star
         assert await device.names() == ["lamp"]
 
 
-async def test_a_changed_tool_that_is_accepted_is_shown_again(start: Start, tmp_path: Path) -> None:
+async def test_a_changed_tool_that_is_accepted_is_shown_again(opening: Brokers, tmp_path: Path) -> None:
     tools = tmp_path / "tools.json"
     tools.write_text(json.dumps([{"name": "pay", "description": "Pays.", "inputSchema": {}}]), "utf-8")
-    broker = start({"pin_tools": "block"}, bank=server(options={"file": str(tools)}))
+    broker = opening({"pin_tools": "block"}, bank=server(options={"file": str(tools)}))
     folder = broker.config.parent
     async with broker.agent().device() as device:
         assert await device.names() == ["pay"]

@@ -171,6 +171,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "poll_after": 60.0,
             "replay_buffer": 1048576,
         },
+        "jobs": {"answer_within": 8.0, "max_running": 8, "max_kept": 50, "max_seconds": 3600.0},
         "logging": {
             "log_file": "logs/mcp_server.log",
             "max_file_size": 10485760,

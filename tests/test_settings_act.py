@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
+from json import dumps as encoded
 from pathlib import Path
 from time import monotonic
 
@@ -15,7 +16,22 @@ import pytest
 from certificates import make_pair
 from conftest import Brokers
 from mcp_http import mcp_client
-from support import ROOT, SECTIONS, Agent, device, dialled, fault, said, spelled, text_result, tool
+from opened import kitchen, server, write
+from support import (
+    ROOT,
+    SECTIONS,
+    Agent,
+    Broker,
+    Device,
+    Frame,
+    device,
+    dialled,
+    fault,
+    said,
+    spelled,
+    text_result,
+    tool,
+)
 from wire import BINARY, CLOSE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
@@ -501,6 +517,77 @@ async def replay_buffer(start: Brokers, folder: Path) -> None:
                 await second.event()
             async with client.stream("GET", last=primed) as again:
                 assert again.status == status
+
+
+# --- [jobs], and the servers that the broker opens itself ---
+
+
+async def cooking(start: Brokers, **settings: object) -> tuple[Broker, Device, contextlib.AsyncExitStack]:
+    """A broker with a server whose tool `cook` may become a job, and a device that knows it."""
+    broker = start(language="en", **settings)
+    write(broker.config.parent, kitchen=kitchen())
+    await broker.logged("changed servers: kitchen")
+    stack = contextlib.AsyncExitStack()
+    cook = await stack.enter_async_context(broker.agent().device())
+    assert "cook" in await cook.names()
+    return broker, cook, stack
+
+
+def number_of(answer: Frame) -> str:
+    number = answer["result"]["structuredContent"]["job_id"]
+    assert isinstance(number, str)
+    return number
+
+
+@acts
+async def answer_within(start: Brokers, folder: Path) -> None:
+    _, cook, stack = await cooking(start, answer_within=0.1)
+    async with stack:
+        began = monotonic()
+        assert number_of(await cook.call("cook"))
+        assert monotonic() - began < 3
+
+
+@acts
+async def max_running(start: Brokers, folder: Path) -> None:
+    _, cook, stack = await cooking(start, answer_within=0.1, max_running=1)
+    async with stack:
+        assert number_of(await cook.call("cook"))
+        assert "isError" in (await cook.call("cook"))["result"]
+
+
+@acts
+async def max_kept(start: Brokers, folder: Path) -> None:
+    _, cook, stack = await cooking(start, answer_within=0.1, max_kept=1)
+    async with stack:
+        numbers = []
+        for _ in range(2):
+            numbers.append(number_of(await cook.call("cook")))
+            assert said(await cook.call("finish")) == "ok"
+        jobs = (await cook.call("job_status"))["result"]["structuredContent"]["jobs"]
+        assert [job["job_id"] for job in jobs] == numbers[1:]
+
+
+@acts
+async def max_seconds(start: Brokers, folder: Path) -> None:
+    _, cook, stack = await cooking(start, answer_within=0.1, max_seconds=0.2)
+    async with stack:
+        number = number_of(await cook.call("cook"))
+        while (frame := await cook.frame()).get("method") != "notifications/message":
+            continue
+        assert (frame["params"]["data"]["job_id"], frame["params"]["data"]["status"]) == (number, "failed")
+
+
+@acts
+async def pin_tools(start: Brokers, folder: Path) -> None:
+    for mode, shown in (("flag", ["t"]), ("block", [])):
+        broker = start(pin_tools=mode)
+        pins = {"servers": {"home": {"t": {"accepted": "another", "definition": {"name": "t"}}}}}
+        (broker.config.parent / ".mcp_tools.json").write_text(encoded(pins), "utf-8")
+        write(broker.config.parent, home=server("t"))
+        await broker.logged("changed servers: home")
+        async with broker.agent().device() as caller:
+            assert await caller.names() == shown
 
 
 # --- [logging] ---

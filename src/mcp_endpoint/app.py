@@ -27,6 +27,7 @@ from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.streamable_http import StreamableHttp
 from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End, Note
+from mcp_endpoint.providers.job_office import JobOffice
 from mcp_endpoint.providers.make import make_source
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Hub
@@ -96,10 +97,11 @@ def _facts(session: Session, peer: Peer) -> dict[str, str | None]:
 class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
-    def __init__(self, config: FrontConfig, providers: Providers) -> None:
+    def __init__(self, config: FrontConfig, providers: Providers, office: JobOffice) -> None:
         super().__init__(config)
         self._front = config.front
         self._providers = providers
+        self._office = office
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
@@ -122,6 +124,7 @@ class Server(uvicorn.Server):
         """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
         front = self._front
         front.draining = True
+        self._office.stop()  # the clients hear of it before they are closed
         for role in Role:  # tool sides first, so that devices still hear what became of their calls
             for link in list(front.links):
                 if link.session is None or link.session.role is role:
@@ -198,7 +201,8 @@ async def _serve(
         outbox=Outbox(loop),
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
-    hub = Hub(front.manager, loop, os.environ, folder, make_source)
+    office = JobOffice(front.manager, loop, lambda: front.settings)
+    hub = Hub(front.manager, loop, os.environ, folder, make_source, office)
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
     pages = build_app(front, loop.time, lambda stamp: {"servers": providers.report(stamp)})
@@ -221,6 +225,7 @@ async def _serve(
         try:
             front.sweep(loop.time())
             providers.sweep(loop.time())
+            office.sweep(loop.time())
         except Exception:  # noqa: BLE001  one bad deadline must not stop all the others for ever
             logger.exception("a deadline could not be worked off")
         loop.call_later(TICK, tick)
@@ -230,7 +235,7 @@ async def _serve(
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    server = Server(config, providers)
+    server = Server(config, providers, office)
 
     def show_also(new: Settings) -> None:
         show(new)

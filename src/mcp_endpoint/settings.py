@@ -221,6 +221,17 @@ class McpSettings(_Section):
     )
 
 
+class JobSettings(_Section):
+    """Calls that go on after their caller was answered (`background` tools of mcp_servers.json)."""
+
+    answer_within: _Seconds = _key(
+        "8", "seconds after which a background tool's call goes on as a job", "后台工具超过此秒数即转为后台任务"
+    )
+    max_running: _Count = _key("8", "most running jobs of one agent", "每个智能体同时进行的后台任务上限")
+    max_kept: _Count = _key("50", "most jobs of one agent that are remembered", "每个智能体保留的后台任务上限")
+    max_seconds: _Seconds = _key("3600", "seconds a job may take", "后台任务的最长时间（秒）")
+
+
 class LoggingSettings(_Section):
     """The log."""
 
@@ -245,6 +256,7 @@ class Settings(_Section):
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
     mcp: McpSettings = Field(default_factory=McpSettings)
+    jobs: JobSettings = Field(default_factory=JobSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     """The `[agent NAME]` sections by NAME as it is written there."""
@@ -286,6 +298,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "broker": BrokerSettings,
     "security": SecuritySettings,
     "mcp": McpSettings,
+    "jobs": JobSettings,
     "logging": LoggingSettings,
 }
 _KEYS = {section: _keys(model) for section, model in _SECTIONS.items()}

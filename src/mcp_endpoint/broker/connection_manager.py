@@ -15,6 +15,7 @@ from mcp_endpoint.broker.why import Trouble
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.xiaozhi import CONSOLE
 
 ENDED_KEPT = 200
 """How many ended links `/stats` remembers."""
@@ -105,6 +106,13 @@ class ConnectionManager:
         """Which servers the broker opens itself: the id of the agent that each is, and whether it serves another."""
         self._providers = providers
         self._reconnect(now)
+
+    def tell(self, agent_id: str, frame: bytes) -> None:
+        """Send a notification of the broker's own to the clients of an agent; the console listens to none."""
+        agent = self._agents.get(agent_id)
+        for device in agent.devices if agent is not None else ():
+            if device.initialized and device.client.name != CONSOLE:
+                device.link.send(frame)
 
     def agents_with_devices(self) -> list[str]:
         """The ids of agents that have a client now."""

@@ -13,6 +13,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.errors import MESSAGES, Code, End
+from mcp_endpoint.providers.background import Background
 from mcp_endpoint.providers.definitions import Definitions, Judge
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -37,6 +38,8 @@ class Joint:
         timers: Timers,
         clock: Callable[[], float],
         timeout: float | None,
+        *,
+        local: bool,
     ) -> None:
         self.peer = peer
         self.heard = clock()
@@ -49,6 +52,9 @@ class Joint:
         self._timers = timers
         self._clock = clock
         self._timeout = timeout
+        self._background: Background | None = None
+        self._local = local
+        self._may_take_long: Callable[[str], bool] = lambda tool: False
         self._session: Session | None = None
         self._source: Source | None = None
         self._early: deque[bytes] = deque(maxlen=EARLY_FRAMES)
@@ -63,18 +69,25 @@ class Joint:
         """The broker let it in."""
         self._session = session
 
+    def watch(self, background: Background, may_take_long: Callable[[str], bool]) -> None:
+        """Calls of some tools may become jobs."""
+        self._background = background
+        self._may_take_long = may_take_long
+
     def connect(self, source: "Source") -> None:
         """The source is open: what the broker said meanwhile goes to it."""
         self._source = source
         while self._early:
             source.send(self._early.popleft())
 
-    def leave(self) -> None:
+    def leave(self, why: str) -> None:
         """The run is over; nothing is passed on any more."""
         self._source = self._session = None
         for timer in self._calls.values():
             timer.cancel()
         self._calls.clear()
+        if self._background is not None:
+            self._background.ended(why)
 
     @property
     def session(self) -> Session | None:
@@ -91,11 +104,26 @@ class Joint:
         envelope = wire.read(frame)
         if envelope.method is not UNSET and envelope.id is not UNSET:
             frame = self._asked(int(bytes(envelope.id)), envelope, frame)
+        elif envelope.method == mcp.CANCELLED:
+            self._cancelled(wire.members(envelope.params) or {})
+        self.to_source(frame)
+
+    def to_source(self, frame: bytes) -> None:
+        """Hand a frame to the source, or keep it until that is open."""
         self._count("out", frame)
         if self._source is not None:
             self._source.send(frame)
         else:
             self._early.append(frame)
+
+    def _cancelled(self, params: dict[str, Raw]) -> None:
+        raw = bytes(params.get("requestId", Raw(b"")))
+        if raw.isdigit():
+            timer = self._calls.pop(int(raw), None)
+            if timer is not None:
+                timer.cancel()
+            if self._background is not None:
+                self._background.cancelled(int(raw))
 
     def close(self, end: End) -> None:
         """The broker wants the link closed; whoever runs the source does it."""
@@ -123,12 +151,14 @@ class Joint:
         params = wire.members(envelope.params) or {}
         shown = mcp.string(params.get("name")) or ""
         own = self._definitions.own_names.get(shown, shown)
-        if self._timeout is not None:
+        if self._background is not None and self._may_take_long(own):
+            params = self._background.call(number, shown, params)
+        elif self._timeout is not None:
             self._calls[number] = self._timers.at(
                 self._clock() + self._timeout, lambda now: self._too_late(number, shown, now)
             )
-        if own == shown:
-            return frame
+        if not self._local:
+            params = _without_caller(params)
         return wire.request(number, "tools/call", encode(params | {"name": Raw(encode(own))}))
 
     def _too_late(self, number: int, name: str, now: float) -> None:
@@ -158,24 +188,32 @@ class Joint:
             except UnicodeDecodeError:
                 frame = b"?"  # the broker counts it among what is no JSON
         greeted = False
-        if self._lists or self._calls:
-            frame, greeted = self._answered(frame)
+        if self._lists or self._calls or self._background:
+            seen, greeted = self._answered(frame)
+            if seen is None:
+                return
+            frame = seen
         self._session.receive(frame, now)
         if greeted and not self.greeted:
             self.greeted = True
             self.on_greeted()
 
-    def _answered(self, frame: bytes) -> tuple[bytes, bool]:
-        """The frame as the broker is to see it, and whether it ends a list of tools."""
+    def _answered(self, frame: bytes) -> tuple[bytes | None, bool]:
+        """The frame as the broker is to see it, if it is, and whether it ends a list of tools."""
         try:
             envelope = wire.read(frame)
         except ValueError:
             return frame, False
+        if envelope.method == mcp.PROGRESS and self._background is not None:
+            mine = self._background.progressed(wire.members(envelope.params) or {})
+            return (None if mine else frame), False
         raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         timer = self._calls.pop(number, None)
         if timer is not None:
             timer.cancel()
+        if number and self._background is not None and self._background.answered(number, envelope):
+            return None, False
         if number not in self._lists:
             return frame, False
         self._lists.discard(number)
@@ -184,7 +222,22 @@ class Joint:
         result = self._definitions.page(envelope.result, self._judge)
         return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
 
+    def to_broker(self, frame: bytes) -> None:
+        """Hand the broker an answer of this side's own making."""
+        if self._session is not None:
+            self._session.receive(frame, self._clock())
+
     def list_again(self) -> None:
         """Have the broker ask for the tools anew: other ones may be shown."""
         if self._session is not None and self.greeted:
             self._session.receive(wire.notification(mcp.Kind.TOOLS.changed), self._clock())
+
+
+def _without_caller(params: dict[str, Raw]) -> dict[str, Raw]:
+    """Who calls is for the broker's own use, and none of a third party's business."""
+    meta = wire.members(params.get("_meta", UNSET))
+    if meta is None or mcp.CALLER not in meta:
+        return params
+    del meta[mcp.CALLER]
+    rest = {name: value for name, value in params.items() if name != "_meta"}
+    return rest | ({"_meta": Raw(encode(meta))} if meta else {})

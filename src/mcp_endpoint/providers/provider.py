@@ -12,8 +12,10 @@ from loguru import logger
 
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role
+from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.why import Trouble, duration
 from mcp_endpoint.errors import End
+from mcp_endpoint.providers.background import Background, Office
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.definitions import Definitions, Judge
 from mcp_endpoint.providers.joint import Joint
@@ -58,6 +60,7 @@ class Hub:
     """That of the file: relative paths in it start there."""
     make: "Callable[[Server, Hub], Source]"
     """The source of an entry whose variables are put in. Raises Stopped."""
+    office: Office
     backoff: Callable[[], Backoff] = Backoff
 
 
@@ -78,6 +81,7 @@ class Provider:
         self.definitions = Definitions(server.shown, server.tools)
         self._hub = hub
         self._judge = judge
+        self._long = [Pattern(text) for text in server.tools.background]
         self._backoff = hub.backoff()
         self._failures = 0
         self._joint: Joint | None = None
@@ -119,11 +123,14 @@ class Provider:
         peer = Peer(
             address=f"{server.kind} {server.name}",
             server_id=server.shown,
-            wants_caller=server.kind is Kind.PYTHON,
+            wants_caller=server.kind is Kind.PYTHON or bool(server.tools.background),
             awaited=self.failure is None,
         )
         clock = hub.loop.time
-        joint = Joint(peer, self.definitions, self._judge, hub.manager.timers, clock, server.timeout)
+        timers, local = hub.manager.timers, server.kind is Kind.PYTHON
+        joint = Joint(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
+        if peer.wants_caller:
+            joint.watch(Background(hub.office, timers, clock, joint.to_broker, joint.to_source), self._may_take_long)
         self._over = hub.loop.create_future()
         self._serving = hub.loop.create_future()
         joint.on_greeted = self._greeted
@@ -136,6 +143,11 @@ class Provider:
         self._joint = joint
         self.starts += 1
         self._become(State.STARTING)
+
+    def _may_take_long(self, tool: str) -> bool:
+        """Whether the file says so, or the decorator of a function (`PythonFile.background`)."""
+        marked: frozenset[str] = getattr(self._source, "background", frozenset())
+        return tool in marked or any(pattern.fits(tool) for pattern in self._long)
 
     def _stopped(self, why: Stopped) -> None:
         if not self._over.done():
@@ -214,7 +226,7 @@ class Provider:
         source, self._source = self._source, None
         session = joint.session if joint is not None else None
         if joint is not None and session is not None:
-            joint.leave()
+            joint.leave(str(why))
             end = End.SERVER_ENDED
             self._hub.manager.ended(session, joint, Ended(end, end.code, str(why)), self._hub.loop.time())
         if source is not None:

@@ -1,0 +1,184 @@
+"""Calls of one running source that may become jobs: watched until they are answered, or accepted and let go on.
+
+It stands between the joint, which hands it frames both ways, and the jobs of all agents.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from msgspec import UNSET, Raw
+from msgspec.json import encode
+
+from mcp_endpoint.broker.timers import Timer, Timers
+from mcp_endpoint.providers.jobs import Job, Jobs, Status, TooManyJobs
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+
+LONGEST_PROGRESS = 200
+
+
+class Office(Protocol):
+    """Where jobs are kept, and what is said of them."""
+
+    jobs: Jobs
+
+    def answer_within(self) -> float:
+        """Seconds after which a call becomes a job."""
+
+    def longest(self) -> float:
+        """Seconds a job may take."""
+
+    def language(self, agent_id: str) -> str:
+        """The language of an agent."""
+
+    def opened(self, agent_id: str) -> None:
+        """An agent has a job: it can ask for it from now on."""
+
+
+class Watched(NamedTuple):
+    """A call that is not answered yet."""
+
+    agent_id: str
+    tool: str
+    timer: Timer
+
+
+class Background:
+    """The long calls of one run of a source."""
+
+    def __init__(
+        self,
+        office: Office,
+        timers: Timers,
+        clock: Callable[[], float],
+        to_broker: Callable[[bytes], None],
+        to_source: Callable[[bytes], None],
+    ) -> None:
+        self._office = office
+        self._timers = timers
+        self._clock = clock
+        self._to_broker = to_broker
+        self._to_source = to_source
+        self._watched: dict[int, Watched] = {}
+        self._jobs: dict[int, Job] = {}
+        self._limits: dict[int, Timer] = {}
+        """When running jobs have to be done."""
+        self._own_tokens: set[int] = set()
+        self._told_early: dict[int, str] = {}
+        """Progress of calls that are no jobs yet."""
+
+    def __bool__(self) -> bool:
+        return bool(self._watched or self._jobs)
+
+    def call(self, number: int, tool: str, params: dict[str, Raw]) -> dict[str, Raw]:
+        """A call of a tool that may take long; its params for the source, which is asked for progress."""
+        meta = wire.members(params.get("_meta", UNSET)) or {}
+        caller = wire.members(meta.get(mcp.CALLER, UNSET)) or {}
+        agent_id = mcp.string(caller.get("agent"))
+        if agent_id is None:
+            return params
+        timer = self._timers.at(self._clock() + self._office.answer_within(), lambda now: self._accept(number, now))
+        self._watched[number] = Watched(agent_id, tool, timer)
+        if "progressToken" in meta:
+            return params
+        self._own_tokens.add(number)
+        return params | {"_meta": Raw(encode(meta | {"progressToken": number}))}
+
+    def cancelled(self, number: int) -> None:
+        """The caller gave up before it was answered, or it is answered now."""
+        self._told_early.pop(number, None)
+        watched = self._watched.pop(number, None)
+        if watched is not None:
+            watched.timer.cancel()
+            self._own_tokens.discard(number)
+
+    def answered(self, number: int, envelope: wire.Envelope) -> bool:
+        """A call's answer came; whether it was a job's, so that the broker must not see it."""
+        self.cancelled(number)
+        job = self._take(number)
+        if job is None:
+            return False
+        now = self._clock()
+        if envelope.result is not UNSET:
+            head = mcp.read_call_result(envelope.result)
+            failed = head is not None and head.is_error
+            why = head.content[0].text if head is not None and failed and head.content else ""
+            self._office.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
+        else:
+            error = wire.members(envelope.error) or {}
+            self._office.jobs.end(job, Status.FAILED, now, None, mcp.text(error.get("message"), 500))
+        return True
+
+    def progressed(self, params: dict[str, Raw]) -> bool:
+        """Progress came; whether it was asked for here, so that the broker must not see it."""
+        raw = bytes(params.get("progressToken", Raw(b"")))
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        job = self._jobs.get(number)
+        if job is not None or number in self._watched:
+            done, total = mcp.text(params.get("progress")), mcp.text(params.get("total"))
+            told = f"{done}/{total}" if total else done
+            text = " ".join(filter(None, (told, mcp.text(params.get("message")))))[:LONGEST_PROGRESS]
+            if job is not None:
+                job.progress = text
+            else:
+                self._told_early[number] = text
+        return job is not None or number in self._own_tokens
+
+    def ended(self, why: str) -> None:
+        """The source is gone: its jobs have failed."""
+        for watched in self._watched.values():
+            watched.timer.cancel()
+        self._watched.clear()
+        self._told_early.clear()
+        for number in list(self._jobs):
+            job = self._take(number)
+            assert job is not None
+            self._office.jobs.end(job, Status.FAILED, self._clock(), None, why)
+
+    def _take(self, number: int) -> Job | None:
+        """A job that goes on no longer."""
+        self._own_tokens.discard(number)
+        limit = self._limits.pop(number, None)
+        if limit is not None:
+            limit.cancel()
+        return self._jobs.pop(number, None)
+
+    def _accept(self, number: int, now: float) -> None:
+        """It takes long: answer the caller, and let it go on as a job."""
+        watched = self._watched.pop(number)
+        office = self._office
+        zh = office.language(watched.agent_id) == "zh"
+        try:
+            job = office.jobs.begin(watched.agent_id, watched.tool, lambda: self._stop(number), now)
+        except TooManyJobs:
+            said = "后台任务太多了，请稍后再试。" if zh else "Too many jobs are running; try again later."
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+            self._reply(number, {"content": [{"type": "text", "text": said}], "isError": True})
+            return
+        job.progress = self._told_early.pop(number, "")
+        self._jobs[number] = job
+        self._limits[number] = self._timers.at(now + office.longest(), lambda now: self._overdue(number, now))
+        office.opened(watched.agent_id)
+        said = (
+            f"已开始，任务编号 {job.id}，完成后可以问我结果。"
+            if zh
+            else f"It has begun, as job {job.id}; ask for the result later."
+        )
+        facts = {"job_id": job.id, "status": Status.RUNNING.value}
+        self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
+
+    def _overdue(self, number: int, now: float) -> None:
+        job = self._jobs.get(number)
+        if job is not None:
+            self._stop(number)
+            seconds = f"{self._office.longest():g}"
+            zh = self._office.language(job.agent_id) == "zh"
+            why = f"超过了 {seconds} 秒的上限" if zh else f"it took longer than the limit of {seconds} s"
+            self._office.jobs.end(job, Status.FAILED, now, None, why)
+
+    def _stop(self, number: int) -> None:
+        if self._take(number) is not None:
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+
+    def _reply(self, number: int, result: object) -> None:
+        self._to_broker(wire.result(b"%d" % number, encode(result)))

@@ -1,0 +1,153 @@
+"""Long work: a call that is answered "accepted", goes on, is asked for, and ends where its agent hears of it."""
+
+from typing import Any
+
+import pytest
+
+from conftest import Brokers
+from opened import kitchen
+from support import Agent, Broker, Device, said
+
+
+@pytest.fixture
+def broker(opening: Brokers) -> Broker:
+    return opening({"answer_within": 0.2, "max_running": 2, "language": "en"}, kitchen=kitchen())
+
+
+async def begun(device: Device) -> str:
+    """The number of a job that a call has become."""
+    answer = await device.call("cook", dish="soup")
+    number = answer["result"]["structuredContent"]["job_id"]
+    assert said(answer) == f"It has begun, as job {number}; ask for the result later."
+    assert isinstance(number, str)
+    return number
+
+
+async def asked(device: Device, tool: str, number: str) -> tuple[str, Any]:
+    answer = await device.call(tool, job_id=number)
+    return said(answer), answer["result"].get("structuredContent")
+
+
+async def told(device: Device) -> Any:
+    """What the client is told of a job that ended."""
+    while True:
+        frame = await device.frame()
+        if frame.get("method") == "notifications/message":
+            return frame["params"]["data"]
+
+
+async def test_a_call_becomes_a_job_that_reports_is_asked_for_and_tells_its_end(broker: Broker) -> None:
+    async with broker.agent().device() as device:
+        assert await device.names() == ["cook", "finish", "quick", "fail"]
+        number = await begun(device)
+        jobs = ["job_status", "job_result", "job_cancel"]
+        assert await device.names() == [*jobs, "cook", "finish", "quick", "fail"]
+        text, facts = await asked(device, "job_status", number)
+        assert text == f"Job {number} (cook) is running, after 1 s: 1/4 chopping."
+        assert facts["status"] == "running"
+        text, _ = await asked(device, "job_result", number)
+        assert "is running" in text
+        assert said(await device.call("finish")) == "ok"
+        data = await told(device)
+        assert (data["job_id"], data["status"]) == (number, "done")
+        assert said(await device.call("job_result", job_id=number)) == "soup"
+        assert said(await device.call("job_status")).startswith(f"Job {number} (cook) is done")
+
+
+async def test_a_call_that_is_quick_stays_a_call(broker: Broker) -> None:
+    async with broker.agent().device() as device:
+        await device.names()
+        await device.begin_call("cook", 1)
+        assert said(await device.call("finish")) == "ok"
+        answer = await device.reply(1)
+        assert said(answer) == "soup"
+        assert answer["result"]["meta"].keys() == {"progressToken"}, "who calls is none of its business"
+        assert await device.names() == ["cook", "finish", "quick", "fail"]
+
+
+@pytest.mark.parametrize(("how", "why"), [("error", "burnt"), ("isError", "soup"), ("exit", "the program ended")])
+async def test_a_job_that_fails_says_why(broker: Broker, how: str, why: str) -> None:
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device)
+        await device.begin_call("finish", 1, how=how)
+        data = await told(device)
+        assert data["status"] == "failed"
+        text, facts = await asked(device, "job_status", number)
+        assert f"has failed, after 1 s: {why}" in text
+        assert facts["why"].startswith(why)
+
+
+async def test_a_job_is_cancelled_and_the_server_told(broker: Broker) -> None:
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device)
+        text, _ = await asked(device, "job_cancel", number)
+        assert "was cancelled" in text
+        assert said(await device.call("finish")) == "ok"
+        (report,) = (await broker.stats())["servers"]
+        assert report["said"] == ["cancelled"]
+
+
+async def test_a_job_belongs_to_its_agent_alone(broker: Broker) -> None:
+    one, two = broker.agent(), broker.agent()
+    async with one.device() as first, two.device() as second:
+        await first.names()
+        number = await begun(first)
+        assert "job_status" not in await second.names()
+        other = await begun(second)
+        text, _ = await asked(second, "job_status", number)
+        assert text == f"There is no job {number}; there are: {other}."
+        assert said(await second.call("finish")) == "ok"
+        assert (await told(second))["job_id"] == other
+        assert (await told(first))["job_id"] == number
+
+
+async def test_no_more_jobs_than_an_agent_may_have(broker: Broker) -> None:
+    async with broker.agent().device() as device:
+        await device.names()
+        await begun(device)
+        await begun(device)
+        answer = await device.call("cook")
+        assert answer["result"]["isError"] is True
+        assert said(answer) == "Too many jobs are running; try again later."
+
+
+async def test_a_job_that_runs_at_the_end_fails_with_its_reason(opening: Brokers) -> None:
+    broker = opening({"answer_within": 0.2, "language": "en"}, kitchen=kitchen())
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device)
+        broker.terminate()
+        data = await told(device)
+        assert data["job_id"] == number
+        assert "the broker is restarting" in data["text"]
+
+
+async def test_a_job_has_a_longest_time(opening: Brokers) -> None:
+    broker = opening({"answer_within": 0.1, "max_seconds": 0.3, "language": "zh"}, kitchen=kitchen())
+    async with broker.agent().device() as device:
+        await device.names()
+        answer = await device.call("cook")
+        number = answer["result"]["structuredContent"]["job_id"]
+        assert said(answer) == f"已开始，任务编号 {number}，完成后可以问我结果。"
+        data = await told(device)
+        assert data["text"] == f"任务 {number}（cook）失败了，用时 1 秒：超过了 0.3 秒的上限。"
+
+
+async def test_jobs_of_one_agent_outlive_its_clients_and_are_bounded(opening: Brokers) -> None:
+    broker = opening({"answer_within": 0.1, "max_kept": 2, "language": "en"}, kitchen=kitchen())
+    agent: Agent = broker.agent()
+    async with agent.device() as device:
+        await device.names()
+        first = await begun(device)
+        assert said(await device.call("finish")) == "ok"
+    async with agent.device() as device:
+        await device.names()
+        assert said(await device.call("job_result", job_id=first)) == "soup"
+        others = []
+        for _ in range(2):
+            others.append(await begun(device))
+            assert said(await device.call("finish")) == "ok"
+        listed = (await device.call("job_status"))["result"]["structuredContent"]["jobs"]
+        assert [job["job_id"] for job in listed] == others
