@@ -295,7 +295,8 @@ class ToolSide(Peer):
     """A scripted tool program: it answers what it is told to, and keeps the rest in queues by method.
 
     Its own name is `server`. `greets`, `lists`, `calls` and `pings` say whether it answers `initialize`, `tools/list`,
-    `tools/call` and `ping` by itself; answers of the broker are queued under "answer".
+    `tools/call` and `ping` by itself; `results` has what it answers to other methods. Answers of the broker are queued
+    under "answer".
     """
 
     def __init__(
@@ -309,6 +310,7 @@ class ToolSide(Peer):
         calls: bool = True,
         pings: bool = True,
         introduction: Frame | None = None,
+        results: Frame | None = None,
     ) -> None:
         super().__init__(connection)
         self.tools = [tool(one) if isinstance(one, str) else one for one in tools]
@@ -319,6 +321,7 @@ class ToolSide(Peer):
             "capabilities": {"tools": {}},
             "serverInfo": {"name": server, "version": "1"},
         } | (introduction or {})
+        self.results = results or {}
         self.texts: list[str] = []
         self._queues: defaultdict[str, asyncio.Queue[Frame]] = defaultdict(asyncio.Queue)
 
@@ -340,6 +343,8 @@ class ToolSide(Peer):
                 await self.answer(frame, text_result(self.say(frame)))
             case "ping" if self.pings:
                 await self.answer(frame, {})
+            case method if method in self.results:
+                await self.answer(frame, self.results[method])
         self._queues[frame.get("method", "answer")].put_nowait(frame)
 
     def say(self, call: Frame) -> str:

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.catalogue import clean
 from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.broker.naming import clean
+from mcp_endpoint.broker.relay import Relay
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import Code, End, Note
@@ -465,13 +465,13 @@ def owner_check_gone() -> contextlib.AbstractContextManager[None]:
 
 def answer_delivered_twice() -> contextlib.AbstractContextManager[None]:
     def make(answered: Callable[..., None]) -> Callable[..., None]:
-        def faulty(self: DeviceSide, call: Any, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
+        def faulty(self: Relay, call: Any, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
             answered(self, call, tool, envelope, now)
-            self.link.send(wire.result(call.id, b"{}"))
+            self.device.link.send(wire.result(call.id, b"{}"))
 
         return faulty
 
-    return replaced(DeviceSide, "answered", make)
+    return replaced(Relay, "answered", make)
 
 
 def truthiness_test_on_ids() -> contextlib.AbstractContextManager[None]:
@@ -505,7 +505,7 @@ def late_answer_delivered() -> contextlib.AbstractContextManager[None]:
             members = decode(frame)
             late = calls.get((id(self), members.get("id"))) if "method" not in members else None
             if late is not None and members["id"] not in self.pending:
-                late.device.link.send(wire.result(late.id, encode(members.get("result"))))
+                late.relay.device.link.send(wire.result(late.id, encode(members.get("result"))))
             receive(self, frame, now)
 
         return faulty

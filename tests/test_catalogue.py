@@ -6,17 +6,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.catalogue import MAX_NAME, PAGE_BYTES, Catalogue, Seat, Tool, clean, slug
+from mcp_endpoint.broker.catalogue import PAGE_BYTES, Catalogue
+from mcp_endpoint.broker.naming import MAX_NAME, clean, slug
+from mcp_endpoint.broker.seat import Offer, Seat
+from mcp_endpoint.wire.mcp import Kind
 
 
 def seat(alias: str, *names: str) -> Seat:
     one = Seat("owner", alias, alias)
-    one.tools = tuple(Tool(name, encode({"name": name, "description": f"{alias}'s"})) for name in names)
+    one.offers = {Kind.TOOLS: tuple(Offer(name, encode({"name": name, "description": f"{alias}'s"})) for name in names)}
     return one
 
 
 def names(*seats: Seat) -> dict[str, tuple[str, str]]:
-    return {public: (entry.seat.alias, entry.name) for public, entry in Catalogue(seats).entries.items()}
+    return {public: (entry.seat.alias, entry.name) for public, entry in Catalogue(seats)[Kind.TOOLS].entries.items()}
 
 
 def test_unique_names_stay_as_they_are() -> None:
@@ -59,24 +62,25 @@ def test_every_tool_has_one_name_that_survives_cleaning(parts: list[tuple[str, s
     assert len({clean(name) for name in public}) == len(public)
     assert all(len(name) <= MAX_NAME for name, (_, own) in public.items() if name != own)
     assert names(*reversed(seats)) == public
-    for name, raw in zip(public, Catalogue(seats).definitions, strict=True):
+    for name, raw in zip(public, Catalogue(seats)[Kind.TOOLS].definitions, strict=True):
         assert decode(raw[1])["name"] == name
 
 
 def test_a_name_is_found_as_shown_and_as_cleaned() -> None:
-    catalogue = Catalogue([seat("home", "mail.send")])
+    catalogue = Catalogue([seat("home", "mail.send")])[Kind.TOOLS]
     assert catalogue.find("mail.send") == catalogue.find("mail_send") is not None
     assert catalogue.find("mail") is None
 
 
 def test_pages_hold_every_definition_once_and_stay_below_the_smallest_buffer() -> None:
     big = seat("home")
-    big.tools = tuple(Tool(f"t{n}", encode({"name": f"t{n}", "description": "x" * 300_000})) for n in range(8))
-    pages = Catalogue([big]).pages()
-    assert b",".join(pages) == b",".join(tool.definition for tool in big.tools)
+    tools = tuple(Offer(f"t{n}", encode({"name": f"t{n}", "description": "x" * 300_000})) for n in range(8))
+    big.offers = {Kind.TOOLS: tools}
+    pages = Catalogue([big])[Kind.TOOLS].pages()
+    assert b",".join(pages) == b",".join(tool.definition for tool in tools)
     assert all(len(page) <= PAGE_BYTES for page in pages)
     assert len(pages) == 3
-    assert Catalogue().pages() == [b""]
+    assert Catalogue()[Kind.TOOLS].pages() == [b""]
 
 
 def test_slugs_are_clean_and_short() -> None:

@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_endpoint.broker.catalogue import Tool
 from mcp_endpoint.broker.choice import Choice, Pattern
+from mcp_endpoint.broker.seat import Offer
 from mcp_endpoint.settings import AgentSettings
 
 RAW = b'{"name":"lamp_on","description":"old","inputSchema":{"type":"object","maximum":1.0e2},"x-own":[1, 2]}'
-LAMP = Tool("lamp_on", RAW)
+LAMP = Offer("lamp_on", RAW)
 
 
 def choice(**settings: object) -> Choice:
@@ -69,7 +69,7 @@ def test_a_new_name_and_description_leave_all_other_bytes() -> None:
 
 
 def test_a_description_may_be_new_without_a_new_name_and_where_there_was_none() -> None:
-    published = choice(describe="t: says: hello").publish("hall", Tool("t", b'{"name":"t"}'))
+    published = choice(describe="t: says: hello").publish("hall", Offer("t", b'{"name":"t"}'))
     assert published is not None
     assert (published[0], json.loads(published[1])) == ("t", {"name": "t", "description": "says: hello"})
 

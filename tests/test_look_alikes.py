@@ -15,6 +15,7 @@ from mcp_endpoint.broker.seating import PROBE
 from mcp_endpoint.broker.tool import LIVENESS
 from mcp_endpoint.errors import End, Note
 from mcp_endpoint.settings import BrokerSettings, ServerSettings, Settings
+from mcp_endpoint.wire.mcp import Kind
 
 TIMEOUT = 28.0
 
@@ -162,7 +163,7 @@ def test_the_newest_that_answers_takes_over() -> None:
     world.passes(PROBE + 0.3)
     assert dead_child.closed is End.NOT_ANSWERING
     assert world.serving() == [id(oldest)]
-    assert list(world.agent().catalogue.entries) == ["add"]
+    assert list(world.agent().catalogue[Kind.TOOLS].entries) == ["add"]
 
 
 def test_a_newcomer_is_not_displaced_by_one_that_answers_late() -> None:
@@ -192,7 +193,7 @@ def test_server_ids_tell_look_alikes_apart() -> None:
     one, two = world.join(server_id="kitchen"), world.join(server_id="garage")
     world.passes(PROBE + 0.2)
     assert world.serving() == [id(one), id(two)]
-    assert sorted(world.agent().catalogue.entries) == ["garage__add", "kitchen__add"]
+    assert sorted(world.agent().catalogue[Kind.TOOLS].entries) == ["garage__add", "kitchen__add"]
     assert world.told.notes == []
 
 

@@ -14,9 +14,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mcp_endpoint import cli
-from mcp_endpoint.clients.backoff import Backoff
 from mcp_endpoint.clients.servers import FAILED, Server, UnusableFile, expanded, pipe_servers, read_servers
 from mcp_endpoint.clients.servers import with_server_id as with_id
+from mcp_endpoint.providers.backoff import Backoff
 from support import ROOT, Agent, Broker, said
 from test_pipe import ENVIRON, TOKEN, Log, StandIn, child, frame, lifelines, log, posix, stand_in
 from wire import PATIENCE

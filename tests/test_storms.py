@@ -15,7 +15,7 @@ import pytest
 
 from abuse import HEAD
 from conftest import Brokers
-from mcp_endpoint.clients.backoff import Backoff
+from mcp_endpoint.providers.backoff import Backoff
 from support import Agent, Broker, spelled
 from wire import PATIENCE, TEXT, ws_frame
 

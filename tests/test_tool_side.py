@@ -87,7 +87,7 @@ async def test_bad_definitions_are_left_out_and_the_rest_kept_byte_for_byte(agen
         await program.settled()
         await device.send(spelled(id=1, method='"tools/list"'))
         assert await device.text() == spelled(id=1, result=f'{{"tools":[{odd}]}}')
-        assert (await agent.links("tool"))[0]["drops"] == {"bad_tool_definition": 4, "duplicate_tool": 1}
+        assert (await agent.links("tool"))[0]["drops"] == {"bad_definition": 4, "duplicate_name": 1}
 
 
 async def test_a_list_that_fails_is_an_empty_one_with_a_note(agent: Agent) -> None:
@@ -162,7 +162,7 @@ async def test_answers_that_nobody_waits_for_are_dropped_and_counted(agent: Agen
         assert len(program.texts) == seen + 1
         assert await device.settled() == []
         drops = (await agent.links("tool"))[0]["drops"]
-        assert drops == {"late_answer": 8, "answer_without_id": 1, "notification_not_routed": 1, "bad_id": 1}
+        assert drops == {"late_answer": 8, "answer_without_id": 1, "log_for_nobody": 1, "bad_id": 1}
 
 
 @pytest.mark.parametrize("id_", ["0", '"é"', "7"])

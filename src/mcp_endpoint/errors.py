@@ -82,6 +82,8 @@ class Fault(Enum):
         "没有名为 {tool} 的工具。现有工具：{known}。{why}",
         "There is no tool {tool}. There are: {known}. {why}",
     )
+    UNKNOWN_PROMPT = (Code.INVALID_PARAMS, "没有名为 {prompt} 的提示词。", "There is no prompt {prompt}.")
+    UNKNOWN_RESOURCE = (Code.INVALID_PARAMS, "没有资源 {uri}。", "There is no resource {uri}.")
     BAD_CURSOR = (
         Code.INVALID_PARAMS,
         "分页游标无效，请重新获取列表。",

@@ -8,10 +8,12 @@ from itertools import chain, count
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry, Seat
+from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry
 from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
+from mcp_endpoint.broker.levels import renew_levels
 from mcp_endpoint.broker.link import Ended, Journal, Link
+from mcp_endpoint.broker.seat import Offer, Seat, names_of
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
@@ -19,6 +21,7 @@ from mcp_endpoint.broker.why import State, Why, explain, explain_seat
 from mcp_endpoint.errors import MESSAGES, End, Fault
 from mcp_endpoint.settings import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
+from mcp_endpoint.wire.mcp import Kind
 
 Facts = dict[str, object]
 LATELY = 600.0
@@ -66,7 +69,6 @@ class Agent:
     __slots__ = (
         "_known_state",
         "bad_tokens",
-        "catalogue",
         "choice",
         "devices",
         "followers",
@@ -81,6 +83,7 @@ class Agent:
         "timers",
         "tools",
         "version",
+        "views",
     )
 
     def __init__(self, id_: str, limits: BrokerSettings, choice: Choice, shared: Surroundings) -> None:
@@ -97,7 +100,8 @@ class Agent:
         self.sources: tuple[Agent, ...] = ()
         self.followers: set[Agent] = set()
         """Agents that have this one among their sources."""
-        self.catalogue = EMPTY
+        self.views: dict[str | None, Catalogue] = {None: EMPTY}
+        """What there is to see: all of it under None, and of one tool side alone under its alias."""
         self.in_flight = 0
         self.seating = Seating(self)
         self.last_seat: Seat | None = None
@@ -127,6 +131,7 @@ class Agent:
             return End.TOO_MANY_DEVICES
         device = DeviceSide(self, link, now)
         self.devices[device] = None
+        self.view(link.peer.provider)
         if not link.peer.brief:
             self.journal.opened(device, link.peer)
         return device
@@ -147,13 +152,36 @@ class Agent:
     def fail_pending(self, tool: ToolSide, ended: Ended) -> None:
         """End all that is pending on a tool side whose link has ended."""
         for call in tool.forget():
-            call.device.tool_lost(call, tool, ended)
+            call.relay.tool_lost(call, tool, ended)
 
     # --- the catalogue ---
 
-    def tools_listed(self, tool: ToolSide, now: float) -> None:
-        """A tool side said what it has, at the end of its handshake or because it changed."""
-        self.seating.listed(tool, now)
+    @property
+    def catalogue(self) -> Catalogue:
+        """What the agent offers."""
+        return self.views[None]
+
+    def view(self, provider: str | None) -> Catalogue:
+        """What a client sees that asked for one tool side alone, or for all."""
+        view = self.views.get(provider)
+        if view is None:
+            view = self.views[provider] = self._seen(provider)
+        return view
+
+    def _seen(self, provider: str | None) -> Catalogue:
+        return Catalogue(self.seats(provider), self.choice.publish if provider is None else self._under_own_name)
+
+    def _under_own_name(self, alias: str, tool: Offer) -> tuple[str, bytes] | None:
+        """What is hidden stays hidden, but nothing is renamed (issue C, part 1)."""
+        return None if self.choice.publish(alias, tool) is None else (tool.name, tool.definition)
+
+    def listed(self, tool: ToolSide, kind: Kind, now: float) -> None:
+        """A tool side said what it has of one kind, at the end of its handshake or because it changed."""
+        if kind is Kind.TOOLS:
+            self.seating.listed(tool, now)
+            renew_levels(self, now)
+        elif tool.seat is not None and tool.seat.live is tool:
+            tool.seat.offers = tool.offers
         self.seats_changed(now)
 
     def seats_changed(self, now: float) -> None:
@@ -163,16 +191,21 @@ class Agent:
 
     def renew(self, now: float) -> None:
         """Rebuild the catalogue; tell the devices only if they would see another list (routing page)."""
-        old, self.catalogue = self.catalogue, Catalogue(self.seats(), self.choice.publish)
-        if not old.same_tools(self.catalogue):
-            for device in list(self.devices):
-                device.showing.changed(self.catalogue)
+        old = self.views
+        wanted = {None} | {device.link.peer.provider for device in self.devices}
+        self.views = {provider: self._seen(provider) for provider in wanted}
+        changed = {provider: view.differs(old.get(provider, EMPTY)) for provider, view in self.views.items()}
+        for device in list(self.devices):
+            kinds = changed[device.link.peer.provider]
+            if kinds:
+                device.showing.changed(kinds)
         self.settle_lists(now)
-        self.review(now)
+        self.tell(now)
 
-    def seats(self) -> Iterator[Seat]:
-        """The places of all tool sides that serve this agent, its own first."""
-        return chain(self.seating.seats, *(source.seating.seats for source in self.sources))
+    def seats(self, provider: str | None = None) -> Iterator[Seat]:
+        """The places of all tool sides that serve this agent, its own first; or of the one with that alias."""
+        seats = chain(self.seating.seats, *(source.seating.seats for source in self.sources))
+        return seats if provider is None else (seat for seat in seats if seat.alias == provider)
 
     def all_tools(self) -> Iterator[ToolSide]:
         """Every tool link that serves this agent, or may once it has finished its handshake."""
@@ -182,35 +215,43 @@ class Agent:
         """The places whose tool sides are away for now."""
         return [seat for seat in self.seats() if seat.live is None]
 
-    def live_tools(self) -> list[ToolSide]:
+    def live_tools(self, provider: str | None = None) -> list[ToolSide]:
         """The tool sides that serve now, in the order of their seats."""
-        return [seat.live for seat in self.seats() if seat.live is not None]
+        return [seat.live for seat in self.seats(provider) if seat.live is not None]
 
-    def only_tool_side(self) -> ToolSide | None:
-        """The agent's tool side if there is just one: it gets what the broker has no route for."""
-        live = self.live_tools()
+    def only_tool_side(self, provider: str | None, capability: str | None = None) -> ToolSide | None:
+        """The tool side there is, if there is just one (that can do this): it gets what no table has a place for."""
+        live = [tool for tool in self.live_tools(provider) if capability is None or capability in tool.capabilities]
         return live[0] if len(live) == 1 else None
 
-    def successor(self, entry: Entry) -> ToolSide | None:
-        """The same program in another place: a session may know it by a place that was given up meanwhile."""
-        seats = list(self.seats())
-        if entry.seat in seats:
-            return None
-        heirs = (seat for seat in seats if seat.identity == entry.seat.identity and entry.name in seat.names())
-        return next((seat.live for seat in heirs if seat.live is not None), None)
+    def serving(self, kind: Kind, entry: Entry) -> tuple[Seat, ToolSide | None]:
+        """The place that an entry leads to now, and the tool side there.
+
+        A session may know a program by a place that was given up meanwhile, and the program be back in another.
+        """
+        if entry.seat.live is None:
+            seats = list(self.seats())
+            if entry.seat not in seats:
+                for seat in seats:
+                    heir = seat.identity == entry.seat.identity and entry.name in names_of(seat.offers, kind)
+                    if heir and seat.live is not None:
+                        return seat, seat.live
+        return entry.seat, entry.seat.live
 
     # --- lists that wait ---
 
-    def list_waits_until(self, now: float, wait: float, *, live_only: bool) -> float:
+    def list_waits_until(self, device: DeviceSide, kind: Kind, now: float, wait: float, *, live_only: bool) -> float:
         """Until when a list asked for now should wait; `now` or earlier if it can be answered at once.
 
         It waits, `wait` seconds at most, while nobody is there, and while a tool side is in the first `tools_wait`
-        seconds of its handshake (contract, section 6). Tools of one that is away are an answer, unless `live_only`.
+        seconds of its handshake (contract, section 6). What one has that is away is an answer, unless `live_only`.
         """
-        somebody = bool(self.live_tools()) or (not live_only and bool(self.catalogue.definitions))
+        provider = device.link.peer.provider
+        live = bool(self.live_tools(provider))
+        somebody = live or (not live_only and bool(self.view(provider)[kind].definitions))
         until = now if somebody else now + wait
         for tool in self.all_tools():
-            if tool.greeting:
+            if tool.awaited(kind) and (provider is None or not live or tool.name == provider):
                 until = max(until, min(now + wait, tool.opened + self.limits.tools_wait))
         return until
 
@@ -221,19 +262,33 @@ class Agent:
 
     # --- answers of the broker's own ---
 
-    def introduction(self, revision: str) -> bytes:
+    def introduction(self, revision: str, provider: str | None) -> bytes:
         """The result of a device's `initialize`, in the words of the only tool side if there is just one."""
-        live = self.live_tools()
+        live = self.live_tools(provider)
         server: object = {"name": "mcp-endpoint", "version": self.version}
         if len(live) == 1 and live[0].server_info is not None:
             server = Raw(live[0].server_info)
         told = [(tool.name, tool.instructions) for tool in live if tool.instructions]
-        answer = {"protocolVersion": revision, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": server}
+        answer = {"protocolVersion": revision, "capabilities": self._capabilities(live), "serverInfo": server}
         if len(live) == 1 and told:
             answer["instructions"] = told[0][1]
         elif told:
             answer["instructions"] = "\n\n".join(f"# {name}\n{text}" for name, text in told)
         return encode(answer)
+
+    def _capabilities(self, live: list[ToolSide]) -> Facts:
+        """What can be routed; all of it while tool sides may still come that the client would not hear of later."""
+        everything = not live or any(tool.awaited(kind) for tool in self.all_tools() for kind in Kind)
+        there = {name for tool in live for name in tool.capabilities}
+        there |= {kind.capability for kind in Kind if self.catalogue[kind].definitions}
+        known: Facts = {
+            "tools": {"listChanged": True},
+            "prompts": {"listChanged": True},
+            "resources": {"subscribe": True, "listChanged": True},
+            "completions": {},
+            "logging": {},
+        }
+        return {name: facts for name, facts in known.items() if everything or name in there or name == "tools"}
 
     def failure(self, id_: bytes, fault: Fault, **facts: object) -> bytes:
         """An error frame whose `data` says what happened, since when, and what to do (contract, section 4)."""
@@ -259,12 +314,13 @@ class Agent:
         return explain(self, now)
 
     def review(self, now: float) -> None:
-        """Tell the journal of new states, of this agent and of those it serves.
-
-        What passes by itself, or says nothing yet, is not told.
-        """
+        """Tell the journal of new states, of this agent and of those it serves."""
         for agent in (self, *self.followers):
-            why = agent.why(now)
-            if why.key != agent._known_state and why.reason not in UNTOLD:
-                agent._known_state = why.key
-                self.journal.changed(agent.id, why.reason, why.en)
+            agent.tell(now)
+
+    def tell(self, now: float) -> None:
+        """Tell the journal if the agent's state is another one, unless it passes by itself or says nothing yet."""
+        why = self.why(now)
+        if why.key != self._known_state and why.reason not in UNTOLD:
+            self._known_state = why.key
+            self.journal.changed(self.id, why.reason, why.en)

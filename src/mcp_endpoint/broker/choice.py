@@ -6,16 +6,14 @@ or `deny` always means the tool's own.
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from msgspec import Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.pattern import Pattern
+from mcp_endpoint.broker.seat import Offer
 from mcp_endpoint.settings import AgentSettings
 from mcp_endpoint.wire.envelope import members
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.catalogue import Tool
 
 
 class Choice:
@@ -30,7 +28,7 @@ class Choice:
         self._describe = settings.describe
         self._untouched = not (self._allow or self._deny or self._rename or self._describe)
 
-    def publish(self, alias: str, tool: "Tool") -> tuple[str, bytes] | None:
+    def publish(self, alias: str, tool: Offer) -> tuple[str, bytes] | None:
         """The name and the definition to show of a tool of the program with that alias; None if it is hidden.
 
         All bytes of the definition stay but its name and description; nothing to replace gives the very same object.
@@ -57,32 +55,3 @@ class Choice:
 
 def _of(texts: Mapping[str, str], names: tuple[str, str]) -> str | None:
     return next((texts[name] for name in names if name in texts), None)
-
-
-class Pattern:
-    """A name in which each `*` stands for any text, none included.
-
-    No regular expression: tool programs choose the names, and a name must not be able to make it search for long.
-    """
-
-    __slots__ = ("_end", "_exact", "_middle", "_start")
-
-    def __init__(self, text: str) -> None:
-        self._start, *rest = text.split("*")
-        self._exact = not rest
-        self._end = rest.pop() if rest else ""
-        self._middle = [part for part in rest if part]
-
-    def fits(self, name: str) -> bool:
-        """Whether the whole name is of this form."""
-        if self._exact:
-            return name == self._start
-        at, end = len(self._start), len(name) - len(self._end)
-        if end < at or not (name.startswith(self._start) and name.endswith(self._end)):
-            return False
-        for part in self._middle:  # the first place of each leaves most room for the next
-            found = name.find(part, at, end)
-            if found < 0:
-                return False
-            at = found + len(part)
-        return True

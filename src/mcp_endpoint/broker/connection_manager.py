@@ -5,14 +5,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent, Surroundings
-from mcp_endpoint.broker.catalogue import Seat
 from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
+from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings import Settings
+from mcp_endpoint.wire.mcp import Kind
 
 ENDED_KEPT = 200
 """How many ended links `/stats` remembers."""
@@ -184,7 +185,7 @@ def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
     return {
         "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
         "calls_in_flight": agent.in_flight,
-        "tools": list(agent.catalogue.entries),
+        **{kind.member: list(agent.catalogue[kind].entries) for kind in Kind},
         "offline": [
             {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone and seat.gone.end.reason}
             for seat in agent.seats_away()
@@ -217,7 +218,10 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         "notes": [note.reason for note in session.notes],
     }
     if isinstance(session, ToolSide):
-        report["tools"] = len(session.tools) if session.listed else None
+        report |= {
+            kind.member: len(session.offers.get(kind, ())) if listing.settled else None
+            for kind, listing in session.lists.items()
+        }
         report["standby"] = session.seat is not None and session.seat.live is not session
     else:
         report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}

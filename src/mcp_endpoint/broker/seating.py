@@ -8,8 +8,10 @@ the newcomer serves at once and the elder is probed: silent, it is closed; alive
 from functools import partial
 from typing import TYPE_CHECKING
 
-from mcp_endpoint.broker.catalogue import Seat, names_of, slug, tail
 from mcp_endpoint.broker.link import Ended
+from mcp_endpoint.broker.naming import slug, tail
+from mcp_endpoint.broker.seat import Seat, names_of
+from mcp_endpoint.broker.subscriptions import renew
 from mcp_endpoint.errors import End, Note
 
 if TYPE_CHECKING:
@@ -32,21 +34,21 @@ class Seating:
     def listed(self, tool: "ToolSide", now: float) -> None:
         """A tool side said what tools it has: give it its place, or bring its place up to date."""
         seat = tool.seat
-        if seat is not None and seat.live is not tool and names_of(tool.tools) != seat.names():
+        if seat is not None and seat.live is not tool and names_of(tool.offers) != names_of(seat.offers):
             seat.standby.remove(tool)  # it looks like the one that serves no longer
             seat = tool.seat = None
         if seat is None:
             seat = self._take(tool, now)
         if seat.live is tool:
-            seat.tools = tool.tools
+            seat.offers = tool.offers
 
     def _take(self, tool: "ToolSide", now: float) -> Seat:
         """The place it had before, that of its look-alike, or a new one."""
         assert tool.info is not None, "tools are listed after the handshake"
         identity = tool.link.peer.server_id or tool.info.name
-        names = names_of(tool.tools)
+        names = names_of(tool.offers)
         alike = [seat for seat in self.seats if seat.identity == identity]
-        seat = next((seat for seat in alike if seat.names() == names), None)
+        seat = next((seat for seat in alike if names_of(seat.offers) == names), None)
         seat = seat or next((seat for seat in alike if seat.live is None), None)
         if seat is None:
             seat = Seat(self._agent.id, identity, self._free_alias(identity, names))
@@ -58,6 +60,7 @@ class Seating:
         elif seat.live is None:
             seat.returns.append(now)
         elder, seat.live, tool.seat = seat.live, tool, seat
+        renew(seat, now)
         self._bound()
         if elder is not None:
             seat.standby.insert(0, elder)
@@ -86,7 +89,7 @@ class Seating:
         if seat is None:
             return  # closed for a newer link, which has the place now
         tool.seat = None
-        if seat.live is tool and not seat.tools and not seat.standby:
+        if seat.live is tool and not any(seat.offers.values()) and not seat.standby:
             self.seats.remove(seat)  # it had nothing that anybody could miss
         elif seat.live is tool:
             seat.live, seat.gone, seat.gone_at = None, ended, now
@@ -108,7 +111,8 @@ class Seating:
             self._close(seat, heir, End.NOT_ANSWERING)
         elif seat.live is None:
             seat.standby.remove(heir)
-            seat.live, seat.tools = heir, heir.tools
+            seat.live, seat.offers = heir, heir.offers
+            renew(seat, now)
             self._agent.seats_changed(now)
 
     def _give_up(self, seat: Seat, now: float) -> None:
@@ -123,7 +127,7 @@ class Seating:
 
     def _remove(self, seat: Seat) -> None:
         self.seats.remove(seat)
-        seat.tools = ()
+        seat.offers = {}
         self._agent.last_seat = seat
 
     def _free_alias(self, identity: str, names: frozenset[str]) -> str:

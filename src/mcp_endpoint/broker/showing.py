@@ -1,13 +1,14 @@
 """What one device session was shown: lists that wait for tool sides, pages, names, and lists it gets unasked."""
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw, UnsetType
 
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry
+from mcp_endpoint.broker.catalogue import Catalogue, Entry, Shelf, by_template
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi import CONSOLE, LIST_ID, XIAOZHI
 
 if TYPE_CHECKING:
@@ -21,9 +22,10 @@ NAMES_KEPT = 4096
 
 
 class Waiting(NamedTuple):
-    """A `tools/list` whose answer is held back until a tool side is there."""
+    """A list whose answer is held back until a tool side is there."""
 
     id: bytes
+    kind: Kind
     timer: "Timer"
 
 
@@ -34,34 +36,39 @@ class Showing:
 
     def __init__(self, device: "DeviceSide") -> None:
         self._device = device
-        self.entries: dict[str, Entry] = EMPTY.entries
+        self.entries: dict[Kind, dict[str, Entry]] = {}
         """Every name the session was shown, and where it leads."""
         self.waiting: dict[bytes, Waiting] = {}
-        self._shown: Catalogue | None = None
+        self._shown: dict[Kind, Shelf] = {}
         # The two facts that say whether an unasked list would be taken for an answer (contract, section 5).
         self._all_lists_empty = True
         self._second_call_done = False
 
+    @property
+    def _catalogue(self) -> Catalogue:
+        return self._device.agent.view(self._device.link.peer.provider)
+
     # --- lists that were asked for ---
 
-    def list(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:
-        """Answer `tools/list`, or hold the answer while a tool side may be about to arrive."""
+    def list(self, kind: Kind, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:
+        """Answer a list, or hold the answer while a tool side may be about to arrive."""
         params = wire.members(raw) or {}
         if "cursor" in params and params["cursor"] != wire.NULL:
-            self._list_on(id_, bytes(params["cursor"]))
+            self._list_on(kind, id_, bytes(params["cursor"]))
             return
-        until = self._waits_until(now)
+        until = self._waits_until(kind, now)
         if until <= now:
-            self._show(id_)
+            self._show(kind, id_)
         elif not self._device.may_wait(id_):
             return
         else:
-            self.waiting[key] = Waiting(id_, self._device.agent.timers.at(until, lambda _: self._settle_one(key)))
+            timer = self._device.agent.timers.at(until, lambda _: self._settle_one(key))
+            self.waiting[key] = Waiting(id_, kind, timer)
 
     def _settle_one(self, key: bytes) -> None:
         waiting = self.drop_waiting(key)
         if waiting is not None:
-            self._show(waiting.id)
+            self._show(waiting.kind, waiting.id)
 
     def drop_waiting(self, key: bytes) -> Waiting | None:
         """Take a list out of those that wait; None if there is none of that id."""
@@ -71,85 +78,97 @@ class Showing:
             self._device.agent.in_flight -= 1
         return waiting
 
-    def _waits_until(self, now: float) -> float:
-        agent = self._device.agent
-        if self._device.client.name == CONSOLE:
-            return agent.list_waits_until(now, CONSOLE_WAIT, live_only=True)
-        return agent.list_waits_until(now, agent.limits.tools_wait, live_only=False)
+    def _waits_until(self, kind: Kind, now: float) -> float:
+        device = self._device
+        if device.client.name == CONSOLE:
+            return device.agent.list_waits_until(device, kind, now, CONSOLE_WAIT, live_only=True)
+        return device.agent.list_waits_until(device, kind, now, device.agent.limits.tools_wait, live_only=False)
 
     def settle(self, now: float) -> None:
         """Answer the lists that waited, if there is nothing to wait for any more."""
-        if self.waiting and self._waits_until(now) <= now:
-            for key in [*self.waiting]:
+        for key, waiting in [*self.waiting.items()]:
+            if self._waits_until(waiting.kind, now) <= now:
                 self._settle_one(key)
 
-    def _show(self, id_: bytes) -> None:
-        catalogue = self._device.agent.catalogue
+    def _show(self, kind: Kind, id_: bytes) -> None:
+        shelf = self._catalogue[kind]
         if self._device.client.name == CONSOLE:
-            self._device.link.send(_page(id_, catalogue.live_page()), wire.id_key(id_))
+            self._device.link.send(_page(kind, id_, shelf.live_page()), wire.id_key(id_))
             return
-        self._remember(catalogue)
-        self._send_page(id_, catalogue, 0)
+        self._remember(shelf)
+        self._send_page(id_, shelf, 0)
 
-    def _list_on(self, id_: bytes, cursor: bytes) -> None:
+    def _list_on(self, kind: Kind, id_: bytes, cursor: bytes) -> None:
         """Answer with a later page of the list that the session was shown the first page of."""
         number = cursor.strip(b'"')
-        pages = self._shown.pages() if self._shown is not None else []
-        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(pages):
-            self._send_page(id_, self._shown or EMPTY, int(number))
+        shelf = self._shown.get(kind) or self._catalogue[kind]
+        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(shelf.pages()):
+            self._send_page(id_, shelf, int(number))
         else:
             self._device.fail(id_, Fault.BAD_CURSOR)
 
-    def _send_page(self, id_: bytes, catalogue: Catalogue, number: int) -> None:
-        pages = catalogue.pages()
-        frame = _page(id_, pages[number], number + 1 if number + 1 < len(pages) else None)
+    def _send_page(self, id_: bytes, shelf: Shelf, number: int) -> None:
+        pages = shelf.pages()
+        frame = _page(shelf.kind, id_, pages[number], number + 1 if number + 1 < len(pages) else None)
         self._device.link.send(frame, wire.id_key(id_))
 
     # --- names ---
 
-    def _remember(self, catalogue: Catalogue) -> None:
+    def _remember(self, shelf: Shelf) -> None:
         """Keep what the session is shown: a name it saw once goes on working for it (routing page, "Names")."""
-        if self._shown is None or len(self.entries) > NAMES_KEPT:
-            self.entries = catalogue.entries
-        elif self._shown is not catalogue:
-            self.entries = self.entries | catalogue.entries
-        self._shown = catalogue
-        if catalogue.definitions:
+        known = self.entries.get(shelf.kind)
+        if known is None or len(known) > NAMES_KEPT:
+            self.entries[shelf.kind] = shelf.entries
+        elif self._shown.get(shelf.kind) is not shelf:
+            self.entries[shelf.kind] = known | shelf.entries
+        self._shown[shelf.kind] = shelf
+        if shelf.definitions and shelf.kind is Kind.TOOLS:
             self._all_lists_empty = False
 
-    def find(self, name: str) -> Entry | None:
+    def find(self, kind: Kind, name: str) -> Entry | None:
         """Where a name leads for this session: as it was shown, else as the catalogue has it now."""
-        entry = self.entries.get(name)
+        known = self.entries.get(kind, {})
+        entry = known.get(name)
         if entry is None:
-            entry = self._device.agent.catalogue.find(name)
-            if entry is not None and len(self.entries) <= NAMES_KEPT:
-                self.entries = self.entries | {name: entry}
+            entry = self._catalogue[kind].find(name)
+            if entry is not None and len(known) <= NAMES_KEPT:
+                self.entries[kind] = known | {name: entry}
         return entry
+
+    def find_resource(self, uri: str) -> Entry | None:
+        """Where a URI leads for this session: a resource's own, else one made from a template it was shown."""
+        entry = self.find(Kind.RESOURCES, uri)
+        if entry is None and Kind.TEMPLATES in self.entries:
+            entry = by_template(self.entries[Kind.TEMPLATES], uri)
+        return entry if entry is not None else self._catalogue.at(uri)
 
     # --- lists that come unasked ---
 
-    def changed(self, catalogue: Catalogue) -> None:
-        """The agent's tools changed: tell the session in the way its client understands."""
-        if self.waiting:
-            return  # their answer will tell
+    def changed(self, kinds: Collection[Kind]) -> None:
+        """What the agent offers of these kinds changed: tell the session in the way its client understands."""
+        waited_for = {waiting.kind for waiting in self.waiting.values()}  # their answer will tell
+        news = [kind for kind in kinds if kind not in waited_for]
         if self._device.client.name == XIAOZHI:
-            self._push(catalogue)
+            if Kind.TOOLS in news:
+                self._push()
         elif self._device.client.name != CONSOLE and self._device.initialized:
-            self._device.link.send(wire.notification(mcp.TOOLS_CHANGED))
+            for method in dict.fromkeys(kind.changed for kind in news):
+                self._device.link.send(wire.notification(method))
 
-    def _push(self, catalogue: Catalogue) -> None:
+    def _push(self) -> None:
         """Give a Xiaozhi session the new list unasked, if it cannot take it for the answer to a call."""
-        if self._shown is None or self._shown.same_tools(catalogue):
+        shown, tools = self._shown.get(Kind.TOOLS), self._catalogue[Kind.TOOLS]
+        if shown is None or shown.same(tools):
             return
-        if len(catalogue.pages()) == 1 and (self._all_lists_empty or self._second_call_done):
-            self._remember(catalogue)
-            self._send_page(LIST_ID, catalogue, 0)
+        if len(tools.pages()) == 1 and (self._all_lists_empty or self._second_call_done):
+            self._remember(tools)
+            self._send_page(LIST_ID, tools, 0)
 
     def call_done(self, key: bytes) -> None:
         """A `tools/call` has its outcome, whatever it is: after that of id 2 no list can be taken for one any more."""
         if key == LIST_ID and self._device.client.name == XIAOZHI:
             self._second_call_done = True
-            self._push(self._device.agent.catalogue)
+            self._push()
 
     def ended(self) -> None:
         """The session is over: nothing waits any more."""
@@ -157,6 +176,6 @@ class Showing:
             self.drop_waiting(key)
 
 
-def _page(id_: bytes, definitions: bytes, next_page: int | None = None) -> bytes:
+def _page(kind: Kind, id_: bytes, definitions: bytes, next_page: int | None = None) -> bytes:
     cursor = b"" if next_page is None else b',"nextCursor":"%d"' % next_page
-    return wire.result(id_, b'{"tools":[%b]%b}' % (definitions, cursor))
+    return wire.result(id_, b'{"%b":[%b]%b}' % (kind.member.encode(), definitions, cursor))

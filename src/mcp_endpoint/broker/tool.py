@@ -7,36 +7,36 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import UNSET, Raw, Struct, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import PAGE_BYTES, Seat, Tool
+from mcp_endpoint.broker.levels import listeners
 from mcp_endpoint.broker.link import Ended, Link, Role
+from mcp_endpoint.broker.listing import Listing
+from mcp_endpoint.broker.seat import Offer, Offers, Seat
 from mcp_endpoint.broker.side import Side
+from mcp_endpoint.broker.subscriptions import subscribers
 from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
-    from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.relay import Relay
     from mcp_endpoint.broker.timers import Timer
 
 MAX_ID = 2**31 - 1
 """Ids towards a tool side stay below this: some tool programs read nothing larger (contract, section 4)."""
-PAGE_TIMEOUT = 10.0
-"""Seconds a tool side has to answer each page of its list."""
 LIVENESS = 60.0
 """Seconds a tool side that let a call time out in silence has to be heard of again."""
 MAX_SERVER_INFO = 16_384
 """Bytes of a `serverInfo` that is passed on; icons can make it long."""
 MAX_INSTRUCTIONS = 8_000
 """Characters of a tool side's instructions that are passed on."""
-REFRESH_DELAY = 0.1
-"""Seconds in which several `list_changed` of one tool side become one refresh."""
 
 
 class Call(Struct, gc=False, eq=False):
     """A device's request on its way to a tool side. It is pending on both until it has its one outcome."""
 
-    device: "DeviceSide"
+    relay: "Relay"
     id: bytes
     key: bytes
     name: str
@@ -44,6 +44,10 @@ class Call(Struct, gc=False, eq=False):
     deadline: float
     progress_token: Raw | None = None
     is_tool_call: bool = True
+    is_known: bool = True
+    """Whether the broker has a route for its method."""
+    done: Callable[[bool], None] | None = None
+    """Told whether it had a result, once it was answered."""
 
 
 class Asked(NamedTuple):
@@ -59,21 +63,21 @@ class ToolSide(Side):
     __slots__ = (
         "_answers",
         "_last_id",
-        "_listing",
-        "_refresh",
         "_review",
         "_watch",
         "_watched_until",
+        "capabilities",
         "doubted",
         "heard",
         "info",
         "instructions",
-        "listed",
+        "lists",
+        "log_level",
+        "offers",
         "pending",
         "protocol_version",
         "seat",
         "server_info",
-        "tools",
     )
     role = Role.TOOL
 
@@ -84,18 +88,19 @@ class ToolSide(Side):
         self.doubted = False
         """Whether a call timed out and nothing was heard since."""
         self.seat: Seat | None = None
-        self.tools: tuple[Tool, ...] = ()
+        self.offers: Offers = {}
+        self.lists = {kind: Listing(self, kind) for kind in Kind}
+        self.capabilities: frozenset[str] = frozenset()
+        """What it said in its handshake that it can do."""
+        self.log_level: int | None = None
+        """From which of `mcp.LEVELS` on it was asked to log."""
         self.pending: dict[int, Call] = {}
-        self.listed = False
-        """Whether its handshake is over, so that no list waits for it."""
         self.info: mcp.Implementation | None = None
         self.server_info: bytes | None = None
         self.instructions: str | None = None
         self.protocol_version = ""
         self._answers: dict[int, Asked] = {}
         self._last_id = 0
-        self._listing = False
-        self._refresh: Timer | None = None
         self._review: Timer | None = None
         self._watch: Timer | None = None
         self._watched_until = inf
@@ -107,10 +112,10 @@ class ToolSide(Side):
             return self.seat.alias
         return self.link.peer.server_id or (self.info.name if self.info else "")
 
-    @property
-    def greeting(self) -> bool:
-        """Whether a list should wait for it: it may still finish its handshake."""
-        return not self.listed and not {Note.DEVICE_ON_TOOL_DOOR, Note.REFUSED_INITIALIZE}.intersection(self.notes)
+    def awaited(self, kind: Kind) -> bool:
+        """Whether a list of that kind should wait for it: it may still finish its handshake."""
+        hopeless = {Note.DEVICE_ON_TOOL_DOOR, Note.REFUSED_INITIALIZE}.intersection(self.notes)
+        return not self.lists[kind].settled and not hopeless
 
     # --- the handshake ---
 
@@ -132,7 +137,7 @@ class ToolSide(Side):
 
         client = {"name": "mcp-endpoint", "version": self.agent.version}
         params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
-        self._ask("initialize", encode(params), answered, None)
+        self.ask("initialize", encode(params), answered, None)
 
     def _initialized(self, result: dict[str, Raw], now: float) -> None:
         self.protocol_version = mcp.text(result.get("protocolVersion"))
@@ -141,61 +146,25 @@ class ToolSide(Side):
         # Every `initialize` of a device carries these, within the smallest buffer among clients.
         self.server_info = bytes(raw) if raw is not UNSET and len(raw) <= MAX_SERVER_INFO else None
         self.instructions = mcp.text(result.get("instructions"), MAX_INSTRUCTIONS) or None
+        self.capabilities = frozenset(wire.members(result.get("capabilities", UNSET)) or {})
         self.link.send(wire.notification(mcp.INITIALIZED))
-        if "tools" not in (wire.members(result.get("capabilities", UNSET)) or {}):
-            # It promised no tools, so nobody waits for a list; if it has one all the same, it is taken.
-            self.listed = True
-            self.agent.settle_lists(now)
-        self._list(now)
+        for kind, listing in self.lists.items():
+            listing.settled = kind.capability not in self.capabilities
+        self.agent.settle_lists(now)
+        for kind, listing in self.lists.items():
+            # It may have tools that it did not promise: nobody waits for them, but they are taken.
+            if not listing.settled or kind is Kind.TOOLS:
+                listing.ask(now)
 
-    def _list(self, now: float) -> None:
-        """Ask for all pages of the tool list, within the agent's limits."""
-        limits = self.agent.limits
-        self._listing = True
-        tools: dict[str, Tool] = {}
-        size = pages = 0
-        full = False
+    def listed(self, kind: Kind, offers: tuple[Offer, ...], now: float) -> None:
+        """A list came whole, or will not come: the agent shows what there is."""
+        self.offers = {**self.offers, kind: offers}
+        self.agent.listed(self, kind, now)
 
-        def ask(cursor: str | None, now: float) -> None:
-            params = UNSET if cursor is None else encode({"cursor": cursor})
-            self._ask("tools/list", params, page, now + PAGE_TIMEOUT)
-
-        def page(answer: wire.Envelope | None, now: float) -> None:
-            nonlocal size, pages, full
-            pages += 1
-            result = mcp.read_shape(mcp.ListToolsResult, answer.result) if answer is not None else None
-            if result is None:
-                self._listing = False
-                if self.seat is None:
-                    if not self.listed:
-                        self.note(Note.LIST_FAILED, now)
-                    self._listed((), now)
-                return
-            for raw in result.tools:
-                head = mcp.read_shape(mcp.ToolHead, raw)
-                if head is None or not head.name or len(head.name) > 256 or len(raw) > PAGE_BYTES:
-                    self.drop("bad_tool_definition")
-                elif head.name in tools:
-                    self.drop("duplicate_tool")
-                elif len(tools) >= limits.max_tools or size + len(raw) > limits.max_list_bytes:
-                    full = True
-                else:
-                    size += len(raw)
-                    tools[head.name] = Tool(head.name, bytes(raw))
-            if result.next_cursor is not None and pages < limits.max_pages and not full:
-                ask(result.next_cursor, now)
-                return
-            if full or result.next_cursor is not None:
-                self.note(Note.TOO_MANY_TOOLS, now)
-            self._listing = False
-            self._listed(tuple(tools.values()), now)
-
-        ask(None, now)
-
-    def _listed(self, tools: tuple[Tool, ...], now: float) -> None:
-        self.listed = True
-        self.tools = tools
-        self.agent.tools_listed(self, now)
+    def changed(self, kind: Kind, now: float) -> None:
+        """The program says that a list is another one. Before its handshake is over it will be asked for anyway."""
+        if self.seat is not None and kind.capability in self.capabilities | {Kind.TOOLS.capability}:
+            self.lists[kind].changed(now)
 
     # --- frames from the tool program ---
 
@@ -223,7 +192,7 @@ class ToolSide(Side):
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         call = self.pending.pop(number, None)
         if call is not None:
-            call.device.answered(call, self, envelope, now)
+            call.relay.answered(call, self, envelope, now)
             return
         asked = self._answers.pop(number, None)
         if asked is not None:
@@ -240,19 +209,39 @@ class ToolSide(Side):
     def _notified(self, method: str, envelope: wire.Envelope, now: float) -> None:
         if method == mcp.PROGRESS:
             self._progress(envelope, now)
-        elif method == mcp.TOOLS_CHANGED:
-            # Before the handshake is over the list will be asked for anyway (one hub sends it first thing).
-            if self.seat is not None and self._refresh is None:
-                self._refresh = self.agent.timers.at(now + REFRESH_DELAY, self._refresh_now)
+        elif method in mcp.CHANGED:
+            for kind in mcp.CHANGED[method]:
+                self.changed(kind, now)
+        elif method == mcp.RESOURCE_UPDATED:
+            self._updated(wire.members(envelope.params) or {})
+        elif method == mcp.MESSAGE:
+            self._said(wire.members(envelope.params) or {}, envelope.params)
         else:
             self.drop("notification_not_routed")
 
-    def _refresh_now(self, now: float) -> None:
-        if self._listing:
-            self._refresh = self.agent.timers.at(now + REFRESH_DELAY, self._refresh_now)
+    def _updated(self, params: dict[str, Raw]) -> None:
+        """A resource changed: tell those who subscribed to it, or to one that it is part of."""
+        uri = mcp.string(params.get("uri"))
+        served = self.seat if self.seat is not None and self.seat.live is self else None
+        told = subscribers(served, uri) if served is not None and uri is not None else []
+        if not told:
+            self.drop("update_for_nobody")
+        for device, public in told:
+            body = params if public == uri else params | {"uri": Raw(encode(public))}
+            device.link.send(wire.notification(mcp.RESOURCE_UPDATED, encode(body)))
+
+    def _said(self, params: dict[str, Raw], raw: Raw | UnsetType) -> None:
+        """The program logs something: pass it to the clients that want to hear it (routing page, "Notifications")."""
+        level = mcp.string(params.get("level"))
+        if level not in mcp.LEVELS:
+            self.drop("bad_log_level")
             return
-        self._refresh = None
-        self._list(now)
+        frame = wire.notification(mcp.MESSAGE, raw)
+        told = list(listeners(self, mcp.LEVELS.index(level)))
+        if not told:
+            self.drop("log_for_nobody")
+        for device, about in told:
+            device.link.send(frame, about)
 
     def _progress(self, envelope: wire.Envelope, now: float) -> None:
         params = wire.members(envelope.params)
@@ -262,7 +251,7 @@ class ToolSide(Side):
             self.drop("progress_for_nothing_pending")
             return
         params["progressToken"] = call.progress_token
-        link = call.device.link
+        link = call.relay.device.link
         if link.call_timeout is not None:
             call.deadline = max(call.deadline, now + link.call_timeout)
         link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key)
@@ -289,7 +278,7 @@ class ToolSide(Side):
         self._last_id = number
         return number
 
-    def _ask(
+    def ask(
         self,
         method: str,
         params: bytes | UnsetType,
@@ -340,7 +329,7 @@ class ToolSide(Side):
         overdue = [call for call in self.pending.values() if call.deadline <= now]
         for call in overdue:
             self.cancel(call)
-            call.device.timed_out(call, self, now)
+            call.relay.timed_out(call, self, now)
         if self.pending:
             self._watch_until(min(call.deadline for call in self.pending.values()))
         if not self.doubted and any(call.is_tool_call and call.sent >= self.heard for call in overdue):
@@ -350,7 +339,7 @@ class ToolSide(Side):
 
     def ping(self, now: float, within: float, answered: Callable[[bool, float], None]) -> None:
         """Ask the program itself, not only its bridge, for a sign of life; any answer to MCP's `ping` is one."""
-        self._ask("ping", UNSET, lambda answer, now: answered(answer is not None, now), now + within)
+        self.ask("ping", UNSET, lambda answer, now: answered(answer is not None, now), now + within)
 
     def probe(self, now: float, within: float, probed: Callable[[bool, float], None]) -> None:
         """Ask the program and its connection; a byte from either is a sign of life."""
@@ -385,9 +374,11 @@ class ToolSide(Side):
         self.pending.clear()
         asked = [one.timer for one in self._answers.values()]
         self._answers.clear()
-        for timer in (self._watch, self._refresh, self._review, *asked):
+        for timer in (self._watch, self._review, *asked):
             if timer is not None:
                 timer.cancel()
+        for listing in self.lists.values():
+            listing.forget()
         return calls
 
 

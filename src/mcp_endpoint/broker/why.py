@@ -8,8 +8,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING
 
-from mcp_endpoint.broker.catalogue import Seat, slug
+from mcp_endpoint.broker.naming import slug
+from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.errors import Note
+from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
@@ -139,9 +141,10 @@ def explain(agent: "Agent", now: float) -> Why:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
         parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
     if live:
-        parts.append((State.SERVING, {"programs": len(live), "tools": len(agent.catalogue.entries)}))
-        if len(agent.catalogue.pages()) > 1:
-            parts.append((State.LIST_TOO_LONG, {"bytes": sum(len(raw) for _, raw in agent.catalogue.definitions)}))
+        tools = agent.catalogue[Kind.TOOLS]
+        parts.append((State.SERVING, {"programs": len(live), "tools": len(tools.entries)}))
+        if len(tools.pages()) > 1:
+            parts.append((State.LIST_TOO_LONG, {"bytes": sum(len(raw) for _, raw in tools.definitions)}))
     else:
         if any(Note.SILENT_ON_DEVICE_DOOR in device.notes for device in agent.devices):
             parts.append((State.TOOL_ON_DEVICE_DOOR, {}))
@@ -178,7 +181,7 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
     for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():
         if note in tool.notes:
             return state, facts
-    if tool.listed:
+    if tool.lists[Kind.TOOLS].settled:
         return None  # it promised no tools, and is asked all the same
     return State.STUCK if now - tool.opened >= tool.agent.limits.tools_wait else State.STARTING, facts
 

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 from websockets.asyncio.client import ClientConnection
 
-from mcp_endpoint.clients.backoff import Backoff
-from mcp_endpoint.clients.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
+from mcp_endpoint.providers.backoff import Backoff
+from mcp_endpoint.providers.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import members, one_line
 

@@ -16,9 +16,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from loguru import logger
 
-from mcp_endpoint.clients.backoff import Backoff
 from mcp_endpoint.clients.endpoint import UnusableURL, endpoint
 from mcp_endpoint.clients.pipe import NO_URL, URL_VARIABLE, USAGE, pipe, run_until_signal
+from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.redaction import quote_peer
 
 FAILED = 1

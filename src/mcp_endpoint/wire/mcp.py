@@ -4,7 +4,7 @@ The shapes are read leniently: they take what is needed and leave the rest as by
 """
 
 from enum import Enum, auto
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder, decode
@@ -23,7 +23,44 @@ CALLER = "mcp-endpoint/caller"
 INITIALIZED = "notifications/initialized"
 CANCELLED = "notifications/cancelled"
 PROGRESS = "notifications/progress"
-TOOLS_CHANGED = "notifications/tools/list_changed"
+MESSAGE = "notifications/message"
+RESOURCE_UPDATED = "notifications/resources/updated"
+
+
+class Kind(Enum):
+    """What a tool side offers, by kind: how it is listed, and what names one of it.
+
+    (method of the list, member of its result, member of a definition that names it, capability, what says it changed)
+    """
+
+    def __init__(self, method: str, member: str, name: str, capability: str, changed: str) -> None:
+        self.method = method
+        self.member = member
+        self.naming = name
+        self.capability = capability
+        self.changed = changed
+
+    # There is one of each; Enum's own hash is a call of Python code, and every relayed call looks up a shelf.
+    __hash__ = object.__hash__
+
+    TOOLS = ("tools/list", "tools", "name", "tools", "notifications/tools/list_changed")
+    PROMPTS = ("prompts/list", "prompts", "name", "prompts", "notifications/prompts/list_changed")
+    RESOURCES = ("resources/list", "resources", "uri", "resources", "notifications/resources/list_changed")
+    TEMPLATES = (
+        "resources/templates/list",
+        "resourceTemplates",
+        "uriTemplate",
+        "resources",
+        "notifications/resources/list_changed",
+    )
+
+
+LISTED = {kind.method: kind for kind in Kind}
+CHANGED = {name: [kind for kind in Kind if kind.changed == name] for name in {kind.changed for kind in Kind}}
+"""Which lists have to be asked for again after a notification."""
+
+LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "emergency")
+"""Levels of `notifications/message`, the most talkative first (RFC 5424)."""
 
 
 class Route(Enum):
@@ -31,17 +68,29 @@ class Route(Enum):
 
     INITIALIZE = auto()
     PING = auto()
-    LIST_TOOLS = auto()
+    LIST = auto()
     CALL_TOOL = auto()
+    GET_PROMPT = auto()
+    READ = auto()
+    SUBSCRIBE = auto()
+    UNSUBSCRIBE = auto()
+    COMPLETE = auto()
+    SET_LEVEL = auto()
     REFUSE = auto()
 
 
 ROUTES: dict[str, Route] = {
     "initialize": Route.INITIALIZE,
     "ping": Route.PING,
-    "tools/list": Route.LIST_TOOLS,
+    **dict.fromkeys(LISTED, Route.LIST),
     "tools/call": Route.CALL_TOOL,
-    # The stateless era has no WebSocket; hosts that probe for it fall back at once when they are told so.
+    "prompts/get": Route.GET_PROMPT,
+    "resources/read": Route.READ,
+    "resources/subscribe": Route.SUBSCRIBE,
+    "resources/unsubscribe": Route.UNSUBSCRIBE,
+    "completion/complete": Route.COMPLETE,
+    "logging/setLevel": Route.SET_LEVEL,
+    # The stateless era has no duplex connection; hosts that probe for it fall back at once when they are told so.
     "server/discover": Route.REFUSE,
 }
 """Requests with a route of their own; any other goes to the agent's only tool side, if there is just one."""
@@ -84,19 +133,6 @@ def read_initialize(raw: Raw | bytes | UnsetType) -> tuple[str, Implementation]:
     return text(params.get("protocolVersion")), read_implementation(params.get("clientInfo", UNSET))
 
 
-class ListToolsResult(Struct, gc=False):
-    """Of a tool side's answer to `tools/list`: one page."""
-
-    tools: list[Raw]
-    next_cursor: str | None = field(name="nextCursor", default=None)
-
-
-class ToolHead(Struct, gc=False):
-    """Of a tool's definition: its name."""
-
-    name: str
-
-
 class ContentHead(Struct, gc=False):
     """Of one block of a result's content."""
 
@@ -112,22 +148,42 @@ class CallResultHead(Struct, gc=False):
     error: Raw | UnsetType = UNSET
 
 
-Shape = TypeVar("Shape", bound=Struct)
-
-_decoders: dict[type[Struct], Decoder[Struct]] = {
-    shape: Decoder(shape) for shape in (ListToolsResult, ToolHead, CallResultHead)
-}
 read_call_params = Decoder(CallParams).decode
 """Read the params of `tools/call`. Raises msgspec.DecodeError, UnicodeDecodeError or RecursionError."""
+_call_result = Decoder(CallResultHead).decode
+_list = Decoder(list[Raw]).decode
 
 
-def read_shape(shape: type[Shape], raw: Raw | bytes | UnsetType) -> Shape | None:
-    """Read `raw` as `shape`; None if it is absent or does not fit."""
-    if raw is UNSET:
-        return None
+def read_call_result(raw: Raw | bytes) -> CallResultHead | None:
+    """Read the result of `tools/call`; None if it does not fit."""
     try:
-        value = _decoders[shape].decode(raw)
+        return _call_result(raw)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    assert isinstance(value, shape)
+
+
+def read_page(kind: Kind, raw: Raw | bytes | UnsetType) -> tuple[list[Raw], str | None] | None:
+    """One page of a tool side's list: its definitions, and the cursor of the next page if there is one.
+
+    None if it is no such page.
+    """
+    page = members(raw)
+    if page is None or kind.member not in page:
+        return None
+    try:
+        definitions = _list(page[kind.member])
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return definitions, string(page.get("nextCursor"))
+
+
+def string(raw: Raw | None) -> str | None:
+    """A JSON string as it is; None for anything else."""
+    if raw is None or bytes(raw)[:1] != b'"':
+        return None
+    try:
+        value = decode(raw)
+    except (DecodeError, UnicodeDecodeError):
+        return None
+    assert isinstance(value, str)
     return value

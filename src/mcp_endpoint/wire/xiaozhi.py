@@ -21,7 +21,7 @@ FRAME_LIMIT = 1_048_576
 
 def for_xiaozhi(result: Raw) -> Raw | bytes:
     """A `tools/call` result as the Xiaozhi server reads it: the text of an error in a member `error`, text first."""
-    head = mcp.read_shape(mcp.CallResultHead, result)
+    head = mcp.read_call_result(result)
     if head is None:
         return result
     first_text = next((place for place, block in enumerate(head.content) if block.type == "text"), None)

@@ -1,0 +1,73 @@
+"""Names under which several tool sides can be told apart (routing page, "Names of several tool sides")."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from hashlib import sha256
+from urllib.parse import quote
+
+MAX_NAME = 64
+
+_UNCLEAN = re.compile(r"[^a-zA-Z0-9_\-\u4e00-\u9fff]")
+
+
+def clean(name: str) -> str:
+    """The name as the Xiaozhi server spells it; two tools that collide after this overwrite each other there."""
+    return _UNCLEAN.sub("_", name)
+
+
+def slug(name: str) -> str:
+    """An alias made from a `server_id` or a server's name."""
+    return clean(name)[:32] or "tools"
+
+
+def tail(*parts: str) -> str:
+    """A short hash that tells names apart that would otherwise be equal."""
+    return sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+Holder = tuple[str, str, str]
+"""Who has a name: the agent whose token it came with, its alias there, and the name it gives itself."""
+
+
+def public_names(holders: Sequence[Holder], shown: Sequence[str]) -> list[str]:
+    """A public name for each of `shown`; `holders` are (owner, alias, own name), in the same order.
+
+    What it gets depends on which there are, never on who came first.
+    """
+    times = Counter(map(clean, shown))
+    prefixed = [
+        name if times[clean(name)] == 1 else _fit(f"{alias}__{name}")
+        for (_, alias, _), name in zip(holders, shown, strict=True)
+    ]
+    times = Counter(map(clean, prefixed))
+    return [
+        name if times[clean(name)] == 1 else _fit(name, tail(*holder))
+        for holder, name in zip(holders, prefixed, strict=True)
+    ]
+
+
+def public_uris(holders: Sequence[Holder], shown: Sequence[str]) -> list[str]:
+    """The same for URIs and templates of URIs: one that several have gets its holder in front.
+
+    A URI is the tool side's own text and is never cut: what follows `endpoint://<alias>/` is what it is asked for.
+    """
+    times = Counter(shown)
+    prefixed = [
+        uri if times[uri] == 1 else f"endpoint://{quote(alias, safe='')}/{uri}"
+        for (_, alias, _), uri in zip(holders, shown, strict=True)
+    ]
+    times = Counter(prefixed)
+    return [
+        uri if times[uri] == 1 else f"endpoint://{quote(alias, safe='')}_{tail(owner)}/{own}"
+        for (owner, alias, own), uri in zip(holders, prefixed, strict=True)
+    ]
+
+
+def _fit(name: str, mark: str | None = None) -> str:
+    """The name within MAX_NAME characters, with a hash tail if it had to be cut or needs a mark."""
+    if mark is None:
+        if len(name) <= MAX_NAME:
+            return name
+        mark = tail(name)
+    return f"{name[: MAX_NAME - len(mark) - 1]}_{mark}"

@@ -1,0 +1,325 @@
+"""Requests of one client that are sent on to a tool side, and what becomes of them: one outcome each, always."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, DecodeError, Raw, UnsetType
+from msgspec.json import encode
+
+from mcp_endpoint.broker.catalogue import Entry
+from mcp_endpoint.broker.link import Ended
+from mcp_endpoint.broker.seat import Seat
+from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
+from mcp_endpoint.broker.tool import Call, ToolSide
+from mcp_endpoint.errors import Fault
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, for_xiaozhi
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.device import DeviceSide
+
+UNKNOWN_METHOD_TIMEOUT = 5.0
+"""Seconds the only tool side has to answer a method the broker does not know (routing page)."""
+
+Params = Raw | bytes | UnsetType
+
+
+class Relay:
+    """The requests of one device side that wait for a tool side, by the key of their id."""
+
+    __slots__ = ("calls", "device", "subscriptions")
+
+    def __init__(self, device: "DeviceSide") -> None:
+        self.device = device
+        self.calls: dict[bytes, tuple[Call, ToolSide]] = {}
+        self.subscriptions = Subscriptions(device)
+
+    # --- where to ---
+
+    def call_tool(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:
+        """`tools/call`, by the name of the tool."""
+        device = self.device
+        try:
+            params = mcp.read_call_params(b"null" if raw is UNSET else raw)
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the name of a tool")
+            return
+        name = params.name
+        entry = device.showing.find(Kind.TOOLS, name)
+        if entry is None:
+            device.no_such_tool(id_, name, now)
+            device.showing.call_done(key)
+            return
+        tool = entry.seat.live or device.agent.serving(Kind.TOOLS, entry)[1]
+        if tool is None:
+            self._offline(id_, entry.seat, now)
+            device.showing.call_done(key)
+            return
+        if not device.may_wait(id_):
+            device.showing.call_done(key)
+            return
+        token = None
+        if params.meta is not UNSET:
+            token = (wire.members(params.meta) or {}).get("progressToken")
+        body: Params = raw
+        if entry.name != name:
+            members = wire.members(body)
+            assert members is not None, "params that gave a name are an object"
+            body = encode(members | {"name": Raw(encode(entry.name))})
+        device.last_call = name
+        if params.meta is not UNSET or tool.link.peer.wants_caller:
+            body = device.with_caller(body, tell=tool.link.peer.wants_caller)
+        deadline = now + (device.link.call_timeout or device.agent.limits.call_timeout)
+        call = Call(self, id_, key, name, now, deadline, token)
+        self.calls[key] = (call, tool)
+        tool.call(call, "tools/call", body)
+
+    def get_prompt(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`prompts/get`, by the name of the prompt."""
+        params = wire.members(raw) or {}
+        name = mcp.string(params.get("name"))
+        if name is None:
+            self.device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the name of a prompt")
+            return
+        entry = self.device.showing.find(Kind.PROMPTS, name)
+        if entry is None:
+            self._not_there(id_, Fault.UNKNOWN_PROMPT, now, prompt=name[:100])
+            return
+        seat, tool = self.device.agent.serving(Kind.PROMPTS, entry)
+        if entry.name != name:
+            params["name"] = Raw(encode(entry.name))
+        self._send(id_, key, method, params, seat, tool, name, now)
+
+    def read(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`resources/read`, by URI."""
+        params = wire.members(raw) or {}
+        target = self._resource(id_, params.get("uri"), now)
+        if target is not None:
+            seat, tool, own, uri = target
+            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now)
+
+    def subscribe(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`resources/subscribe`: sent on for the first subscriber, answered here for the others."""
+        params = wire.members(raw) or {}
+        target = self._resource(id_, params.get("uri"), now)
+        if target is None:
+            return
+        seat, tool, own, uri = target
+        held = self.subscriptions
+        if own in seat.subscribers:
+            held.add(seat, own, uri)
+            self.device.link.send(wire.result(id_, b"{}"), key)
+        elif len(held) >= MAX_SUBSCRIPTIONS:
+            self.device.fail(id_, Fault.TOO_MANY_CALLS, limit=MAX_SUBSCRIPTIONS)
+        else:
+
+            def done(succeeded: bool) -> None:
+                if succeeded:
+                    held.add(seat, own, uri)
+
+            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now, done)
+
+    def unsubscribe(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`resources/unsubscribe`: sent on for the last subscriber only."""
+        params = wire.members(raw) or {}
+        target = self._resource(id_, params.get("uri"), now)
+        if target is None:
+            return
+        seat, tool, own, uri = target
+        if self.subscriptions.holds(seat, own) and self.subscriptions.remove(seat, own) and tool is not None:
+            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now)
+        else:
+            self.device.link.send(wire.result(id_, b"{}"), key)
+
+    def complete(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`completion/complete`, by the prompt or the resource that `ref` means."""
+        params = wire.members(raw) or {}
+        ref = wire.members(params.get("ref", UNSET)) or {}
+        if mcp.string(ref.get("type")) == "ref/prompt":
+            kind, member = Kind.PROMPTS, "name"
+        else:
+            kind, member = Kind.TEMPLATES, "uri"
+        name = mcp.string(ref.get(member))
+        if name is None:
+            self.device.fail(id_, Fault.BAD_PARAMS, why="ref must name a prompt, or the URI of a resource")
+            return
+        showing = self.device.showing
+        entry = showing.find(kind, name) or (None if kind is Kind.PROMPTS else showing.find_resource(name))
+        if entry is None:
+            fault = Fault.UNKNOWN_PROMPT if kind is Kind.PROMPTS else Fault.UNKNOWN_RESOURCE
+            facts = {"prompt" if kind is Kind.PROMPTS else "uri": name[:200]}
+            self._not_there(id_, fault, now, **facts)
+            return
+        seat, tool = self.device.agent.serving(kind, entry)
+        if entry.name != name:
+            params["ref"] = Raw(encode(ref | {member: Raw(encode(entry.name))}))
+        self._send(id_, key, method, params, seat, tool, name, now)
+
+    def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """A method without a route: for the only tool side, if there is just one."""
+        device = self.device
+        tool = device.agent.only_tool_side(device.link.peer.provider)
+        if tool is None:
+            device.fail(id_, Fault.NO_SUCH_METHOD, method=method[:100])
+            return
+        if not device.may_wait(id_):
+            return
+        members = wire.members(raw)
+        meta = wire.members(members["_meta"]) if members and "_meta" in members else None
+        token = meta.get("progressToken") if meta else None
+        # params:null never reaches a tool side: TypeScript servers ignore such a request (contract, section 5).
+        body = UNSET if raw is UNSET or raw == wire.NULL else raw
+        deadline = now + UNKNOWN_METHOD_TIMEOUT
+        call = Call(self, id_, key, method[:100], now, deadline, token, is_tool_call=False, is_known=False)
+        self.calls[key] = (call, tool)
+        tool.call(call, method, body)
+
+    def _resource(self, id_: bytes, raw: Raw | None, now: float) -> tuple[Seat, ToolSide | None, str, str] | None:
+        """Place, tool side, own URI and URI as asked of a resource; None if the request was answered with an error.
+
+        A tool side may have more resources than it lists, so the only one that has any is asked for what none lists.
+        """
+        uri = mcp.string(raw)
+        if uri is None:
+            self.device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the uri of a resource")
+            return None
+        agent = self.device.agent
+        entry = self.device.showing.find_resource(uri)
+        if entry is None:
+            only = agent.only_tool_side(self.device.link.peer.provider, Kind.RESOURCES.capability)
+            if only is None or only.seat is None:
+                self._not_there(id_, Fault.UNKNOWN_RESOURCE, now, uri=uri[:200])
+                return None
+            entry = Entry(only.seat, uri)
+        seat, tool = agent.serving(Kind.RESOURCES, entry)
+        return seat, tool, entry.name, uri
+
+    # --- on the way ---
+
+    def _timeout(self) -> float:
+        return self.device.link.call_timeout or self.device.agent.limits.call_timeout
+
+    def _send(
+        self,
+        id_: bytes,
+        key: bytes,
+        method: str,
+        params: dict[str, Raw],
+        seat: Seat,
+        tool: ToolSide | None,
+        name: str,
+        now: float,
+        done: Callable[[bool], None] | None = None,
+    ) -> None:
+        device = self.device
+        if tool is None:
+            self._offline(id_, seat, now)
+            return
+        if not device.may_wait(id_):
+            return
+        meta = wire.members(params["_meta"]) if "_meta" in params else None
+        token = meta.get("progressToken") if meta else None
+        body: Params = encode(params)
+        if meta is not None or tool.link.peer.wants_caller:
+            body = device.with_caller(body, tell=tool.link.peer.wants_caller)
+        deadline = now + self._timeout()
+        call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done)
+        self.calls[key] = (call, tool)
+        tool.call(call, method, body)
+
+    def _offline(self, id_: bytes, seat: Seat, now: float) -> None:
+        fault, facts = self.device.agent.offline(seat, now)
+        self.device.fail(id_, fault, **facts)
+
+    def _not_there(self, id_: bytes, fault: Fault, now: float, **facts: object) -> None:
+        """No such prompt or resource; or nobody who could have one."""
+        agent = self.device.agent
+        if not agent.live_tools():
+            fault, facts = agent.nobody(now)
+        self.device.fail(id_, fault, **facts)
+
+    def cancel(self, key: bytes, reason: Raw | None = None) -> None:
+        """The client gave a request up: it has its outcome, and the tool side is told."""
+        call, tool = self._finish(key)
+        tool.cancel(call, reason)
+        self._done(call)
+
+    def ended(self, now: float) -> None:
+        """Nobody waits for an answer any more."""
+        for key in list(self.calls):
+            call, tool = self._finish(key)
+            tool.cancel(call)
+        self.subscriptions.ended(now)
+
+    # --- outcomes ---
+
+    def _finish(self, key: bytes) -> tuple[Call, ToolSide]:
+        """Take a call out of those that wait: it has its outcome, and its id is free again."""
+        self.device.agent.in_flight -= 1
+        return self.calls.pop(key)
+
+    def answered(self, call: Call, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
+        """The tool side answered: pass its result or its error on, under the id the client used."""
+        device = self.device
+        self._finish(call.key)
+        result, error = envelope.result, envelope.error
+        # A null twin is read as absent: some programs write "error":null beside every result, or the other way round.
+        if error == wire.NULL:
+            error = UNSET
+        if result == wire.NULL and (error is not UNSET or call.is_tool_call):
+            result = UNSET
+        succeeded = False
+        if error is UNSET and result is not UNSET:
+            succeeded = True
+            if device.client.name == XIAOZHI and call.is_tool_call:
+                frame = wire.result(call.id, for_xiaozhi(result))
+            else:
+                frame = wire.result(call.id, result)
+        elif result is UNSET and error is not UNSET and bytes(error)[:1] == b"{":
+            frame = wire.error(call.id, error)
+        else:
+            tool.drop("malformed_answer")
+            frame = device.agent.failure(call.id, Fault.MALFORMED_ANSWER, tool_side=tool.name, tool=call.name)
+        if len(frame) > FRAME_LIMIT and device.client.name in (XIAOZHI, CONSOLE):
+            facts: dict[str, object] = {"tool": call.name, "size": len(frame), "limit": FRAME_LIMIT}
+            frame = device.agent.failure(call.id, Fault.RESULT_TOO_LARGE, **facts)
+        device.link.send(frame, call.key)
+        if call.done is not None:
+            call.done(succeeded)
+        self._done(call)
+
+    def timed_out(self, call: Call, tool: ToolSide, now: float) -> None:
+        """The tool side did not answer in time; it was told to stop."""
+        self._finish(call.key)
+        if call.is_known:
+            seconds = round(now - call.sent, 1)
+            silent = tool.heard <= call.sent
+            self.device.fail(
+                call.id,
+                Fault.CALL_TIMED_OUT,
+                tool_side=tool.name,
+                tool=call.name,
+                seconds=seconds,
+                zh="，期间没有收到它的任何消息" if silent else "，但它仍在应答其他消息",
+                en=", and nothing else was heard from it" if silent else ", though it answers otherwise",
+            )
+        else:
+            self.device.fail(call.id, Fault.METHOD_NOT_ANSWERED, tool_side=tool.name, method=call.name)
+        self._done(call)
+
+    def tool_lost(self, call: Call, tool: ToolSide, ended: Ended) -> None:
+        """The tool side went away before it answered."""
+        self._finish(call.key)
+        why = ended.end.words(self.device.agent.limits.language)
+        self.device.fail(call.id, Fault.TOOL_SIDE_LOST, tool_side=tool.name, tool=call.name, why=why)
+        self._done(call)
+
+    def _done(self, call: Call) -> None:
+        if call.is_tool_call:
+            self.device.showing.call_done(call.key)
+
+
+def _with_uri(params: dict[str, Raw], own: str, uri: str) -> dict[str, Raw]:
+    return params if own == uri else params | {"uri": Raw(encode(own))}

@@ -1,0 +1,55 @@
+"""A tool side's place in its agent, and what is offered from there."""
+
+from collections import deque
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+from mcp_endpoint.broker.link import Ended
+from mcp_endpoint.wire.mcp import Kind
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.tool import ToolSide
+
+RETURNS_KEPT = 100
+
+
+class Offer(NamedTuple):
+    """One tool, prompt, resource or template as its tool side defines it; a resource's name is its URI."""
+
+    name: str
+    definition: bytes
+
+
+Offers = Mapping[Kind, tuple[Offer, ...]]
+"""What a tool side has, by kind."""
+
+
+def names_of(offers: Offers, kind: Kind = Kind.TOOLS) -> frozenset[str]:
+    """The tool side's own names of one kind; those of its tools tell two programs of one name apart."""
+    return frozenset(offer.name for offer in offers.get(kind, ()))
+
+
+class Seat:
+    """A tool side's place in its agent: it outlives the link, so that a program that reconnects finds its alias.
+
+    `live` serves; `standby` are programs that look just like it (same identity, same tool names), newest first.
+    """
+
+    __slots__ = ("alias", "gone", "gone_at", "identity", "live", "offers", "owner", "returns", "standby", "subscribers")
+
+    def __init__(self, owner: str, identity: str, alias: str) -> None:
+        self.owner = owner
+        """The agent whose token it came with."""
+        self.identity = identity
+        self.alias = alias
+        self.offers: Offers = {}
+        self.live: ToolSide | None = None
+        self.standby: list[ToolSide] = []
+        self.subscribers: dict[str, dict[DeviceSide, str]] = {}
+        """Own URI of a resource → who wants to hear of its changes, and the URI they know it by."""
+        self.gone: Ended | None = None
+        """How the link that served last ended."""
+        self.gone_at = 0.0
+        self.returns: deque[float] = deque(maxlen=RETURNS_KEPT)
+        """When it came back, monotonic seconds."""

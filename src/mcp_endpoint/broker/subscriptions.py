@@ -1,0 +1,73 @@
+"""Who wants to hear of changes of which resource (routing page: subscriptions are counted)."""
+
+from typing import TYPE_CHECKING
+
+from msgspec.json import encode
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.seat import Seat
+
+MAX_SUBSCRIPTIONS = 1000
+"""Resources that one session may be subscribed to."""
+RENEWAL_TIMEOUT = 10.0
+"""Seconds a tool side has to answer a subscription, or the end of one, that is the broker's own doing."""
+
+
+class Subscriptions:
+    """Those of one session. The first subscriber of a resource subscribes at the tool side, the last one ends it."""
+
+    __slots__ = ("_device", "_held")
+
+    def __init__(self, device: "DeviceSide") -> None:
+        self._device = device
+        self._held: dict[tuple[Seat, str], None] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def holds(self, seat: "Seat", uri: str) -> bool:
+        """Whether the session is subscribed to that resource of that tool side."""
+        return (seat, uri) in self._held
+
+    def add(self, seat: "Seat", uri: str, public: str) -> None:
+        """The session hears of the resource from now on, under its `public` URI."""
+        seat.subscribers.setdefault(uri, {})[self._device] = public
+        self._held[seat, uri] = None
+
+    def remove(self, seat: "Seat", uri: str) -> bool:
+        """The session hears of it no longer; whether it was the last one, so that the tool side should be told."""
+        self._held.pop((seat, uri), None)
+        devices = seat.subscribers.get(uri, {})
+        devices.pop(self._device, None)
+        if devices or uri not in seat.subscribers:
+            return False
+        del seat.subscribers[uri]
+        return True
+
+    def ended(self, now: float) -> None:
+        """The session is over."""
+        for seat, uri in list(self._held):
+            if self.remove(seat, uri):
+                _tell(seat, "resources/unsubscribe", uri, now)
+
+
+def renew(seat: "Seat", now: float) -> None:
+    """Another link serves from this place: it has to be told what its forerunner knew."""
+    for uri in seat.subscribers:
+        _tell(seat, "resources/subscribe", uri, now)
+
+
+def subscribers(seat: "Seat", uri: str) -> list[tuple["DeviceSide", str]]:
+    """Who is to hear that a resource changed, and its URI for them; it may be part of the one they subscribed to."""
+    found: dict[DeviceSide, str] = {}
+    for subscribed, devices in seat.subscribers.items():
+        if uri == subscribed or uri.startswith(subscribed.rstrip("/") + "/"):
+            for device, public in devices.items():
+                found[device] = public + uri[len(subscribed) :]
+    return list(found.items())
+
+
+def _tell(seat: "Seat", method: str, uri: str, now: float) -> None:
+    if seat.live is not None:
+        seat.live.ask(method, encode({"uri": uri}), lambda *_: None, now + RENEWAL_TIMEOUT)

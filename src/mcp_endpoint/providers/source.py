@@ -1,0 +1,67 @@
+"""What every kind of tool server looks like to the one who runs it: frames go in, frames come out, and it may stop.
+
+A source speaks MCP of the handshake era in whole JSON-RPC frames, whatever is behind it: a child process, a URL, or
+tools inside this process. Whoever runs it (`provider.py`) joins it to the broker as a tool side.
+"""
+
+from collections.abc import Callable, Sequence
+from enum import Enum
+from typing import Protocol
+
+
+class Why(Enum):
+    """Why a source could not be opened, or stopped: (Chinese words, English words), to stand inside a sentence."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        self.zh = zh
+        self.en = en
+        self.reason = self.name.lower()
+
+    NO_COMMAND = ("找不到要启动的程序", "the program to start was not found")
+    NOT_STARTED = ("程序无法启动", "the program could not be started")
+    EXITED = ("程序已退出", "the program ended")
+    LINE_TOO_LONG = ("程序输出了过长的一行", "the program printed a line over the size limit")
+    NO_VARIABLE = ("环境变量未设置", "an environment variable it needs is not set")
+    UNREACHABLE = ("无法连接到该地址", "the address cannot be reached")
+    UNAUTHORIZED = ("对方要求登录，或拒绝了凭据", "it wants to be signed in to, or refused the credentials")
+    HTTP_STATUS = ("对方返回了 HTTP 错误", "it answered with an HTTP error")
+    NOT_MCP = ("对方的应答不是 MCP", "what it answers is not MCP")
+    SESSION_LOST = ("对方不再认识此会话", "it does not know the session any more")
+    REDIRECTED = ("对方重定向到另一主机", "it redirects to another host")
+    PRIVATE_ADDRESS = ("该地址属于未列入许可的私有网段", "the address is in a private range that is not listed")
+    CONNECTION_LOST = ("连接中断", "the connection was lost")
+    NO_HANDSHAKE = ("在时限内未完成初始化", "it did not finish its handshake in time")
+    TOO_MUCH_UNREAD = ("对方长时间不读取请求", "it does not read what it is sent")
+    BAD_DOCUMENT = ("文档无法使用", "its document cannot be used")
+    BAD_MODULE = ("Python 文件无法载入", "its Python file cannot be loaded")
+    STOPPED = ("已停止", "it was stopped")
+    INTERNAL = ("内部错误", "an internal error of the broker")
+
+
+class Stopped(Exception):
+    """A source could not be opened, or ended by itself. `detail` has no secrets, and may be a peer's own words."""
+
+    def __init__(self, why: Why, detail: str = "") -> None:
+        super().__init__(f"{why.en}: {detail}" if detail else why.en)
+        self.why = why
+        self.detail = detail
+
+
+class Source(Protocol):
+    """One run of a tool server. It is opened once, and closed once whatever happened before."""
+
+    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+        """Start it. `take` gets every frame that comes from it; `stopped` is called once if it ends by itself.
+
+        Neither is called before this returns. Raises Stopped where it cannot be started.
+        """
+
+    def send(self, frame: bytes) -> None:
+        """Hand it one frame. Never blocks and never raises: what it cannot take any more ends it with a reason."""
+
+    async def close(self) -> None:
+        """End it and all it started, within 10 s. Nothing is called afterwards."""
+
+    @property
+    def said(self) -> Sequence[str]:
+        """The last lines that it wrote for its owner (stderr); 50 at most, escaped, each cut."""
