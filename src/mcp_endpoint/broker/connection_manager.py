@@ -48,6 +48,8 @@ class ConnectionManager:
         self._shared = Surroundings(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
+        self._abandoned: set[Agent] = set()
+        """Agents without any link that will be looked at again."""
         self._last_seats: dict[str, Seat] = {}
         self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
@@ -125,8 +127,15 @@ class ConnectionManager:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
         if agent.idle:
             self._forget(agent)
-        elif not agent.tools and not agent.devices:
-            self.timers.at(now + agent.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
+        elif not agent.tools and not agent.devices and agent not in self._abandoned:
+            self._abandoned.add(agent)
+            self.timers.at(now + agent.limits.offline_grace, lambda now: self._look_again(agent, now))
+
+    def _look_again(self, agent: Agent, now: float) -> None:
+        """Nobody was there `offline_grace` ago. Links for one request may have come and gone since."""
+        self._abandoned.discard(agent)
+        if self._agents.get(agent.id) is agent:
+            self._let_go(agent, now)
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:

@@ -43,7 +43,7 @@ class ByPath:
             await door(exchange, visitor)
         except Refused as refused:
             exchange.about(refused.id)
-            await exchange.refuse(refused.why, refused.headers, log=True)
+            await exchange.refuse(refused.why, refused.headers, log=True, facts=refused.facts)
 
 
 def _from_mcp_client(scope: Scope) -> bool:

@@ -18,6 +18,7 @@ from mcp_endpoint.tokens import Tokens
 
 if TYPE_CHECKING:
     from mcp_endpoint.doors.http import HttpDoor
+    from mcp_endpoint.doors.stateless_link import StatelessLink
     from mcp_endpoint.doors.websocket import WebSocketLink
 
 
@@ -38,6 +39,8 @@ class Front:
     """Links in the middle of a message, and the moment until which it has to be whole; the earliest first."""
     callers: "dict[HttpDoor, None]" = field(default_factory=dict)
     """Connections over which a good token came with an HTTP request."""
+    requests: "dict[StatelessLink, None]" = field(default_factory=dict)
+    """Requests without a session that have no answer yet, and streams that were opened by one."""
     sessions: Sessions = field(init=False)
     admission: Admission = field(init=False)
     turns: Turns = field(init=False)
@@ -61,6 +64,7 @@ class Front:
             "links": len(self.links),
             "callers": len(self.callers),
             "sessions": len(self.sessions),
+            "requests": len(self.requests),
             "streams": self.sessions.readers,
             "strangers": self.admission.strangers,
             "addresses": self.admission.sources,
