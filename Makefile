@@ -24,6 +24,7 @@ lint: .venv/test.stamp
 
 types: .venv/test.stamp
 	$(PY) -m mypy
+	$(PY) -m mypy --platform win32 --cache-dir .mypy_cache/win32
 
 floors: .venv/test.stamp
 	PYTHONPATH=src .venv/bin/lint-imports

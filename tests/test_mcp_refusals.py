@@ -210,6 +210,24 @@ async def test_bad_tokens_use_up_an_addresses_handshakes(broker_with: Brokers) -
     assert {"192.0.2.1"} <= {one["address"] for one in stats["refusals"]}
 
 
+async def test_connections_with_a_token_are_no_strangers_and_bounded(broker_with: Brokers) -> None:
+    broker = broker_with(max_connections=2, max_handshakes=3)
+    async with mcp_client(broker.agent()) as client, Wire.open(broker) as second, Wire.open(broker) as third:
+        await client.initialize()
+        ping = json.dumps(PING).encode()
+        async with client.stream("GET") as stream:
+            await stream.event()
+            second.write(head(client, f"Content-Length: {len(ping)}") + ping)
+            assert (await second.reply()).status == 200
+            third.write(head(client, f"Content-Length: {len(ping)}") + ping)
+            check(await third.reply(), Bad("", 503, "full", -32004))
+            async with Wire.open(broker), Wire.open(broker), Wire.open(broker):
+                await broker.get("/health")
+                second.write(head(client, f"Content-Length: {len(ping)}") + ping)
+                assert (await second.reply()).status == 200, "it was not pushed out"
+                assert (await broker.stats())["census"]["streams"] == 1, "nor was the stream"
+
+
 # --- Origin, Host and CORS ---
 
 

@@ -114,7 +114,8 @@ class Exchange:
         """The whole answer: JSON if it has a body. A peer that is still sending hears it before it is closed."""
         length = () if status == HTTPStatus.NO_CONTENT else ((b"content-length", b"%d" % len(body)),)
         kind = (JSON_TYPE, NOT_STORED) if body else ()
-        if self._whole or not ({"content-length", "transfer-encoding"} & self.headers.keys()):
+        empty = self.headers.get("content-length", "0") == "0" and "transfer-encoding" not in self.headers
+        if self._whole or empty:
             await self.start(status, (*length, *kind, *headers))
             await self.body(body)
             return

@@ -24,6 +24,12 @@ MAX_HEAD = 32 * 1024
 """Bytes a request's line and headers may have."""
 MAX_PIPELINED = 16
 """Requests of one connection that may wait for the answer to an earlier one."""
+KEPT_OPEN = 75
+"""Seconds that a connection with a token is kept open between requests.
+
+Clients and proxies give theirs up sooner (httpx after 5, nginx after 60). Were it the other way round, a call could go
+out on a connection that is just being closed.
+"""
 RETRY_AFTER = 30
 """Seconds after which somebody with too many connections or handshakes should come back."""
 
@@ -121,6 +127,7 @@ class HttpDoor(HttpToolsProtocol):
                 return False
             callers[self] = None
             self._front.admission.leave(self)
+            self.timeout_keep_alive = KEPT_OPEN
             self.transport.set_write_buffer_limits(high=limits.send_buffer)
         return True
 
