@@ -510,3 +510,67 @@ async def test_headers_of_arguments_are_held_against_the_tools_schema(broker: Br
         assert (await ask(client, bare, Mcp_Param_Region="x")).status_code == 400
         assert (await ask(client, bare, Mcp_Param_Other="x")).status_code == 200
         assert program.waiting("tools/call") == 3
+
+
+async def test_a_page_may_send_the_headers_of_arguments(broker_with: Brokers) -> None:
+    broker = broker_with(allowed_origins="https://console.example.com")
+    asked = "content-type, Mcp-Param-Region,x-other, mcp-param-a b"
+    async with mcp_client(broker.agent()) as client:
+        reply = await client.request(
+            "OPTIONS",
+            Origin="https://console.example.com",
+            Access_Control_Request_Method="POST",
+            Access_Control_Request_Headers=asked,
+        )
+        allowed = reply.headers["access-control-allow-headers"].split(", ")
+        assert {"mcp-method", "mcp-name", "mcp-param-region"} <= set(allowed)
+        assert "x-other" not in allowed
+
+
+async def test_clients_that_are_gone_leave_nothing(broker_with: Brokers) -> None:
+    broker = broker_with(ping_interval="0.5")
+    agent = broker.agent()
+    async with served(agent, "add", calls=False) as program:
+        before = (await broker.stats())["census"]
+        async with mcp_client(agent) as client, contextlib.AsyncExitStack() as streams:
+            asked = {"resourceSubscriptions": ["note:1"]}
+            open_ = [await streams.enter_async_context(listening(client, number, **asked)) for number in range(5)]
+            for stream in open_:
+                await stream.event()
+            calls = [asyncio.create_task(ask(client, asking("tools/call", n, name="add"))) for n in range(5)]
+            for _ in calls:
+                await program.next("tools/call")
+            assert (await broker.stats())["census"]["requests"] == 10
+            for call in calls:
+                call.cancel()
+        await asyncio.wait(calls)
+        for _ in calls:
+            await program.next("notifications/cancelled")
+        await program.next("resources/unsubscribe")
+        assert program.waiting("resources/subscribe") == 1  # one for all five
+        await gone(broker)
+        async with asyncio.timeout(PATIENCE):
+            while (await broker.stats())["census"]["tasks"] > before["tasks"]:
+                continue
+
+
+async def test_a_stream_that_is_not_read_is_cut_off(broker_with: Brokers) -> None:
+    broker = broker_with(send_timeout="0.5", send_buffer="64KB", max_message_size="256KB")
+    agent = broker.agent()
+    body = json.dumps(asking("tools/call", 1, {"progressToken": 1}, name="add")).encode()
+    async with agent.tool_side("add", calls=False) as program, Wire.open(broker, receive_buffer=4096) as wire:
+        head = (
+            f"POST {agent.path('mcp')} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            f"Accept: application/json, text/event-stream\r\nMCP-Protocol-Version: {REVISION}\r\n"
+            f"Mcp-Method: tools/call\r\nMcp-Name: add\r\nContent-Length: {len(body)}\r\n\r\n"
+        )
+        wire.write(head.encode() + body)
+        call = await program.next("tools/call")
+        token = call["params"]["_meta"]["progressToken"]
+        for number in range(200):
+            if program.waiting("notifications/cancelled"):
+                break
+            text = "x" * 100_000
+            await program.notify("notifications/progress", progressToken=token, progress=number, message=text)
+        assert (await program.next("notifications/cancelled"))["params"]["requestId"] == call["id"]
+    await gone(broker)

@@ -4,6 +4,7 @@ First the Host and the Origin: a page in somebody's browser must not reach a bro
 name that it had resolved to it (DNS rebinding). Then the token, which names the agent.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ ASKED = (
     b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name"
 )
 """Headers that a page may send."""
+ARGUMENT = re.compile(r"mcp-param-[!#$%&'*+\-.^_`|~0-9a-z]+")
 EXPOSED = b"mcp-session-id, mcp-protocol-version, www-authenticate"
 """Headers of an answer that a page may read."""
 PREFLIGHT_AGE = b"600"
@@ -150,12 +152,18 @@ def _cors(settings: Settings, origin: str | None) -> tuple[Header, ...]:
     return (allowed, (b"vary", b"origin"), (b"access-control-expose-headers", EXPOSED))
 
 
+def _arguments(exchange: Exchange) -> list[bytes]:
+    """Headers that a page means to send because a tool's schema has arguments repeated there; it names each."""
+    asked = exchange.headers.get("access-control-request-headers", "").lower()
+    return [name.encode() for name in ARGUMENT.findall(asked)]
+
+
 def _preflight(exchange: Exchange) -> Iterable[Header]:
     if not exchange.cors:
         return [(b"allow", METHODS)]
     return [
         (b"allow", METHODS),
         (b"access-control-allow-methods", METHODS),
-        (b"access-control-allow-headers", ASKED),
+        (b"access-control-allow-headers", b", ".join([ASKED, *_arguments(exchange)])),
         (b"access-control-max-age", PREFLIGHT_AGE),
     ]
