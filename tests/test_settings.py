@@ -150,6 +150,9 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "max_tools": 512,
             "max_list_bytes": 4194304,
             "max_pages": 64,
+            "max_result_bytes": 4194304,
+            "budget_tools": 128,
+            "budget_bytes": 262144,
         },
         "security": {
             "allowed_origins": ["*"],

@@ -15,7 +15,7 @@ import pytest
 from certificates import make_pair
 from conftest import Brokers
 from mcp_http import mcp_client
-from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, text_result, tool
+from support import ROOT, SECTIONS, Agent, device, dialled, fault, said, spelled, text_result, tool
 from wire import BINARY, CLOSE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
@@ -331,6 +331,31 @@ async def max_pages(start: Brokers, folder: Path) -> None:
         await program.settled()
         assert program.waiting("tools/list") == 0
         assert await listed(agent, ["too_many_tools"]) == ["t0", "t1"]
+
+
+@acts
+async def max_result_bytes(start: Brokers, folder: Path) -> None:
+    agent = start(max_result_bytes="1KB").agent()
+    async with agent.tool_side("t", calls=False) as program, agent.device() as device:
+        await device.begin_call("t", 1)
+        await program.answer(await program.next("tools/call"), text_result("今天晴。" * 1000))
+        text = said(await device.reply(1))
+        assert text.endswith("今天晴。（内容过长，已截断）")
+        assert len(text.encode()) < 1024
+
+
+@acts
+async def budget_tools(start: Brokers, folder: Path) -> None:
+    agent = start(budget_tools=2).agent()
+    async with agent.tool_side("a", "b"), agent.tool_side("c", server="more"):
+        assert (await agent.report())["why"]["reason"] == "over_budget"
+
+
+@acts
+async def budget_bytes(start: Brokers, folder: Path) -> None:
+    agent = start(budget_bytes="1KB").agent()
+    async with agent.tool_side(tool("t", description="x" * 1024)):
+        assert (await agent.report())["why"]["reason"] == "over_budget"
 
 
 # --- [security] ---

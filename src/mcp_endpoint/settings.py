@@ -127,6 +127,13 @@ class BrokerSettings(_Section):
         "4MB", "most bytes of tool definitions of one tool side", "每个工具端的工具定义总大小上限"
     )
     max_pages: _Count = _key("64", "most pages of one tool side's list", "每个工具端工具列表的页数上限")
+    max_result_bytes: _Size = _key(
+        "4MB", "a longer result is cut for devices, behind a sentence", "结果更长时为设备截断（在句末）"
+    )
+    budget_tools: _CountOrZero = _key(
+        "128", "more tools than this are warned of; 0 = never", "工具多于此数时给出警告，0 表示不警告"
+    )
+    budget_bytes: _Size = _key("256KB", "a longer list of tools is warned of", "工具列表大于此值时给出警告")
 
 
 class AgentSettings(BrokerSettings):
