@@ -12,6 +12,8 @@ dialogue = Part()
 
 PAUSE = 0.05
 """Seconds between two notifications of a call, so that they cannot pass for one."""
+LONG = 4.0
+"""Seconds of a call that takes so long that whoever serves it over HTTP may have its client poll (see setups.py)."""
 
 
 async def log(call: Call, *lines: str) -> None:
@@ -40,12 +42,14 @@ async def tool_with_progress(call: Call) -> str:
     return "Reported 0, 50 and 100 of 100."
 
 
-@dialogue.tool("test_reconnection", "Closes the stream of its answer, and answers all the same")
+@dialogue.tool("test_reconnection", "Closes the stream of its answer if it has one, and answers all the same")
 async def reconnection(call: Call) -> str:
-    if call.context.close_sse_stream is not None:
+    if call.context.close_sse_stream is None:
+        await anyio.sleep(LONG)
+    else:
         await call.context.close_sse_stream()
-    await anyio.sleep(PAUSE)
-    return "Answered after the stream was closed."
+        await anyio.sleep(PAUSE)
+    return "Answered late."
 
 
 def text_of(answer: dict[str, Any]) -> str:
