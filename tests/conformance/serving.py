@@ -30,8 +30,6 @@ class Everything(Server[dict[str, Any]]):
     def __init__(self, name: str, parts: list[Part]) -> None:
         self.parts = parts
         self.bus = InMemorySubscriptionBus()
-        self.watched: set[str] = set()
-        self.level: types.LoggingLevel = "info"
         super().__init__(
             name,
             version="1.0",
@@ -44,12 +42,12 @@ class Everything(Server[dict[str, Any]]):
             on_list_resources=self.list_resources,
             on_list_resource_templates=self.list_templates,
             on_read_resource=self.read_resource,
-            on_subscribe_resource=self.subscribe,
-            on_unsubscribe_resource=self.unsubscribe,
+            on_subscribe_resource=self.accept,
+            on_unsubscribe_resource=self.accept,
             on_subscriptions_listen=ListenHandler(self.bus),
             on_completion=self.complete,
         )
-        self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.set_level)
+        self.add_request_handler("logging/setLevel", types.SetLevelRequestParams, self.accept)
         self.middleware.append(RequestStateBoundary(RequestStateSecurity.ephemeral(), default_audience=name))
 
     def create_initialization_options(
@@ -133,21 +131,13 @@ class Everything(Server[dict[str, Any]]):
                     return types.ReadResourceResult(contents=[contents(uri, template.mime_type, text)])
         raise MCPError(types.INVALID_PARAMS, "Resource not found", {"uri": uri})
 
-    async def subscribe(self, context: Context, params: types.SubscribeRequestParams) -> types.EmptyResult:
-        self.watched.add(str(params.uri))
-        return types.EmptyResult()
-
-    async def unsubscribe(self, context: Context, params: types.UnsubscribeRequestParams) -> types.EmptyResult:
-        self.watched.discard(str(params.uri))
+    async def accept(self, context: Context, params: Any) -> types.EmptyResult:
+        """Subscriptions and log levels: no resource changes by itself, and the tools log at one level only."""
         return types.EmptyResult()
 
     async def complete(self, context: Context, params: types.CompleteRequestParams) -> types.CompleteResult:
         values = [value for value in COMPLETIONS if value.startswith(params.argument.value)]
         return types.CompleteResult(completion=types.Completion(values=values, total=len(values), has_more=False))
-
-    async def set_level(self, context: Context, params: types.SetLevelRequestParams) -> types.EmptyResult:
-        self.level = params.level
-        return types.EmptyResult()
 
 
 def contents(
