@@ -18,12 +18,15 @@ from uvicorn.server import HANDLED_SIGNALS
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
+from mcp_endpoint.doors.by_era import ByEra
 from mcp_endpoint.doors.by_path import ByPath
 from mcp_endpoint.doors.front import Front, FrontConfig
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.http import HttpDoor
 from mcp_endpoint.doors.ops import build_app
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.sse import Sse
+from mcp_endpoint.doors.stateless import Stateless
 from mcp_endpoint.doors.streamable_http import StreamableHttp
 from mcp_endpoint.doors.websocket import WebSocketLink
 from mcp_endpoint.errors import End, Note
@@ -131,6 +134,8 @@ class Server(uvicorn.Server):
                     link.close(End.RESTART)
             if role is Role.DEVICE:
                 front.sessions.close(End.RESTART)
+                for reading in list(front.event_links):
+                    reading.close(End.RESTART)
             await asyncio.sleep(0)
         ending = asyncio.ensure_future(self._providers.stop())
         if front.links:
@@ -206,10 +211,13 @@ async def _serve(
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
     pages = build_app(front, loop.time, lambda stamp: {"servers": providers.report(stamp)})
+    stateless = Stateless(front)
+    sse = Sse(front)
+    mcp = ByEra(StreamableHttp(front, stateless.answer), stateless)
     config = FrontConfig(
         front,
         tls=None if tls is None else tls.context,
-        app=ByPath(front, pages=pages, mcp=StreamableHttp(front)),
+        app=ByPath(front, pages=pages, mcp=mcp, sse=sse.stream, messages=sse.post),
         http=HttpDoor,
         ws=WebSocketLink,
         lifespan="off",

@@ -23,6 +23,10 @@ class Code(IntEnum):
     NOT_SENT = -32002
     TOOL_SIDE_FAILED = -32003
     NOT_ALLOWED = -32004
+    # MCP's own since 2026-07-28 (basic/index, "Error Codes"); only its stateless clients ever see them.
+    HEADER_MISMATCH = -32020
+    MISSING_CAPABILITY = -32021
+    UNSUPPORTED_VERSION = -32022
 
 
 MESSAGES: dict[Code, str] = {
@@ -35,6 +39,9 @@ MESSAGES: dict[Code, str] = {
     Code.NOT_SENT: "转发消息失败",
     Code.TOOL_SIDE_FAILED: "工具端超时或已断开",
     Code.NOT_ALLOWED: "不允许的请求",
+    Code.HEADER_MISMATCH: "Header mismatch",
+    Code.MISSING_CAPABILITY: "Missing required client capability",
+    Code.UNSUPPORTED_VERSION: "Unsupported protocol version",
 }
 """`error.message` per code. -32001 and -32002 are fixed by the contract; the rest is what JSON-RPC or users expect."""
 
@@ -271,11 +278,6 @@ class Refusal(Enum):
         "不支持的 MCP-Protocol-Version",
         "the MCP-Protocol-Version is not supported",
     )
-    OTHER_VERSION = (
-        400,
-        "MCP-Protocol-Version 与会话协商的版本不同",
-        "the MCP-Protocol-Version is not the one that the session agreed on",
-    )
     NO_SESSION_ID = (
         400,
         "缺少 Mcp-Session-Id，请先发送 initialize",
@@ -283,20 +285,72 @@ class Refusal(Enum):
     )
     SESSION_BEGUN = (400, "会话已初始化，新会话请勿附带 Mcp-Session-Id", "the session is initialized already")
     UNKNOWN_SESSION = (404, "没有这个会话，请重新 initialize", "there is no such session; initialize a new one")
+    UNKNOWN_SSE_SESSION = (
+        404,
+        "没有这个会话，请重新打开 …/sse",
+        "there is no such session, or it has ended; open …/sse again",
+    )
     SECOND_STREAM = (409, "该会话已有一个 GET 流", "the session has a GET stream already")
     UNKNOWN_EVENT = (
         400,
         "Last-Event-ID 无效或已过期，无法续传",
         "the Last-Event-ID is not known any more; nothing can be resumed",
     )
+    NO_ENVELOPE = (
+        400,
+        "params._meta 缺少必需的成员或其值无效（MCP 2026-07-28）",
+        "params._meta lacks what every request has to carry, or has it in a wrong form (MCP 2026-07-28)",
+    )
+    HEADER_MISMATCH = (
+        400,
+        "请求头与请求体不一致（MCP-Protocol-Version、Mcp-Method、Mcp-Name、Mcp-Param-*）",
+        "a header does not agree with the body (MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Param-*)",
+    )
+    UNSUPPORTED_VERSION = (
+        400,
+        "不支持该 MCP 版本（支持的版本见 data.supported）",
+        "the MCP version is not spoken here; data.supported says which are",
+    )
+    BAD_FILTER = (
+        400,
+        "subscriptions/listen 的 notifications 无效",
+        "the notifications of subscriptions/listen are no such filter, or name too many resources",
+    )
+    REMOVED_METHOD = (
+        404,
+        "MCP 2026-07-28 没有这个方法",
+        "the method does not exist in MCP 2026-07-28",
+    )
 
     @property
     def code(self) -> Code:
         """What a JSON-RPC error in the body of the answer carries."""
-        if self is Refusal.BODY_NOT_JSON:
-            return Code.PARSE_ERROR
+        special = _CODES.get(self.name)
+        if special is not None:
+            return special
         return Code.NOT_ALLOWED if self.status in (401, 403, 421, 429, 503) else Code.INVALID_REQUEST
 
+
+_CODES: dict[str, Code] = {
+    "BODY_NOT_JSON": Code.PARSE_ERROR,
+    "NO_ENVELOPE": Code.INVALID_PARAMS,
+    "BAD_FILTER": Code.INVALID_PARAMS,
+    "HEADER_MISMATCH": Code.HEADER_MISMATCH,
+    "UNSUPPORTED_VERSION": Code.UNSUPPORTED_VERSION,
+    "REMOVED_METHOD": Code.METHOD_NOT_FOUND,
+}
+"""Refusals whose code does not follow from their status."""
+
+STATELESS_STATUS: dict[int, int] = {
+    Code.PARSE_ERROR: 400,
+    Code.INVALID_REQUEST: 400,
+    Code.INVALID_PARAMS: 400,
+    Code.HEADER_MISMATCH: 400,
+    Code.MISSING_CAPABILITY: 400,
+    Code.UNSUPPORTED_VERSION: 400,
+    Code.METHOD_NOT_FOUND: 404,
+}
+"""The status of an answer that is an error with this code, to a stateless request (2026-07-28); 200 for any other."""
 
 HTTP_STATUS: dict[End, int] = {
     End.MISSING_TOKEN: 401,

@@ -4,6 +4,7 @@ First the Host and the Origin: a page in somebody's browser must not reach a bro
 name that it had resolved to it (DNS rebinding). Then the token, which names the agent.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -20,6 +21,7 @@ ASKED = (
     b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name"
 )
 """Headers that a page may send."""
+ARGUMENT = re.compile(r"mcp-param-[!#$%&'*+\-.^_`|~0-9a-z]+")
 EXPOSED = b"mcp-session-id, mcp-protocol-version, www-authenticate"
 """Headers of an answer that a page may read."""
 PREFLIGHT_AGE = b"600"
@@ -35,20 +37,26 @@ class Visitor:
     peer: Peer
 
 
-async def admit(exchange: Exchange) -> Visitor | None:
-    """Whom the request comes from; None if it is answered already: a preflight, or somebody who may not come in."""
+async def approach(exchange: Exchange) -> bool:
+    """Whether the request is for this broker's doors; False if it is answered already: a preflight, or a refusal."""
     front, headers = exchange.front, exchange.headers
     why = misdirected(front.settings, headers.get("host", ""), headers.get("origin"))
     if why is not None:
         await exchange.refuse(why, log=True)
-        return None
+        return False
     exchange.cors = _cors(front.settings, headers.get("origin"))
     if exchange.method == "OPTIONS":
         await exchange.reply(204, headers=_preflight(exchange))
-        return None
+        return False
     if front.draining:
         await exchange.refuse(Refusal.RESTARTING)
-        return None
+        return False
+    return True
+
+
+async def admit(exchange: Exchange) -> Visitor | None:
+    """Whom a request for this broker's doors comes from; None if it is refused already, for want of a token."""
+    front = exchange.front
     token = token_of(exchange)
     try:
         agent_id = front.tokens.read(token)
@@ -150,12 +158,18 @@ def _cors(settings: Settings, origin: str | None) -> tuple[Header, ...]:
     return (allowed, (b"vary", b"origin"), (b"access-control-expose-headers", EXPOSED))
 
 
+def _arguments(exchange: Exchange) -> list[bytes]:
+    """Headers that a page means to send because a tool's schema has arguments repeated there; it names each."""
+    asked = exchange.headers.get("access-control-request-headers", "").lower()
+    return [name.encode() for name in ARGUMENT.findall(asked)]
+
+
 def _preflight(exchange: Exchange) -> Iterable[Header]:
     if not exchange.cors:
         return [(b"allow", METHODS)]
     return [
         (b"allow", METHODS),
         (b"access-control-allow-methods", METHODS),
-        (b"access-control-allow-headers", ASKED),
+        (b"access-control-allow-headers", b", ".join([ASKED, *_arguments(exchange)])),
         (b"access-control-max-age", PREFLIGHT_AGE),
     ]

@@ -1,11 +1,12 @@
 """The body of a POST to a door for MCP clients: read within limits, and its JSON-RPC messages."""
 
 import asyncio
+from collections.abc import Mapping
 
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
-from mcp_endpoint.doors.exchange import Exchange, Header
+from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
 
@@ -18,12 +19,20 @@ _batch = Decoder(list[Raw])
 class Refused(Exception):
     """A request that cannot be taken, and why."""
 
-    def __init__(self, why: Refusal | End, id_: bytes = wire.NULL_ID, headers: tuple[Header, ...] = ()) -> None:
+    def __init__(
+        self,
+        why: Refusal | End,
+        id_: bytes = wire.NULL_ID,
+        headers: tuple[Header, ...] = (),
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> None:
         super().__init__(why)
         self.why = why
         self.id = id_
         """The id of the request that is refused; null if it has none that is known."""
         self.headers = headers
+        self.facts = facts
+        """More members of the error's data."""
 
 
 class Message:

@@ -6,7 +6,7 @@ request is a JSON-RPC error with a typed reason, as the specification lets it be
 
 import asyncio
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
@@ -25,6 +25,7 @@ Header = tuple[bytes, bytes]
 
 JSON_TYPE: Header = (b"content-type", b"application/json")
 NOT_STORED: Header = (b"cache-control", b"no-store")
+NO_FACTS: Mapping[str, object] = {}
 UNREAD_PATIENCE = 1.0
 """Seconds a peer that is refused may go on sending: a close with unread input would reset the connection, and it would
 never see the answer."""
@@ -46,6 +47,7 @@ class Exchange:
         "method",
         "path",
         "query",
+        "repeated",
     )
 
     def __init__(self, front: "Front", scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,8 +64,12 @@ class Exchange:
         """The TCP connection, which has a peer and may be cut off."""
         self.headers: dict[str, str] = {}
         """Names in lower case."""
+        self.repeated: set[str] = set()
+        """Names that came more than once."""
         for raw, value in scope["headers"]:
-            name, text = raw.decode("latin-1"), value.decode("latin-1").strip()
+            name, text = raw.decode("latin-1"), value.decode("latin-1").strip(" \t")
+            if name in self.headers:
+                self.repeated.add(name)
             self.headers[name] = f"{self.headers[name]}, {text}" if name in self.headers else text
         self.query: dict[str, str] = dict(parse_qsl(scope["query_string"].decode("latin-1")))
         self.cors: tuple[Header, ...] = ()
@@ -121,17 +127,23 @@ class Exchange:
                     continue
         await self.body(b"")
 
-    async def refuse(self, why: Refusal | End, headers: Iterable[Header] = (), *, log: bool = False) -> None:
+    async def refuse(
+        self,
+        why: Refusal | End,
+        headers: Iterable[Header] = (),
+        *,
+        log: bool = False,
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> None:
         """Answer with a typed error; `log` has it counted for its address and told to the log, as an intrusion is."""
         if log:
             self.front.admission.refuse(self.caller, why, "request")
         status = why.status if isinstance(why, Refusal) else HTTP_STATUS.get(why, 404)
-        await self.reply(status, failure(why, self._id), headers)
+        await self.reply(status, failure(why, self._id, facts), headers)
 
 
-def failure(why: Refusal | End, id_: bytes = wire.NULL_ID) -> bytes:
-    """The JSON-RPC error that tells a client why it was refused."""
+def failure(why: Refusal | End, id_: bytes = wire.NULL_ID, facts: Mapping[str, object] = NO_FACTS) -> bytes:
+    """The JSON-RPC error that tells a client why it was refused; `facts` are more members of its data."""
     code = why.code if isinstance(why, Refusal) else Code.NOT_ALLOWED
-    return wire.failure(
-        id_, int(code), f"{why.en} / {why.zh}", {"reason": why.reason, "details": f"{MESSAGES[code]}: {why.en}"}
-    )
+    data: dict[str, object] = {"reason": why.reason, "details": f"{MESSAGES[code]}: {why.en}"}
+    return wire.failure(id_, int(code), f"{why.en} / {why.zh}", {**data, **facts})

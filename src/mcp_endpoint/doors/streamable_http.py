@@ -6,10 +6,11 @@ of events, which a client that loses it resumes by GET with `Last-Event-ID`. Los
 
 import asyncio
 import contextlib
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from mcp_endpoint.doors.access import METHODS, Visitor
-from mcp_endpoint.doors.body import Refused, accepts, is_json, parse, read_body
+from mcp_endpoint.doors.body import Message, Refused, accepts, is_json, parse, read_body
 from mcp_endpoint.doors.event_store import event_id, read_event_id
 from mcp_endpoint.doors.event_stream import priming, write_events
 from mcp_endpoint.doors.exchange import Exchange, Header
@@ -18,6 +19,7 @@ from mcp_endpoint.doors.http_session import HttpSession
 from mcp_endpoint.doors.streams import STANDING, Reader
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
+from mcp_endpoint.wire.stateless import has_envelope
 
 BATCHES = "2025-03-26"
 """The one revision with batches."""
@@ -30,11 +32,16 @@ RETRY_MS = 500
 JSON, EVENTS = "application/json", "text/event-stream"
 
 
+Stateless = Callable[[Exchange, Visitor, Message], Awaitable[None]]
+"""Answers a message that turns out to be of the other era by its body."""
+
+
 class StreamableHttp:
     """The door: answers every request whose token was found good. Raises Refused for what it does not take."""
 
-    def __init__(self, front: Front) -> None:
+    def __init__(self, front: Front, stateless: Stateless) -> None:
         self._front = front
+        self._stateless = stateless
 
     async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
         """Answer one request."""
@@ -60,8 +67,6 @@ class StreamableHttp:
         session = self._front.sessions.find(id_, visitor.agent_id)
         if session is None:
             raise Refused(Refusal.UNKNOWN_SESSION)
-        if version is not None and version != session.revision:
-            raise Refused(Refusal.OTHER_VERSION)
         self._front.sessions.used(session)
         return session
 
@@ -99,6 +104,9 @@ class StreamableHttp:
         if version is not None and version not in REVISIONS:
             raise Refused(Refusal.UNKNOWN_VERSION)
         [message], _ = parse(await read_body(exchange, visitor.agent_id))
+        if has_envelope(message.envelope.params):
+            await self._stateless(exchange, visitor, message)
+            return
         if message.key is None or message.envelope.method != "initialize":
             raise Refused(Refusal.NO_SESSION_ID, message.id)
         if not self._front.admission.handshake(exchange.caller):

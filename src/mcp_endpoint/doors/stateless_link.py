@@ -1,0 +1,137 @@
+"""The broker's `Link` to one request of the stateless era: a device side that comes for it and goes with its answer.
+
+The broker speaks the handshake era with its devices, so the link makes a handshake in the client's name, out of the
+envelope that the request carries (routing page, "Stateless era over HTTP").
+"""
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from msgspec import UNSET, Raw
+from msgspec.json import encode
+
+from mcp_endpoint.doors.access import Visitor
+from mcp_endpoint.doors.body import Message
+from mcp_endpoint.doors.event_link import EventLink
+from mcp_endpoint.doors.exchange import failure
+from mcp_endpoint.errors import HTTP_STATUS, STATELESS_STATUS, End, Fault, Refusal
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp, stateless
+
+if TYPE_CHECKING:
+    from mcp_endpoint.doors.front import Front
+    from mcp_endpoint.doors.http import HttpDoor
+
+HANDSHAKE = b"0"
+"""The id of the handshake's requests. They are answered at once, before there are others."""
+
+
+class StatelessLink(EventLink):
+    """What is common to a request with one answer and to a stream of notifications."""
+
+    def __init__(self, front: "Front", visitor: Visitor, message: Message, connection: "HttpDoor") -> None:
+        super().__init__(front, visitor.agent_id, replace(visitor.peer, brief=True), connection, message.id)
+        self._greeted = False
+        self.message = message
+        self.introduction: dict[str, Raw] = {}
+        """What the broker says of itself in its answer to `initialize`."""
+
+    def greet(self, opening: stateless.Opening) -> None:
+        """Shake hands with the broker as the client would have."""
+        params = {
+            "protocolVersion": mcp.NEWEST,
+            "capabilities": opening.capabilities,
+            "clientInfo": opening.client_info or {"name": "", "version": ""},
+        }
+        frames = [request(HANDSHAKE, "initialize", params), wire.notification(mcp.INITIALIZED)]
+        if opening.log_level is not None:
+            frames.append(request(HANDSHAKE, "logging/setLevel", {"level": opening.log_level}))
+        self.hand(*frames)
+        self._greeted = True
+
+    @property
+    def server_info(self) -> bytes | None:
+        """Who answers: the only tool side, or the broker for several."""
+        info = self.introduction.get("serverInfo")
+        return None if info is None else bytes(info)
+
+    @property
+    def settled(self) -> bool:
+        """Whether it is clear how to answer."""
+        return bool(self.waiting) or self.over
+
+    def told(self, frame: bytes, about: bytes | None) -> None:
+        """A frame of the broker: part of the handshake, or of what the client waits for."""
+        envelope = wire.read(frame)
+        if self._greeted:
+            self._told(frame, envelope, about)
+        elif about == HANDSHAKE and not self.introduction:
+            self.introduction = wire.members(envelope.result) or {}
+
+    def _told(self, frame: bytes, envelope: wire.Envelope, about: bytes | None) -> None:
+        """The broker says something after the handshake."""
+        raise NotImplementedError
+
+
+class Asking(StatelessLink):
+    """A request that has one answer, and maybe notifications before it."""
+
+    status = 200
+    """Of the answer, if it goes out alone."""
+    answer: bytes | None = None
+    wants_log = False
+    """Whether the client asked for log messages: the ones of calls come unasked in the handshake era only."""
+
+    def ask(self) -> None:
+        """Send the request on as one of the handshake era; the broker answers `server/discover` by its introduction."""
+        envelope = self.message.envelope
+        assert envelope.method is not UNSET, "a request has a method"
+        if envelope.method == stateless.DISCOVER:
+            self._answered(wire.result(self.message.id, self._discovered()))
+        else:
+            self.hand(stateless.without_envelope(self.message.id, envelope.method, envelope.params))
+
+    def _discovered(self) -> bytes:
+        found: dict[str, object] = {"supportedVersions": stateless.SUPPORTED}
+        found |= {
+            name: self.introduction[name] for name in ("capabilities", "instructions") if name in self.introduction
+        }
+        return stateless.complete(encode(found), stateless.DISCOVER, self.server_info)
+
+    @property
+    def over(self) -> bool:
+        """Whether the answer is among what may be taken now."""
+        return self.answer is not None or self.ended is not None
+
+    def _told(self, frame: bytes, envelope: wire.Envelope, about: bytes | None) -> None:
+        if about is None or about != self.message.key or self.answer is not None:
+            return  # of no interest to who asked for one thing
+        method = self.message.envelope.method
+        assert method is not UNSET
+        if envelope.method is not UNSET:
+            if envelope.method != mcp.MESSAGE or self.wants_log:
+                self.put(frame)
+        elif envelope.error is UNSET:
+            assert envelope.result is not UNSET, "an answer has a result or an error"
+            result = stateless.complete(envelope.result, method, self.server_info)
+            self._answered(wire.result(self.message.id, result))
+        else:
+            # -32002 is the broker's own where its data says so; a tool side means that the resource is not there.
+            own = Fault.TOO_MANY_CALLS.reason
+            error, code = stateless.error_of(envelope.error, method, self.message.envelope.params, own)
+            self._answered(wire.error(self.message.id, error), STATELESS_STATUS.get(code, 200))
+
+    def _answered(self, answer: bytes, status: int = 200) -> None:
+        self.answer, self.status = answer, status
+        self.put(answer)
+
+    def ending(self, end: End) -> None:
+        """Who asked gets an answer all the same."""
+        if self.answer is None and end is not End.SEND_OVERFLOW:
+            why = Refusal.RESTARTING if end is End.RESTART else end
+            self._answered(failure(why, self.message.id), HTTP_STATUS.get(end, 503))
+
+
+def request(id_: bytes, method: str, params: object) -> bytes:
+    """A request of the link's own."""
+    return b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (id_, encode(method), encode(params))
