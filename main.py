@@ -1,3 +1,4 @@
+# -*- coding: utf-8 -*-  (Python 2 takes no Chinese without it, and could not say the sentence below)
 """Start the broker: `python main.py` is `python -m mcp_endpoint`, run from this folder."""
 
 import os

@@ -5,12 +5,14 @@ the broker makes of it. It prints a line whenever it has made another STRIDE ste
 """
 
 import contextlib
+import json
 import os
 import select
 import socket
 import sys
 from collections import deque
 from collections.abc import Iterator
+from typing import Any
 
 from wire import TEXT, ws_frame
 
@@ -77,7 +79,9 @@ class Abuser:
             yield
 
     def calls(self) -> Iterator[None]:
-        return self.frames(b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{}}}')
+        """More calls at a time than an agent may have."""
+        call = b'{"jsonrpc":"2.0","id":%d,"method":"tools/call","params":{"name":"t","arguments":{}}}'
+        return self.frames(*(call % number for number in range(5000)))
 
     def pings(self) -> Iterator[None]:
         return self.frames(b'{"jsonrpc":"2.0","id":1,"method":"ping"}')
@@ -92,6 +96,56 @@ class Abuser:
         changed = b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}'
         answers = (tools % (number, b"x" * 1000) for number in range(2, 50))
         return self.frames(hello, *(frame for answer in answers for frame in (answer, changed)))
+
+    def definitions(self) -> Iterator[None]:
+        """A tool program with forty times as many tools as it may have, and other ones all the time."""
+        sock = self.link()
+        changed = ws_frame(TEXT, b'{"jsonrpc":"2.0","method":"notifications/tools/list_changed"}')
+        for number, request in enumerate(self.requests(sock)):
+            if request is None:
+                sock.sendall(changed)
+                yield
+                continue
+            result = b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}}}'
+            if request["method"] == "tools/list":
+                tools = b",".join(b'{"name":"t%d"}' % (number + one) for one in range(20_000))
+                result = b'{"tools":[%s],"nextCursor":"more"}' % tools
+            frame = ws_frame(TEXT, b'{"jsonrpc":"2.0","id":%d,"result":%s}' % (request["id"], result))
+            for start in range(0, len(frame), PIECE):
+                sock.sendall(frame[start : start + PIECE])
+                yield
+
+    def requests(self, sock: socket.socket) -> Iterator[dict[str, Any] | None]:
+        """What the broker asks; None whenever it has asked nothing for a while."""
+        data = b""
+        while True:
+            if not select.select([sock], [], [], 0.01)[0]:
+                yield None
+                continue
+            piece = sock.recv(PIECE)
+            if not piece:
+                return
+            data += piece
+            while len(data) >= 4:
+                start, length = 2, data[1]
+                if length == 126:
+                    start, length = 4, int.from_bytes(data[2:4])
+                if len(data) < start + length:
+                    break
+                frame = json.loads(data[start : start + length])
+                data = data[start + length :]
+                if "id" in frame:
+                    yield frame
+
+    def huge(self) -> Iterator[None]:
+        """Messages over the size limit, one link after the other, each with all that the broker still takes of it."""
+        message = ws_frame(TEXT, b"x" * 5_000_000)
+        while True:
+            with contextlib.suppress(OSError, AssertionError), self.link() as sock:
+                for start in range(0, len(message), PIECE):
+                    sock.sendall(message[start : start + PIECE])
+                    yield
+            yield
 
     def unfinished(self) -> Iterator[None]:
         """Begin messages of 3 MB on one link after the other, and never end them."""

@@ -103,18 +103,31 @@ async def suffer(broker: Broker, how: str, path: str) -> dict[str, Any]:
     return stats  # type: ignore[no-any-return]
 
 
-@pytest.mark.parametrize("how", ["calls", "pings", "junk"])
-async def test_a_flood_of_frames(new_broker: Brokers, how: str) -> None:
+@pytest.mark.parametrize(("how", "reason"), [("calls", "too_many_calls"), ("pings", None), ("junk", "not_json")])
+async def test_a_flood_of_frames(new_broker: Brokers, how: str, reason: str | None) -> None:
     broker = new_broker()
     agent = broker.agent()
     async with agent.tool_side("t", calls=False):
         stats = await suffer(broker, how, agent.path("call"))
     assert set(stats["ended_by_reason"]) <= {"peer_closed", "connection_lost"}, "nobody is closed for being busy"
+    assert reason is None or stats["errors_by_reason"][reason] > 100
 
 
 async def test_a_flood_of_tool_definitions(new_broker: Brokers) -> None:
     broker = new_broker()
     await suffer(broker, "lists", broker.agent().path("mcp"))
+
+
+async def test_a_flood_of_more_tool_definitions_than_allowed(new_broker: Brokers) -> None:
+    broker = new_broker()
+    stats = await suffer(broker, "definitions", broker.agent().path("mcp"))
+    assert stats["notes_by_reason"]["too_many_tools"] > ROUNDS // 2, "once in each round, the last may be cut short"
+
+
+async def test_a_flood_of_huge_messages(new_broker: Brokers) -> None:
+    broker = new_broker()
+    stats = await suffer(broker, "huge", broker.agent().path("call"))
+    assert stats["ended_by_reason"]["message_too_big"] >= ROUNDS
 
 
 async def test_a_flood_of_connections(new_broker: Brokers) -> None:

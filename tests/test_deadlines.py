@@ -1,6 +1,7 @@
 """Timers, heartbeat and outbox: the three places where something happens later."""
 
 import asyncio
+from types import SimpleNamespace
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -8,6 +9,8 @@ from hypothesis import strategies as st
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.sending import Sending
+from mcp_endpoint.settings import ServerSettings, Settings
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.lists(st.integers(0, 25)))
@@ -218,3 +221,36 @@ async def test_a_send_from_elsewhere_goes_out_with_the_next_turn_of_the_loop() -
     outbox.hold()
     outbox.release()
     assert pipe.flushed == 2
+
+
+class Written:
+    """A transport that keeps each write."""
+
+    def __init__(self) -> None:
+        self.writes: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(data)
+
+    def get_write_buffer_size(self) -> int:
+        return 0
+
+
+async def test_all_that_one_piece_of_input_leads_to_is_one_write_per_peer() -> None:
+    loop = asyncio.get_running_loop()
+    outbox = Outbox(loop)
+    front = SimpleNamespace(settings=Settings(server=ServerSettings(key="key")), outbox=outbox, loop=loop)
+    transports = []
+    links = []
+    for _ in range(2):
+        link, transport = Sending(SimpleNamespace(front=front)), Written()  # type: ignore[arg-type]
+        link._transport = transport  # type: ignore[assignment]
+        links.append(link)
+        transports.append(transport)
+    outbox.hold()
+    for frame in (b"one", b"two", b"three"):
+        for link in links:
+            link.send(frame)
+    assert [transport.writes for transport in transports] == [[], []]
+    outbox.release()
+    assert [transport.writes for transport in transports] == [[b"\x81\x03one\x81\x03two\x81\x05three"]] * 2

@@ -28,7 +28,7 @@ from mcp_endpoint.clients.doctor import Question
 from mcp_endpoint.clients.findings import Status
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
-from support import KEY, ROOT, Broker
+from support import KEY, ROOT, Agent, Broker
 from wire import PATIENCE
 
 NOBODY = "http://192.0.2.1:8004"
@@ -183,6 +183,30 @@ async def test_agents_in_trouble_are_shown_unasked_and_asked_for_they_are_a_prob
             assert lonely.token not in json.dumps(report.checks)
         report = await of_broker(broker, agent=well.id)
         assert (report.code, report.one("agent")[0]) == (0, "ok")
+
+
+async def test_agents_without_a_link_are_explained_by_the_broker_too(new_broker: Brokers) -> None:
+    """Nobody is there with their tokens now, so that the broker keeps nothing of them: it is asked for them."""
+    broker = new_broker(offline_grace=0, more="[agent kitchen]\ntools_from = shared, other\nallow = lamp\n")
+    shared, gone = Agent(broker, "shared"), broker.agent()
+    report = await of_broker(broker, agent="kitchen")
+    assert report.code == 1
+    assert "nor with those of the agents in tools_from, since the broker started" in report.one("agent")[1]
+    async with gone.tool_side("t"):
+        pass
+    await gone.ended("tool")
+    async with shared.tool_side("lamp", "oven"):
+        for asked in ({"agent": "kitchen"}, {"token": Agent(broker, "kitchen").token}):
+            report = await of_broker(broker, **asked)
+            assert (report.code, report.one("agent")[0]) == (0, "ok")
+            assert report.one("agent")[1].endswith(": Tool programs connected: 1, tools: 1.")
+    for asked in ({"agent": gone.name}, {"agent": gone.id}, {"token": gone.token}):
+        report = await of_broker(broker, **asked)
+        assert ": calc went offline " in report.one("agent")[1]
+    report = await of_broker(broker, agent="nobody")
+    assert "No tool program has ever connected with this token since the broker started" in report.one("agent")[1]
+    assert list((await broker.stats())["agents"]) == [], "looking leaves nothing behind"
+    assert not [line for line in broker.lines if f"agent {Agent(broker, 'kitchen').id}: " in line], "nor in the log"
 
 
 async def test_the_brokers_own_words_are_used(new_broker: Brokers) -> None:

@@ -19,7 +19,9 @@ def run(*command: str | Path, cwd: Path = ROOT, timeout: float = 60) -> subproce
 
 
 def test_an_older_python_is_told_in_one_sentence() -> None:
-    ast.parse((ROOT / "main.py").read_text("utf-8"), feature_version=(3, 4))
+    source = (ROOT / "main.py").read_text("utf-8")
+    assert "coding: utf-8" in source.splitlines()[0], "Python 2 is one too, and would stop at the first Chinese letter"
+    ast.parse(source, feature_version=(3, 4))
     told = run(sys.executable, "-c", PRETEND)
     assert told.returncode == 1
     assert told.stderr.startswith("mcp-endpoint needs Python 3.11 or newer; this is Python 3.8")

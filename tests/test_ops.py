@@ -148,7 +148,7 @@ async def test_stats_tell_of_every_link_what_an_operator_wants_to_know(broker: B
         keys = {
             *("role", "agent", "alias", "peer", "server_id", "user_agent", "info", "protocol_version", "since"),
             *("last_frame", "frames_in", "frames_out", "bytes_in", "bytes_out", "ping_rtt_ms", "pending"),
-            *("drops", "notes", "id"),
+            *("drops", "errors", "notes", "id"),
         }
         assert set(calling) == keys | {"device", "mac", "last_call"}
         assert set(tool) == keys | {"tools", "prompts", "resources", "resourceTemplates", "standby"}
@@ -169,6 +169,23 @@ async def test_stats_tell_of_every_link_what_an_operator_wants_to_know(broker: B
         assert re.fullmatch(r"127\.0\.0\.1:\d+", calling["peer"])
         for moment in (calling["since"], calling["last_frame"]):
             assert timedelta(seconds=-1) < datetime.fromisoformat(moment) - began < timedelta(seconds=30)
+
+
+async def test_errors_and_notes_are_counted_by_reason_of_the_link_and_of_the_whole_run(alone: Broker) -> None:
+    agent, other = alone.agent(), alone.agent()
+    async with agent.tool_side("t") as program, agent.device() as device, other.device() as second:
+        await program.send("loading")
+        await program.send({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})
+        assert "error" in await program.next("answer")
+        for caller in (device, device, second):
+            await caller.call("nope")
+        await device.request("server/discover")
+        tool, link = (await agent.report())["links"]
+        assert tool["errors"] == {"no_such_method": 1}
+        assert link["errors"] == {"unknown_tool": 2, "no_such_method": 1}
+    stats = await alone.stats()
+    assert stats["errors_by_reason"] == {"no_such_method": 2, "unknown_tool": 2, "never_connected": 1}
+    assert stats["notes_by_reason"] == {"prints_to_stdout": 1}
 
 
 async def test_links_that_ended_are_remembered_with_their_reasons_200_of_them(alone: Broker) -> None:

@@ -18,8 +18,8 @@ from loguru import logger
 from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from mcp_endpoint.clients import child as child_module
 from mcp_endpoint.clients.pipe import NOT_FOUND, USAGE, pipe
+from mcp_endpoint.providers import child as child_module
 from mcp_endpoint.providers.backoff import Backoff
 
 TOKEN = "xTr7w9G0EcAbf8IorLoBiE5b9K+CwZtl2DlcrI/9XpY="

@@ -17,6 +17,7 @@ from mcp_endpoint.settings import (
     describe,
     load,
     prepare,
+    preview,
     shipped_file,
 )
 
@@ -276,6 +277,21 @@ def test_a_bad_file_is_left_as_it_is(tmp_path: Path, text: str) -> None:
         prepare(path, {})
     assert path.read_text() == text
     assert os.listdir(tmp_path) == [path.name]
+
+
+def test_before_a_first_start_a_preview_says_what_it_would_say_and_writes_nothing(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nport = 9\nprot = 1\n")
+    before = path.read_text()
+    seen = preview(path, {})
+    assert (seen.settings.server.port, seen.generated_key, path.read_text()) == (9, True, before)
+    assert seen.warnings == prepare(path, {}).warnings, "of the lines as they are once the key is there"
+
+
+def test_an_error_numbers_the_lines_as_they_stand_though_a_key_is_to_be_put_in(tmp_path: Path) -> None:
+    path = write(tmp_path, "[server]\nport = x\n")
+    for read in (prepare, preview):
+        with pytest.raises(SettingsError, match=r": line 2: \[server\] port = 'x'"):
+            read(path, {})
 
 
 def test_a_missing_file_is_said_by_load_and_not_made(tmp_path: Path) -> None:

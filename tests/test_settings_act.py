@@ -15,7 +15,7 @@ import pytest
 from certificates import make_pair
 from conftest import Brokers
 from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, tool
-from wire import CLOSE, PING, TEXT, Wire, ws_frame
+from wire import BINARY, CLOSE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
@@ -136,10 +136,12 @@ async def ping_timeout(start: Brokers, folder: Path) -> None:
 
 @acts
 async def close_timeout(start: Brokers, folder: Path) -> None:
-    async with Wire.open(start(close_timeout=0.3)) as wire:
-        await wire.upgrade("/call/")
-        began = monotonic()
+    agent = start(close_timeout=0.3).agent()
+    async with Wire.open(agent.broker) as wire:
+        await wire.upgrade(agent.path("call"))
+        wire.send_frame(BINARY, b"")  # a refused peer would have only a second, whatever the setting
         assert (await wire.frame())[0] == CLOSE
+        began = monotonic()
         await wire.rest()
         assert 0.2 < monotonic() - began < 3, "the close frame was not answered"
 

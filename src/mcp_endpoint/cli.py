@@ -1,21 +1,21 @@
 """The commands: `python main.py` alone starts the broker, `python main.py COMMAND` does one of the others."""
 
 import argparse
+import io
 import os
 import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote
 
 from loguru import logger
 
 from mcp_endpoint import __version__, app
 from mcp_endpoint.clients import device, doctor, pipe, servers
 from mcp_endpoint.logs import Logs
-from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare
+from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
-from mcp_endpoint.tokens import TokenError, Tokens, urls
+from mcp_endpoint.tokens import TokenError, Tokens, token_in, urls
 
 DATA_FILE = Path("data", ".mcp-endpoint-server.cfg")
 BAD_SETTINGS = 2
@@ -24,6 +24,9 @@ BAD_SETTINGS = 2
 def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
     """Run one command; returns its exit code. `home` is the folder that data/ and logs/ are in (default: here)."""
     folder = Path(home) if home else Path.cwd()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # where it has no Chinese, an escape is better than a traceback
+            stream.reconfigure(errors="backslashreplace")
     options = _parser().parse_args(argv)
     path = Path(options.config) if options.config else folder / DATA_FILE
     try:
@@ -31,7 +34,7 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
             case None | "run":
                 return _run(path, folder)
             case "check-config":
-                return _check(load(path, os.environ) if path.exists() or options.config else None, path, folder)
+                return _check(preview(path, os.environ) if path.exists() or options.config else None, path, folder)
             case "urls":
                 return _urls(load(path, os.environ).settings)
             case "token":
@@ -56,6 +59,17 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
         return 1
 
 
+def _agent_name(given: str) -> str:
+    """The name of an agent on the command line, also where the locale could not read its UTF-8."""
+    try:
+        name = os.fsencode(given).decode() if any("\udc80" <= letter <= "\udcff" for letter in given) else given
+    except UnicodeDecodeError:
+        name = ""
+    if not name.strip():
+        raise argparse.ArgumentTypeError("this is no name: empty, or not UTF-8 / 名称为空或不是 UTF-8")
+    return name
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="mcp-endpoint",
@@ -71,12 +85,17 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("urls", help="print the URLs with their secrets / 打印接入点地址")
     token = commands.add_parser("token", help="make or check a token / 生成或检查 token")
     which = token.add_mutually_exclusive_group()
-    which.add_argument("--agent", metavar="NAME", help="mint for this agent, named as in the console (default: single)")
-    which.add_argument("--check", metavar="TOKEN", help="say what a token is")
+    which.add_argument(
+        "--agent",
+        metavar="NAME",
+        type=_agent_name,
+        help="mint for this agent, named as in the console (default: single)",
+    )
+    which.add_argument("--check", metavar="TOKEN", help="say what a token (or the URL it is in) is")
     check_up = commands.add_parser("doctor", help="say what is wrong, in plain words / 检查并说明问题")
     whose = check_up.add_mutually_exclusive_group()
     whose.add_argument("--token", metavar="TOKEN", help="how is the agent of this token (or URL)?")
-    whose.add_argument("--agent", metavar="NAME", help="how is this agent (name or id)?")
+    whose.add_argument("--agent", metavar="NAME", type=_agent_name, help="how is this agent (name or id)?")
     check_up.add_argument("--json", action="store_true", help="for programs")
     bridge = commands.add_parser("pipe", help="connect a stdio MCP server to an endpoint / 桥接本地 MCP 服务")
     bridge.add_argument("--servers", metavar="FILE", help="connect every server of this mcpServers JSON file instead")
@@ -124,7 +143,10 @@ def _run(path: Path, home: Path) -> int:
             line = logger.bind(event="start", host=settings.server.host, port=port, tls=tls is not None)
             line.info("mcp-endpoint {} listens on {}:{}", __version__, settings.server.host, port)
             if sys.stdout.isatty() or loaded.generated_key:
-                _print_urls(settings, port)
+                try:
+                    _print_urls(settings, port)
+                except OSError as error:  # nobody reads it; the broker serves all the same
+                    logger.warning("the addresses could not be printed ({}): the command `urls` prints them", error)
 
         def show(new: Settings) -> None:
             logs.change(level=new.server.log_level, debug=new.server.debug)
@@ -159,11 +181,13 @@ def _print_urls(settings: Settings, port: int) -> None:
     """Print the addresses that hold secrets, labelled as the tutorials show them."""
     base = _base(settings, port)
     tool_url, _ = urls(base, Tokens(settings.server.key).mint(None))
+    # In one piece with its last line end: the log's thread writes to the same terminal.
     print(
         "=====下面的地址分别是智控台/单模块MCP接入点地址 / the endpoint's addresses=====\n"
         f"智控台MCP参数配置: {base}/mcp_endpoint/health?key={settings.server.key}\n"
         f"单模块部署MCP接入点: {tool_url}\n"
-        "=====请根据具体部署选择使用，请勿泄露给任何人 / choose one; keep it secret=====",
+        "=====请根据具体部署选择使用，请勿泄露给任何人 / choose one; keep it secret=====\n",
+        end="",
         flush=True,
     )
 
@@ -202,7 +226,7 @@ def _token(settings: Settings, agent: str | None, check: str | None) -> int:
 
 def _check_token(tokens: Tokens, text: str) -> int:
     try:
-        agent = tokens.read(unquote(text))
+        agent = tokens.read(token_in(text))
     except TokenError:
         print(
             "This is not a token of this broker: it does not decrypt with this key. Was it made with another key? / "

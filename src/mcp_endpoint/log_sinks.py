@@ -8,6 +8,7 @@ import contextlib
 import os
 import select
 import stat
+import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
@@ -85,7 +86,7 @@ class Console:
             self._descriptor = stream.fileno()
             self._colour = stream.isatty()
         self._poll = None
-        if self._descriptor is not None and hasattr(select, "poll"):
+        if sys.platform != "win32" and self._descriptor is not None and hasattr(select, "poll"):
             self._poll = select.poll()
             self._poll.register(self._descriptor, select.POLLOUT)
 
@@ -190,8 +191,8 @@ class LogFile:
             facts.st_mode
         )  # a device such as /dev/null is neither renamed nor closed to others
         self._size = facts.st_size
-        if self._rotates:
-            with contextlib.suppress(OSError, AttributeError):  # somebody else's file; a system without fchmod
+        if self._rotates and sys.platform != "win32":
+            with contextlib.suppress(OSError):  # somebody else's file
                 os.fchmod(descriptor, 0o600)
         return descriptor
 

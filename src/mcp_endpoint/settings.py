@@ -300,6 +300,12 @@ def load(path: Path, environ: Mapping[str, str]) -> Loaded:
     return Loaded(settings, path, warnings, generated_key=False)
 
 
+def preview(path: Path, environ: Mapping[str, str]) -> Loaded:
+    """As `prepare`, for a file that is there: what a start would say of it, and nothing is written."""
+    _, settings, warnings, generate = _with_key(_read(path), path, environ)
+    return Loaded(settings, path, warnings, generate)
+
+
 def prepare(path: Path, environ: Mapping[str, str]) -> Loaded:
     """As `load`, for a start: makes the file from the shipped one if it is absent, and a key if there is none yet.
 
@@ -311,13 +317,24 @@ def prepare(path: Path, environ: Mapping[str, str]) -> Loaded:
     with settings_file.locked(path):
         before = _read_if_there(path)  # again: another start may have been quicker
         text = _read(shipped_file()) if before is None else before
-        generate = not _keyed(text, path, environ)
-        if generate:
-            text = settings_file.with_key(text, settings_file.parse(text, path), secrets.token_hex(16))
-        settings, warnings = _build(text, path, environ)
+        text, settings, warnings, generate = _with_key(text, path, environ)
         if text != before:
             settings_file.write(path, text)
     return Loaded(settings, path, warnings, generate)
+
+
+def _with_key(text: str, path: Path, environ: Mapping[str, str]) -> tuple[str, Settings, list[str], bool]:
+    """The text with a new key if it has none, what it says, and whether the key is new.
+
+    Before the key is put in, the rest is read once: an error has to give the numbers of the lines as they stand, since
+    nothing is written then. A warning gives those of the text with the key.
+    """
+    generate = not _keyed(text, path, environ)
+    if generate:
+        key = secrets.token_hex(16)
+        _build(text, path, {**environ, KEY_VARIABLE: key})
+        text = settings_file.with_key(text, settings_file.parse(text, path), key)
+    return text, *_build(text, path, environ), generate
 
 
 def _read(path: Path) -> str:

@@ -209,19 +209,20 @@ def _lock(folder: Path, deadline: float) -> int:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(0.02)
-    descriptor = os.open(folder, os.O_RDONLY)
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                os.close(descriptor)
-                raise TimeoutError from None
-            time.sleep(0.02)
-        except OSError:  # a file system without locks: one broker at a time is the usual case, so go on
-            return descriptor
-        else:
-            return descriptor
+    else:
+        descriptor = os.open(folder, os.O_RDONLY)
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    os.close(descriptor)
+                    raise TimeoutError from None
+                time.sleep(0.02)
+            except OSError:  # a file system without locks: one broker at a time is the usual case, so go on
+                return descriptor
+            else:
+                return descriptor
 
 
 def write(path: Path, text: str) -> None:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import re
 from itertools import count
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
@@ -129,6 +129,12 @@ def agent_ids(name: str) -> tuple[str, ...]:
     if name == "single_module":
         return (name,)
     return (name, agent_id(name)) if _AGENT.fullmatch(name) else (agent_id(name),)
+
+
+def token_in(pasted: str) -> str:
+    """The token that somebody pasted, alone or in its URL, percent-encoded or not, maybe with quotes around it."""
+    inside = re.search(r"[?&]token=([^&#\s]*)", pasted)
+    return unquote(inside[1] if inside else pasted).strip(" \t\r\n\"'")
 
 
 def urls(base: str, token: str) -> tuple[str, str]:

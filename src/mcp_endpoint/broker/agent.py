@@ -1,6 +1,6 @@
 """One agent: its tool sides, its device sides, and what goes where."""
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import chain, count
@@ -49,6 +49,16 @@ class BadTokens:
 
 
 @dataclass(frozen=True, slots=True)
+class Tally:
+    """Reason → how often in this broker's run, of all agents; what a link has counted goes with it."""
+
+    errors: Counter[str] = field(default_factory=Counter)
+    """Requests that the broker answered with an error of its own."""
+    notes: Counter[str] = field(default_factory=Counter)
+    """Links that something was remarked on."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all agents of one broker share."""
 
@@ -56,6 +66,7 @@ class Surroundings:
     journal: Journal
     version: str
     bad_tokens: BadTokens = field(default_factory=BadTokens)
+    tally: Tally = field(default_factory=Tally)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers for links."""
 
@@ -80,6 +91,7 @@ class Agent:
         "numbers",
         "seating",
         "sources",
+        "tally",
         "timers",
         "tools",
         "version",
@@ -94,6 +106,7 @@ class Agent:
         self.journal = shared.journal
         self.version = shared.version
         self.bad_tokens = shared.bad_tokens
+        self.tally = shared.tally
         self.numbers = shared.numbers
         self.tools: dict[ToolSide, None] = {}
         self.devices: dict[DeviceSide, None] = {}

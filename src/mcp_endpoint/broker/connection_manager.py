@@ -1,7 +1,7 @@
 """All agents: who is let in, what is overdue, and what there is to tell about it."""
 
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent, Surroundings
@@ -9,7 +9,7 @@ from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.seat import Seat
-from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings import Settings
@@ -48,6 +48,8 @@ class ConnectionManager:
         self._shared = Surroundings(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
+        self._farewells: dict[Agent, Timer] = {}
+        """When agents without a link are let go."""
         self._last_seats: dict[str, Seat] = {}
         self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
@@ -78,10 +80,14 @@ class ConnectionManager:
         """The agent of that id; made, with what is remembered of it, if it has no link now."""
         agent = self._agents.get(agent_id)
         if agent is None:
-            settings = self._settings
-            choice = Choice(settings.agent(agent_id))
-            agent = self._agents[agent_id] = Agent(agent_id, settings.limits(agent_id), choice, self._shared)
-            agent.last_seat = self._last_seats.pop(agent_id, None)
+            agent = self._agents[agent_id] = self._make(agent_id)
+            self._last_seats.pop(agent_id, None)
+        return agent
+
+    def _make(self, agent_id: str) -> Agent:
+        settings = self._settings
+        agent = Agent(agent_id, settings.limits(agent_id), Choice(settings.agent(agent_id)), self._shared)
+        agent.last_seat = self._last_seats.get(agent_id)
         return agent
 
     def _connect_sources(self, agent: Agent) -> None:
@@ -123,10 +129,14 @@ class ConnectionManager:
 
     def _let_go(self, agent: Agent, now: float) -> None:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
+        earlier = self._farewells.pop(agent, None)
+        if earlier is not None:
+            earlier.cancel()
         if agent.idle:
             self._forget(agent)
         elif not agent.tools and not agent.devices:
-            self.timers.at(now + agent.limits.offline_grace, lambda now: self._let_go_if_idle(agent))
+            due = now + agent.limits.offline_grace
+            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:
@@ -134,6 +144,9 @@ class ConnectionManager:
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.id]
+        farewell = self._farewells.pop(agent, None)
+        if farewell is not None:
+            farewell.cancel()
         for source in agent.sources:
             source.followers.discard(agent)
             self._let_go_if_idle(source)
@@ -166,17 +179,31 @@ class ConnectionManager:
         """How many device sides each agent has; agents without one are left out."""
         return {agent.id: len(agent.devices) for agent in self._agents.values() if agent.devices}
 
-    def report(self, now: float, stamp: Stamp) -> Report:
-        """Per agent and per link what an operator wants to know, and the links that ended last."""
+    def _as_if_here(self, agent_id: str, now: float) -> Agent:
+        """The agent of that id; if it has no link, as a device that came now would find it. Nothing of that is kept."""
+        agent = self._agents.get(agent_id)
+        if agent is None:
+            agent = self._make(agent_id)
+            sources = self._settings.sources(agent_id)
+            agent.sources = tuple(self._agents.get(source) or self._make(source) for source in sources)
+            agent.views.clear()  # `renew` would tell the journal
+            agent.view(None)
+        return agent
+
+    def report(self, now: float, stamp: Stamp, asked: Iterable[str] = ()) -> Report:
+        """Per agent and per link what an operator wants to know, and the links that ended last.
+
+        Agents are told of if they have a link or a tool side whose return is awaited, and if their ids are `asked` for.
+        """
+        agents = [one for one in self._agents.values() if one.tools or one.devices or one.seating.seats]
+        agents += [self._as_if_here(id_, now) for id_ in asked]
         return {
-            "agents": {
-                agent.id: _agent_report(agent, now, stamp)
-                for agent in self._agents.values()
-                if agent.tools or agent.devices or agent.seating.seats
-            },
+            "agents": {agent.id: _agent_report(agent, now, stamp) for agent in agents},
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
+            "errors_by_reason": dict(self._shared.tally.errors),
+            "notes_by_reason": dict(self._shared.tally.notes),
         }
 
 
@@ -215,6 +242,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         **traffic,
         "pending": len(session.pending) if isinstance(session, ToolSide) else session.pending,
         "drops": session.drops,
+        "errors": session.errors,
         "notes": [note.reason for note in session.notes],
     }
     if isinstance(session, ToolSide):

@@ -222,4 +222,4 @@ class DeviceSide(Side):
 
     def fail(self, id_: bytes, fault: Fault, **facts: object) -> None:
         """Answer a request with an error of the broker's own."""
-        self.link.send(self.agent.failure(id_, fault, **facts), wire.id_key(id_))
+        self.link.send(self.failure(id_, fault, **facts), wire.id_key(id_))

@@ -1,5 +1,6 @@
 """What one tool side has of one kind: asked for page by page within the agent's limits, and again when it changed."""
 
+from math import inf
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
@@ -19,39 +20,57 @@ PAGE_TIMEOUT = 10.0
 """Seconds a tool side has to answer each page of its list."""
 REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
+REFRESH_PAUSE = 1.0
+"""Seconds from one refresh to the next: each is work for every device of the agent, and of those it serves."""
 LONGEST_NAME = {mcp.Kind.TOOLS: 256, mcp.Kind.PROMPTS: 256, mcp.Kind.RESOURCES: 4096, mcp.Kind.TEMPLATES: 4096}
 
 
 class Listing:
     """One list of one tool side. `settled` says that nobody waits for it any more: it came, or was never promised."""
 
-    __slots__ = ("_asking", "_full", "_got", "_kind", "_pages", "_refresh", "_size", "_tool", "settled")
+    __slots__ = (
+        "_asking",
+        "_full",
+        "_got",
+        "_kind",
+        "_looked",
+        "_pages",
+        "_refresh",
+        "_refreshed",
+        "_size",
+        "_tool",
+        "settled",
+    )
 
     def __init__(self, tool: "ToolSide", kind: mcp.Kind) -> None:
         self._tool = tool
         self._kind = kind
         self._asking = False
         self._refresh: Timer | None = None
+        self._refreshed = -inf
+        """When it was asked for again."""
         self.settled = False
 
     def ask(self, now: float) -> None:
         """Ask for all pages, from the first."""
         self._asking = True
         self._got: dict[str, Offer] = {}
-        self._size = self._pages = 0
+        self._size = self._pages = self._looked = 0
         self._full = False
         self._ask_page(None, now)
 
     def changed(self, now: float) -> None:
         """It is not what it was: ask again soon."""
         if self._refresh is None:
-            self._refresh = self._tool.agent.timers.at(now + REFRESH_DELAY, self._ask_again)
+            when = max(now + REFRESH_DELAY, self._refreshed + REFRESH_PAUSE)
+            self._refresh = self._tool.agent.timers.at(when, self._ask_again)
 
     def _ask_again(self, now: float) -> None:
         self._refresh = None
         if self._asking:
             self.changed(now)
         else:
+            self._refreshed = now
             self.ask(now)
 
     def forget(self) -> None:
@@ -72,6 +91,10 @@ class Listing:
             return
         definitions, cursor = page
         for raw in definitions:
+            if self._looked >= limits.max_tools:
+                self._full = True
+                break  # a bad one counts: 4 MB of them would hold up everybody for more than a second
+            self._looked += 1
             self._take(raw)
         if cursor is not None and self._pages < limits.max_pages and not self._full:
             self._ask_page(cursor, now)
@@ -87,7 +110,7 @@ class Listing:
             self._tool.drop("bad_definition")
         elif name in self._got:
             self._tool.drop("duplicate_name")
-        elif len(self._got) >= limits.max_tools or self._size + len(raw) > limits.max_list_bytes:
+        elif self._size + len(raw) > limits.max_list_bytes:
             self._full = True
         else:
             self._size += len(raw)

@@ -281,10 +281,10 @@ class Relay:
             frame = wire.error(call.id, error)
         else:
             tool.drop("malformed_answer")
-            frame = device.agent.failure(call.id, Fault.MALFORMED_ANSWER, tool_side=tool.name, tool=call.name)
+            frame = device.failure(call.id, Fault.MALFORMED_ANSWER, tool_side=tool.name, tool=call.name)
         if len(frame) > FRAME_LIMIT and device.client.name in (XIAOZHI, CONSOLE):
             facts: dict[str, object] = {"tool": call.name, "size": len(frame), "limit": FRAME_LIMIT}
-            frame = device.agent.failure(call.id, Fault.RESULT_TOO_LARGE, **facts)
+            frame = device.failure(call.id, Fault.RESULT_TOO_LARGE, **facts)
         device.link.send(frame, call.key)
         if call.done is not None:
             call.done(succeeded)

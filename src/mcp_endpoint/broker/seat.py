@@ -9,6 +9,7 @@ from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.timers import Timer
     from mcp_endpoint.broker.tool import ToolSide
 
 RETURNS_KEPT = 100
@@ -36,7 +37,19 @@ class Seat:
     `live` serves; `standby` are programs that look just like it (same identity, same tool names), newest first.
     """
 
-    __slots__ = ("alias", "gone", "gone_at", "identity", "live", "offers", "owner", "returns", "standby", "subscribers")
+    __slots__ = (
+        "_deadline",
+        "alias",
+        "gone",
+        "gone_at",
+        "identity",
+        "live",
+        "offers",
+        "owner",
+        "returns",
+        "standby",
+        "subscribers",
+    )
 
     def __init__(self, owner: str, identity: str, alias: str) -> None:
         self.owner = owner
@@ -53,3 +66,10 @@ class Seat:
         self.gone_at = 0.0
         self.returns: deque[float] = deque(maxlen=RETURNS_KEPT)
         """When it came back, monotonic seconds."""
+        self._deadline: Timer | None = None
+
+    def wait_until(self, deadline: "Timer | None") -> None:
+        """Keep it while it is away until that deadline, and no other; None: nobody is waited for."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._deadline = deadline

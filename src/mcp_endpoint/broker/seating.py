@@ -61,6 +61,7 @@ class Seating:
             seat.returns.append(now)
         elder, seat.live, tool.seat = seat.live, tool, seat
         renew(seat, now)
+        seat.wait_until(None)
         self._bound()
         if elder is not None:
             seat.standby.insert(0, elder)
@@ -93,7 +94,7 @@ class Seating:
             self.seats.remove(seat)  # it had nothing that anybody could miss
         elif seat.live is tool:
             seat.live, seat.gone, seat.gone_at = None, ended, now
-            self._agent.timers.at(now + self._agent.limits.offline_grace, lambda now: self._give_up(seat, now))
+            self._keep(seat, now + self._agent.limits.offline_grace)
             self._promote(seat, now)
         else:
             seat.standby.remove(tool)
@@ -113,20 +114,23 @@ class Seating:
             seat.standby.remove(heir)
             seat.live, seat.offers = heir, heir.offers
             renew(seat, now)
+            seat.wait_until(None)
             self._agent.seats_changed(now)
 
+    def _keep(self, seat: Seat, until: float) -> None:
+        seat.wait_until(self._agent.timers.at(until, lambda now: self._give_up(seat, now)))
+
     def _give_up(self, seat: Seat, now: float) -> None:
-        if seat.live is not None or seat not in self.seats:
-            return
         due = seat.gone_at + self._agent.limits.offline_grace
         if now >= due and not seat.standby:
             self._remove(seat)
             self._agent.seats_changed(now)
-        else:  # it was taken and left again since, or one that stands by is being asked, or the settings changed
-            self._agent.timers.at(max(due, now + PROBE), lambda now: self._give_up(seat, now))
+        else:  # one that stands by is being asked, or the settings changed
+            self._keep(seat, max(due, now + PROBE))
 
     def _remove(self, seat: Seat) -> None:
         self.seats.remove(seat)
+        seat.wait_until(None)
         seat.offers = {}
         self._agent.last_seat = seat
 

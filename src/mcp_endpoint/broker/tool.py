@@ -264,7 +264,7 @@ class ToolSide(Side):
             self.link.send(wire.result(id_, b"{}"))
         else:
             fault = Fault.DEVICE_ON_TOOL_DOOR if method == "initialize" else Fault.NO_SUCH_METHOD
-            self.link.send(self.agent.failure(id_, fault, method=method[:100]))
+            self.link.send(self.failure(id_, fault, method=method[:100]))
             if fault is Fault.DEVICE_ON_TOOL_DOOR:
                 self.note(Note.DEVICE_ON_TOOL_DOOR, now)
                 self.agent.settle_lists(now)

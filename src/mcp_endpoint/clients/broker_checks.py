@@ -3,7 +3,7 @@
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from mcp_endpoint import __version__
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, cause, endpoint, was_refused
@@ -17,6 +17,9 @@ from mcp_endpoint.tokens import Tokens
 SKEW = 60.0
 SERVING = "serving"
 """The reason that `/stats` gives of an agent with nothing to explain."""
+
+NEVER = "never"
+"""That of one that nobody ever came for."""
 
 SHOWN = 20
 """Agents, and refused addresses, that an overview shows."""
@@ -38,8 +41,8 @@ class Seen:
     stats: Json | None = None
 
 
-async def look(settings: Settings, base: str, tls: ssl.SSLContext | None) -> Seen:
-    """Who has the port of these settings, and whether their key is the one in use."""
+async def look(settings: Settings, base: str, tls: ssl.SSLContext | None, wanted: Sequence[str] = ()) -> Seen:
+    """Who has the port of these settings, and whether their key is the one in use; `/stats` tells of `wanted` too."""
     shown = base.partition("://")[2]
     if settings.server.port == 0:
         zh = "port = 0：端口由系统选择，无法找到运行中的服务；请设置固定端口。"
@@ -60,7 +63,8 @@ async def look(settings: Settings, base: str, tls: ssl.SSLContext | None) -> See
         en = f"Another program uses {shown} (the original mcp-endpoint-server?): stop it, or choose another port."
         return Seen((problem("port", zh, en),))
     found = [_running(shown, body), *_clock(answer)]
-    stats = (await fetch(base, "/stats", tls, Authorization=f"Bearer {settings.server.key}")).json().get("data")
+    path = "/stats?" + urlencode([("agent", id_) for id_ in wanted])
+    stats = (await fetch(base, path, tls, Authorization=f"Bearer {settings.server.key}")).json().get("data")
     if not isinstance(stats, dict) or "agents" not in stats:
         found.append(
             problem(
@@ -155,7 +159,7 @@ def agents(stats: Json, wanted: Sequence[str], called: str) -> list[Finding]:
     """How agents are. `wanted` are the ids that were asked for, one of which may exist; none: those in trouble."""
     known: Mapping[str, Json] = stats["agents"]
     if wanted:
-        id_ = next((one for one in wanted if one in known), wanted[-1])
+        id_ = max(reversed(wanted), key=lambda one: _told(known.get(one)))
         return [_agent(id_, known.get(id_), stats, called, asked=True)]
     found = [
         _agent(id_, report, stats, quote_peer(id_, 80), asked=False)
@@ -163,6 +167,15 @@ def agents(stats: Json, wanted: Sequence[str], called: str) -> list[Finding]:
         if not _well(report) and not _ours(report)
     ]
     return [*_cut(found, "智能体", "agents"), *_cut(_refused(stats), "地址", "addresses")]
+
+
+def _told(report: Json | None) -> int:
+    """How much there is to tell of an agent: a name means two ids, and nobody uses one of them."""
+    if report is None:
+        return 0
+    if report.get("links"):
+        return 3
+    return 1 if isinstance(report.get("why"), dict) and report["why"].get("reason") == NEVER else 2
 
 
 def _cut(found: list[Finding], zh: str, en: str) -> list[Finding]:

@@ -4,18 +4,16 @@ It only looks: nothing is written, and the one call it makes belongs to an agent
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
-from urllib.parse import unquote
 
 from mcp_endpoint.clients import broker_checks, host_checks, http_get
 from mcp_endpoint.clients.findings import Finding, Status, good, problem, show, show_json, warning
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.settings import Settings, SettingsError, load
-from mcp_endpoint.tokens import TokenError, Tokens, agent_id
+from mcp_endpoint.tokens import TokenError, Tokens, agent_id, token_in
 
 FAILED, BAD_SETTINGS = 1, 2
 
@@ -87,7 +85,7 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
     wanted, called = _asked(question, tokens, findings)
     local = broker_checks.local_base(settings)
     tls = http_get.unchecked_tls() if settings.server.tls_cert else None
-    seen = await broker_checks.look(settings, local, tls)
+    seen = await broker_checks.look(settings, local, tls, wanted)
     findings.extend(seen.findings)
     if not seen.running:
         unable = host_checks.can_listen(settings) if settings.server.port else None
@@ -115,9 +113,8 @@ def _asked(question: Question, tokens: Tokens, findings: list[Finding]) -> tuple
         return (question.agent, id_), f"{quote_peer(question.agent, 80)} ({id_})"
     if question.token is None:
         return (), ""
-    inside = re.search(r"[?&]token=([^&#\s]*)", question.token)
     try:
-        id_ = tokens.read(unquote(inside[1] if inside else question.token))
+        id_ = tokens.read(token_in(question.token))
     except TokenError:
         findings.append(
             problem(

@@ -19,6 +19,8 @@ UPGRADE_HELP = (
     "This is a WebSocket address of an MCP endpoint: connect with ws:// or wss://, not with HTTP. / "
     "这是 MCP 接入点的 WebSocket 地址，请用 ws:// 或 wss:// 连接。\n"
 )
+MOST_ASKED = 20
+"""Agents that one `/stats?agent=…&agent=…` tells of although they have no link."""
 NOT_FOUND_HELP = "Nothing is here. Doors: …/mcp/ and …/call/ (WebSocket), …/health, /stats, /mcp_endpoint/.\n"
 
 
@@ -65,7 +67,8 @@ def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:
             def stamp(moment: float) -> str:
                 return datetime.fromtimestamp(wall - (now - moment), UTC).isoformat(timespec="milliseconds")
 
-            data |= front.manager.report(now, stamp)
+            asked = request.query_params.getlist("agent")[:MOST_ASKED]
+            data |= front.manager.report(now, stamp, asked)
             data["census"] = front.census()
             data["refusals"] = front.admission.refusals.report(stamp)
             data["refused_by_reason"] = dict(front.admission.refusals.by_reason)
