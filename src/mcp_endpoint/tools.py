@@ -54,7 +54,7 @@ class Mark:
     hints: Mapping[str, bool] = field(default_factory=dict)
     """Of a tool: MCP's annotations."""
     timeout: float | None = None
-    """Seconds a call may take; None: as long as the provider's settings allow."""
+    """Seconds a call may take; None: as the provider's settings say."""
     background: bool = False
     """Whether a call may go on as a job after its caller has been answered."""
 

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
+from loguru import logger
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
@@ -62,8 +63,10 @@ class LocalServer:
             self._send(wire.notification(method))
 
     def note(self, line: str) -> None:
-        """Keep one line for the owner: secrets cut, controls escaped."""
-        self.said.append(quote_peer(line, 500))
+        """Keep one line for the owner, and log it: secrets cut, controls escaped."""
+        shown = quote_peer(line, 500)
+        self.said.append(shown)
+        logger.warning("[{}] {}", quote_peer(self._offer.name, 64), shown)
 
     async def close(self) -> None:
         """End all calls; nothing is sent any more. What does not end within 5 s is left to itself."""
@@ -167,7 +170,7 @@ class LocalServer:
             text = "同时进行的调用过多，请稍后再试。 / Too many calls are running at once; try again shortly."
             self._answer(id_, kind, Refused(text))
         else:
-            seconds = min(self._limits.timeout, offered.timeout or self._limits.timeout)
+            seconds = offered.timeout or self._limits.timeout
             meta = wire.members(params.get("_meta", UNSET)) or {}
             call = Call(self, name, arguments, meta, self.time() + seconds)
             self._waiting[key] = call, self._loop.create_task(self._run(id_, key, kind, offered, call, seconds))

@@ -113,7 +113,7 @@ class Offered:
     definition: Mapping[str, object]
     answer: Handler
     timeout: float | None = None
-    """Seconds one call may take, where it differs from the limits."""
+    """Seconds one call may take; None: as the limits say."""
     fits: Callable[[str], bool] = lambda _uri: False
     """Of a template: whether a URI is made from it."""
 

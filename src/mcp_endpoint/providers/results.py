@@ -12,7 +12,7 @@ from pydantic_core import to_jsonable_python
 
 from mcp_endpoint.tools import Image
 
-_NO_SCHEMA = (None, type(None), Any, str, bytes, Image)
+_NO_SCHEMA = (None, type(None), Any, str, bytes)
 
 
 @dataclass(frozen=True)
@@ -38,7 +38,7 @@ class Output:
 
 def output_of(annotation: Any) -> Output:
     """How values of the annotated type become results; a type without a schema becomes text only."""
-    if any(annotation is one for one in _NO_SCHEMA) or Image in get_args(annotation):
+    if any(annotation is one for one in _NO_SCHEMA) or _names_image(annotation):
         return Output()
     try:
         adapter = TypeAdapter(annotation)
@@ -54,6 +54,10 @@ def output_of(annotation: Any) -> Output:
     if "$defs" in schema:
         outer["$defs"] = schema.pop("$defs")
     return Output(adapter, outer, wrapped=True)
+
+
+def _names_image(annotation: Any) -> bool:
+    return annotation is Image or any(_names_image(one) for one in get_args(annotation))
 
 
 def untitled(schema: dict[str, Any]) -> dict[str, Any]:
