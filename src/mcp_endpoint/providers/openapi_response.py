@@ -41,7 +41,8 @@ def result(answer: Answer) -> Mapping[str, object]:
         except (ValueError, RecursionError):
             return _text(_decoded(answer))
         structured = value if isinstance(value, dict) else {"result": value}
-        return _text(json.dumps(value, ensure_ascii=False)) | {"structuredContent": structured}
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        return _text(text) | {"structuredContent": structured}
     if answer.media_type.startswith(("image/", "audio/")) and answer.media_type != "image/svg+xml":
         data = base64.b64encode(answer.body).decode()
         kind = answer.media_type.partition("/")[0]
