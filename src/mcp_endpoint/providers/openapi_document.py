@@ -39,6 +39,9 @@ for _tag, _form, _first in (
     ("null", r"~|null|Null|NULL|", "~nN\0"),
 ):
     _Yaml.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(rf"^(?:{_form})$"), list(_first))
+# In 1.1 a number with a zero in front is octal, and one with colons counts in sixties.
+_Yaml.add_constructor("tag:yaml.org,2002:int", lambda loader, node: int(loader.construct_scalar(node)))
+_Yaml.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(loader.construct_scalar(node)))
 
 
 class Document:
