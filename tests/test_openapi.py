@@ -179,6 +179,18 @@ async def test_credentials_go_to_the_documents_server_only(
     assert echo[0].requests[0]["headers"]["x-doc"] == "1"
 
 
+async def test_a_document_cannot_send_credentials_to_another_host(serve: Serve, echo: tuple[Echo, str]) -> None:
+    document = {"servers": [{"url": "http://api.example.com"}]}
+    for secret in ({"headers": {"X-Mine": SECRET}}, {"env": {"key": SECRET}}):
+        with pytest.raises(Stopped, match="credentials go there only if base_url"):
+            async with serve(document, **secret):
+                pass
+    async with serve(document, headers={"X-Mine": SECRET}, base_url=echo[1]) as asker:
+        assert (await asker.call("echo"))["structuredContent"]["headers"]["x-mine"] == SECRET
+    async with serve(document):
+        pass
+
+
 async def test_private_addresses_are_refused_unless_they_are_listed(serve: Serve, echo: tuple[Echo, str]) -> None:
     with pytest.raises(Stopped) as stopped:
         async with serve(allow_private=()):

@@ -11,7 +11,8 @@ from jsonschema import Draft202012Validator
 
 from mcp_endpoint.providers import openapi_document
 from mcp_endpoint.providers.openapi_document import BadDocument, Document, read_document
-from mcp_endpoint.providers.openapi_operation import METHODS, Filter, Operation, operations
+from mcp_endpoint.providers.openapi_operation import METHODS, Operation
+from mcp_endpoint.providers.openapi_operations import Filter, operations
 from mcp_endpoint.providers.openapi_request import Preparer
 from mcp_endpoint.providers.openapi_schema import LARGEST, stand_alone
 from mcp_endpoint.providers.text import clean, slug
@@ -161,6 +162,12 @@ def test_parameters_of_one_name_and_those_that_are_none() -> None:
     prepared = Preparer(one).prepare(given)
     assert prepared.path == "/a/1/f%20g?id=2&body=3&filter%5Bx%5D=%7B%22a%22%3A%201%7D"
     assert prepared.content == b'{"b": 1}'
+
+
+def test_a_path_with_a_query_or_a_fragment_of_its_own() -> None:
+    paths = {"/a#b?action=x": {"get": {"parameters": [{"name": "q", "in": "query"}]}}}
+    (one,) = made(paths).values()
+    assert Preparer(one).prepare({"q": 1}).path == "/a%23b?action=x&q=1"
 
 
 def test_schemas_of_version_3_0_become_those_of_2020_12() -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import subprocess
 import sys
 import textwrap
 import threading
@@ -16,11 +17,12 @@ from jsonschema import Draft202012Validator
 
 from asking import Asker, asking, text_of
 from mcp_endpoint import tools
-from mcp_endpoint.providers.module import UserModule
 from mcp_endpoint.providers.offer import Limits
 from mcp_endpoint.providers.python_file import PythonFile, PythonSettings
 from mcp_endpoint.providers.source import Stopped, Why
 from wire import PATIENCE
+
+SRC = Path(__file__).parents[1] / "src"
 
 HEAD = "from mcp_endpoint.tools import Context, Image, ToolError, prompt, resource, tool\n"
 Serve = Callable[..., AbstractAsyncContextManager[Asker]]
@@ -430,6 +432,21 @@ async def test_background_tools_are_named(tmp_path: Path) -> None:
         assert source.background == {"long"}
 
 
-def test_two_files_of_one_name_are_two_modules(tmp_path: Path) -> None:
-    names = {UserModule(str(tmp_path / folder / "tools.py")).name for folder in "ab"}
-    assert len(names) == 2
+async def test_one_file_is_served_twice_and_nothing_of_it_stays(tmp_path: Path) -> None:
+    file = tmp_path / "twice.py"
+    file.write_text(HEAD + "seen = []\n@tool\ndef count() -> int:\n    seen.append(1)\n    return len(seen)\n")
+    async with (
+        asking(PythonFile(PythonSettings(str(file)))) as one,
+        asking(PythonFile(PythonSettings(str(file)))) as other,
+    ):
+        assert [await one.text("count"), await one.text("count"), await other.text("count")] == ["1", "2", "1"]
+    assert not [name for name in sys.modules if "twice" in name]
+
+
+def test_nothing_heavy_is_loaded_until_it_is_needed() -> None:
+    code = (
+        "import sys, mcp_endpoint.cli, mcp_endpoint.tools\n"
+        "print([name for name in ('yaml', 'jsonschema', 'referencing', 'docstring_parser') if name in sys.modules])"
+    )
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True, cwd=SRC)
+    assert told.stdout == "[]\n"

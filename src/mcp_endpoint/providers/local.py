@@ -5,6 +5,7 @@ within `receive`, so whoever hands it a frame is never called back before that r
 """
 
 import asyncio
+import contextlib
 import traceback
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping
@@ -255,7 +256,7 @@ class LocalServer:
             if not call.ended and not self._closed:
                 self._take(frame)
 
-        if not call.ended and not self._loop.is_closed():
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(say)
 
     def _fail(self, id_: bytes, code: Code, message: str) -> None:

@@ -1,6 +1,5 @@
 """A user's Python file, or module, that is loaded and loaded again: what is in it, what is wrong with it, and where."""
 
-import hashlib
 import importlib
 import importlib.util
 import inspect
@@ -44,9 +43,9 @@ class UserModule:
             self.name = source
             self.title = source.rpartition(".")[2]
         else:
-            mark = hashlib.sha256(str(self._path).encode()).hexdigest()[:8]
             self.title = self._path.stem
-            self.name = f"mcp_endpoint_file_{re.sub(r'[^A-Za-z0-9_]', '_', self.title)}_{mark}"
+            # Several may be of one name, and one file may be loaded several times.
+            self.name = f"mcp_endpoint_file_{re.sub(r'[^A-Za-z0-9_]', '_', self.title)}_{id(self):x}"
 
     def load(self) -> list[tuple[Callable[..., Any], Mark]]:
         """Run the module anew and return its decorated functions in their order. Blocks; raises Unloadable.
@@ -77,6 +76,12 @@ class UserModule:
         changed = now != self._stamps
         self._stamps = now
         return changed
+
+    def forget(self) -> None:
+        """Leave nothing of it among the loaded modules; its functions go on working."""
+        for name in [self.name, *self._helpers]:
+            sys.modules.pop(name, None)
+        self._helpers = []
 
     def _spec(self) -> ModuleSpec:
         path = self._path

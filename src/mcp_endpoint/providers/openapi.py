@@ -7,8 +7,6 @@ for the document, and never to another server that a single operation names.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -18,54 +16,21 @@ from mcp_endpoint.providers.addresses import Allowed
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, body_chunks, make_client, send
 from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused
-from mcp_endpoint.providers.openapi_document import (
-    MOST_BYTES,
-    BadDocument,
-    Document,
-    a_list,
-    an_object,
-    read_document,
-)
-from mcp_endpoint.providers.openapi_operation import WITHOUT_ASKING, Filter, Operation, operations, server_url
+from mcp_endpoint.providers.openapi_api import OpenApiSettings, is_url, read_api, read_file
+from mcp_endpoint.providers.openapi_document import MOST_BYTES, BadDocument
+from mcp_endpoint.providers.openapi_operation import Operation
 from mcp_endpoint.providers.openapi_request import Preparer
 from mcp_endpoint.providers.openapi_response import Answer, result
-from mcp_endpoint.providers.openapi_security import Credentials, Security
+from mcp_endpoint.providers.openapi_security import Credentials
 from mcp_endpoint.providers.source import Stopped, Why
-from mcp_endpoint.providers.text import clean
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.wire.mcp import Kind
 
+__all__ = ["OpenApi", "OpenApiSettings"]
+
 MOST_NOTES = 20
 """Operations that were left out and are named one by one."""
-
-
-@dataclass(frozen=True)
-class OpenApiSettings:
-    """Which API is served and how; durations in seconds, sizes in bytes."""
-
-    document: str
-    """A file's path, or an http or https URL."""
-    base_url: str = ""
-    """The server to use in place of the one that the document names."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with every request to the server; they may hold secrets."""
-    env: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Secrets by the name of the security scheme that they fill."""
-    document_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with the request for the document."""
-    methods: frozenset[str] = WITHOUT_ASKING
-    """Which methods' operations become tools, in lower case; all but DELETE where nothing else is said."""
-    tags: frozenset[str] = frozenset()
-    operations: frozenset[str] = frozenset()
-    """By operationId; an empty set stands for all, as for `tags`."""
-    timeout: float = 30.0
-    """Of one call, and of the request for the document."""
-    max_response: int = 1024 * 1024
-    allow_private: tuple[str, ...] = ()
-    """Private addresses, networks and host names that may be connected to."""
-    calls: int = 32
-    """Calls at a time."""
 
 
 class OpenApi:
@@ -86,7 +51,7 @@ class OpenApi:
             allowed = Allowed.of(settings.allow_private)
             async with asyncio.timeout(settings.timeout):
                 data = await self._read(allowed)
-                tools = await self._parsing.run(lambda: _tools(data, settings))
+                tools = await self._parsing.run(lambda: read_api(data, settings))
         except TimeoutError:
             raise Stopped(Why.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
         except (BadDocument, ValueError) as error:
@@ -129,7 +94,7 @@ class OpenApi:
         """The document's bytes. Raises Stopped or BadDocument."""
         where = self._settings.document
         if not is_url(where):
-            return await self._parsing.run(lambda: _read_file(where))
+            return await self._parsing.run(lambda: read_file(where))
         async with _client(allowed, self._settings) as client:
             request = client.build_request("GET", where, headers=dict(self._settings.document_headers))
             response = await send(client, request)
@@ -191,61 +156,6 @@ class OpenApi:
             raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         return result(Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8"))
-
-
-@dataclass(frozen=True)
-class _Tools:
-    """What a document and the settings come to."""
-
-    title: str
-    version: str
-    server: str
-    security: Security
-    found: Sequence[Operation]
-    left_out: Sequence[str]
-
-
-def _tools(data: bytes, settings: OpenApiSettings) -> _Tools:
-    """Read a document. Takes long for a large one. Raises BadDocument."""
-    document = read_document(data)
-    security = Security(document, settings.headers, settings.env)
-    wanted = Filter(settings.methods, settings.tags, settings.operations)
-    made = operations(document, wanted, frozenset(security.hidden))
-    if not made.found:
-        why = f"; {made.left_out[0]}" if made.left_out else ""
-        raise BadDocument(f"none of its operations can be a tool (or none fits methods, tags and operations){why}")
-    info = an_object(document.content.get("info"))
-    return _Tools(
-        title=clean(str(info.get("title", "")), 100) or "OpenAPI",
-        version=clean(str(info.get("version", "")), 40),
-        server=_server(document, settings),
-        security=security,
-        found=made.found,
-        left_out=made.left_out,
-    )
-
-
-def _server(document: Document, settings: OpenApiSettings) -> str:
-    """The URL that paths are appended to. Raises BadDocument."""
-    servers = a_list(document.content.get("servers"))
-    named = settings.base_url or (server_url(servers[0]) if servers else None) or "/"
-    server = urljoin(settings.document, named) if is_url(settings.document) else named
-    if not is_url(server) or not urlsplit(server).hostname:
-        raise BadDocument("it names no server (or only a path); base_url in the settings can name one")
-    return server
-
-
-def is_url(text: str) -> bool:
-    """Whether a document's place is a URL and not a file."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def _read_file(path: str) -> bytes:
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise BadDocument(f"{path} cannot be read: {error.strerror or type(error).__name__}") from None
 
 
 def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:

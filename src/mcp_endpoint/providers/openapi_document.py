@@ -45,7 +45,7 @@ _Yaml.add_constructor("tag:yaml.org,2002:float", lambda loader, node: float(load
 
 
 class Document:
-    """A document of version 3.0 or 3.1."""
+    """A document of version 3."""
 
     def __init__(self, content: dict[str, Any]) -> None:
         self.content = content
@@ -86,8 +86,8 @@ def read_document(data: bytes) -> Document:
     version = str(content.get("openapi", content.get("swagger", "")))
     if version.startswith("2."):
         content = from_version_2(content)
-    elif not version.startswith(("3.0", "3.1")):
-        raise BadDocument(f"it is no OpenAPI document of version 2.0, 3.0 or 3.1 (version: {version[:20] or '-'})")
+    elif not version.startswith(("3.0", "3.1", "3.2")):
+        raise BadDocument(f"it is no OpenAPI document of version 2.0 or 3.0 to 3.2 (version: {version[:20] or '-'})")
     if not isinstance(content.get("paths", {}), dict):
         raise BadDocument("its paths are no object")
     return Document(content)

@@ -47,7 +47,7 @@ class Preparer:
         """The request for these arguments. Raises BadArguments."""
         arguments = self._checked(given)
         operation = self._operation
-        path = operation.path
+        path = operation.path.replace("#", "%23")
         query: list[str] = []
         headers: dict[str, str] = {}
         cookies: list[str] = []
@@ -70,7 +70,9 @@ class Preparer:
             content, parts, media_type = _written(operation.body, arguments[BODY])
             if media_type:
                 headers["Content-Type"] = media_type
-        return Prepared(path + ("?" + "&".join(query) if query else ""), headers, tuple(cookies), content, parts)
+        if query:
+            path += ("&" if "?" in path else "?") + "&".join(query)
+        return Prepared(path, headers, tuple(cookies), content, parts)
 
     def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
         arguments = {name: self._read(name, value) for name, value in given.items()}

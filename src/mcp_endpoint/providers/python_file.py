@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 
 from loguru import logger
 
-from mcp_endpoint.providers.functions import Unusable, offer_function
+from mcp_endpoint.providers.functions import offer_function
 from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.module import Unloadable, UserModule
 from mcp_endpoint.providers.offer import Limits, Offer, Offered
+from mcp_endpoint.providers.parameters import Unusable
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import quote_peer
@@ -67,6 +68,7 @@ class PythonFile:
             await asyncio.gather(self._watch, return_exceptions=True)
         if self._server is not None:
             await self._server.close()
+        self._module.forget()
 
     @property
     def said(self) -> Sequence[str]:

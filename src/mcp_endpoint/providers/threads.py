@@ -5,6 +5,7 @@ a stopped broker alive. These are daemon threads, one for each call.
 """
 
 import asyncio
+import contextlib
 import contextvars
 import threading
 from collections.abc import Callable
@@ -46,7 +47,7 @@ class Threads:
                 result.append(context.run(work))
             except BaseException as error:  # noqa: BLE001  the thread ends here, and its caller is told
                 failure = error
-            if not loop.is_closed():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
                 loop.call_soon_threadsafe(settle, result, failure)
 
         threading.Thread(target=body, name=self._name, daemon=True).start()
