@@ -49,7 +49,7 @@ async def refused(response: httpx.Response, id_: bytes | None, *, in_session: bo
     except ValueError:
         frame = envelope.Envelope()
     if id_ is None or frame.error is UNSET:
-        raise Stopped(Why.HTTP_STATUS, quote_peer(f"HTTP {status} {body[:200].decode(errors='replace')}"))
+        raise Stopped(Why.HTTP_STATUS, quote_peer(f"HTTP {status} {body[:200].decode(errors='replace')}".strip()))
     assert isinstance(frame.error, Raw)
     return envelope.error(id_, frame.error)
 

@@ -19,6 +19,8 @@ OPENING_TRIES = 3
 """Times in a row that a stream cannot be opened again before it is given up."""
 LAST_BYTES = 1.0
 """Seconds for a stream to end behind its answer: a connection whose answer was read to its end is used again."""
+STANDING_TRIES = 2
+"""Times in a row that nobody listens where the standing stream came from: the server is gone."""
 STEADY = 10.0
 """Seconds a stream must have lasted to be opened again without a longer wait."""
 
@@ -98,7 +100,7 @@ async def standing(
     """Take the frames of a stream that stays open, and open it again whenever it ends; returns if none is offered.
 
     `gap` is called each time it was opened again without a place to go on from. Raises Stopped where the server cannot
-    be reached three times in a row, or has lost the session.
+    be reached twice in a row, or has lost the session.
     """
     loop = asyncio.get_running_loop()
     place = Place()
@@ -130,7 +132,7 @@ async def standing(
                 raise
             unreachable += why.why is Why.UNREACHABLE
             brief += 1
-            if unreachable >= OPENING_TRIES:
+            if unreachable >= STANDING_TRIES:
                 raise
         await asyncio.sleep(min(place.retry * 2.0 ** min(max(brief - 1, 0), 6), LONGEST_RETRY))
 
