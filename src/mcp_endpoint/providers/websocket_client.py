@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI, WebSocketException
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, SecurityError, WebSocketException
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
@@ -72,7 +72,7 @@ class WebSocketSource:
             host, port = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
         except ValueError:
             host, port = None, 0
-        if host is None:
+        if not host or parts.scheme not in ("ws", "wss"):
             raise Stopped(Why.UNREACHABLE, "the URL cannot be used")
         failure = Stopped(Why.UNREACHABLE)
         for address in await checked_addresses(host, port, self._allowed, self._settings.resolve):
@@ -84,13 +84,11 @@ class WebSocketSource:
                 failure = Stopped(
                     Why.UNREACHABLE, f"{type(error).__name__} after at most {self._settings.open_within:g} s"
                 )
-            except InvalidURI:
-                raise Stopped(Why.UNREACHABLE, "the URL cannot be used") from None
-            except (InvalidHandshake, WebSocketException, EOFError) as error:
-                raise Stopped(Why.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
-            except ValueError:
+            except (InvalidURI, SecurityError, ValueError):
                 # What the library raises instead of following a redirect away from a given address.
                 raise Stopped(Why.REDIRECTED) from None
+            except (WebSocketException, EOFError) as error:
+                raise Stopped(Why.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
         raise failure
 
     async def _dial(self, address: str, port: int) -> ClientConnection:
@@ -107,7 +105,7 @@ class WebSocketSource:
             open_timeout=settings.open_within,
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_interval,
-            close_timeout=CLOSE_WITHIN,
+            close_timeout=CLOSE_WITHIN / 2,
             ssl=(settings.tls or True) if settings.url.lower().startswith("wss:") else None,
         )
 
@@ -117,11 +115,16 @@ class WebSocketSource:
             self._outlet.end(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
-        """Close the connection, within 3 s."""
+        """Close the connection, within 3 s; then it is cut off."""
         self._outlet.close()
         await end_tasks(*self._tasks)
         if self._connection is not None:
-            await self._connection.close()
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._connection.close()
+            except TimeoutError:
+                # The library waits as long as the peer does not read.
+                self._connection.transport.abort()
 
     @property
     def said(self) -> Sequence[str]:
