@@ -203,6 +203,19 @@ async def test_a_url_that_is_none() -> None:
             assert (await talk.end()).why is Why.UNREACHABLE
 
 
+async def test_secrets_that_a_peer_repeats_are_cut() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(500, f"{exchange.path} {exchange.headers['authorization']}".encode(), "text/plain")
+
+    async with scripted(script) as url:
+        there = f"{url}/mcp?api=sesame-open"
+        async with talking(source(there, headers={"Authorization": "Bearer open-the-door"})) as talk:
+            talk.ask("initialize")
+            end = await talk.end()
+    assert end.detail.startswith("HTTP 500 /mcp?api=***")
+    assert "door" not in end.detail
+
+
 async def test_settings_show_no_secrets() -> None:
     settings = StreamableHttpSettings("https://x/?key=abc", {"Authorization": "def"})
     assert "abc" not in repr(settings)
@@ -458,7 +471,8 @@ async def test_too_many_in_flight() -> None:
 
     async with scripted(greeting(script)) as url, talking(source(url, most_in_flight=3)) as talk:
         await talk.greet()
-        numbers = [talk.ask("x") for _ in range(4)]
+        numbers = [talk.ask("x") for _ in range(10)]
         assert (await talk.answer(numbers[-1]))["error"]["data"] == {"reason": "too_much_unread"}
-        talk.send(method="y")
+        for _ in range(10):
+            talk.send(method="y")
         assert (await talk.end()).why is Why.TOO_MUCH_UNREAD

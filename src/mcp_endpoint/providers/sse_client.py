@@ -25,7 +25,7 @@ from mcp_endpoint.providers.http_client import (
     same_origin,
     send,
 )
-from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope
@@ -67,7 +67,7 @@ class SseSource:
         self._client = make_client(
             HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve), auth
         )
-        self._outlet = Outlet()
+        self._outlet = Outlet(secrets_of(settings.url, settings.headers))
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._stream: httpx.Response | None = None
         self._events: AsyncGenerator[Event, None] | None = None
@@ -86,6 +86,8 @@ class SseSource:
                 first = await anext(events, None)
         except TimeoutError:
             raise Stopped(Why.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s") from None
+        except Stopped as why:
+            raise self._outlet.clean(why) from None
         if first is None or first.name != "endpoint":
             raise Stopped(Why.NOT_MCP, "its first event is not the endpoint for frames")
         target = self._target(first.data)
@@ -122,7 +124,7 @@ class SseSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
         if not self._outlet.shut and not self._unsent.put(frame):
-            self._outlet.end(Stopped(Why.TOO_MUCH_UNREAD))
+            self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """Close the stream, which ends the session."""
@@ -184,7 +186,7 @@ class SseSource:
             if why.why is not Why.HTTP_STATUS:
                 raise
             if id_ is not None:
-                self._outlet.frame(failure(id_, why))
+                self._outlet.frame(failure(id_, self._outlet.clean(why)))
 
 
 def _request_id(frame: bytes) -> bytes | None:

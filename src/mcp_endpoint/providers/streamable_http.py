@@ -6,70 +6,31 @@ A server that refuses the handshake is asked whether it speaks the stateless era
 """
 
 import asyncio
-import ssl
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
 import httpx
 from loguru import logger
 from msgspec import UNSET, Raw
 
-from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
-from mcp_endpoint.providers.events import EVENT_LIMIT
-from mcp_endpoint.providers.http_answers import (
-    EVENTS,
-    JSON,
-    Place,
-    failure,
-    media_type,
-    refused,
-    split,
-)
-from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, drained, make_client, read_body, send
-from mcp_endpoint.providers.http_streams import answers, following, standing
-from mcp_endpoint.providers.outlet import Outlet, end_tasks
+from mcp_endpoint.providers.http_answers import failure
+from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
+from mcp_endpoint.providers.http_streams import standing
+from mcp_endpoint.providers.outlet import Outlet, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.stateless import Post, Stateless
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.envelope import Envelope, members
 
-SILENCE = 300.0
-MOST_IN_FLIGHT = 256
+__all__ = ["StreamableHttpSettings", "StreamableHttpSource"]
+
 GOODBYE = 2.0
 """Seconds that ending the session may take."""
 STRIKES = 3
 """Requests in a row that fail before the source is given up."""
-LONGEST_SESSION = 1024
 
 _FATAL = {Why.UNAUTHORIZED, Why.SESSION_LOST, Why.UNREACHABLE, Why.REDIRECTED, Why.PRIVATE_ADDRESS, Why.INTERNAL}
-
-
-@dataclass(frozen=True)
-class StreamableHttpSettings:
-    """Where a server is and how to speak to it."""
-
-    url: str = field(repr=False)
-    """It may hold a secret in its query."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    allow_private: tuple[str, ...] = ()
-    """Private networks, addresses and host names that may be connected to; loopback is private."""
-    event_limit: int = EVENT_LIMIT
-    """Bytes of one event or of one JSON body."""
-    silence: float = SILENCE
-    """Seconds that an answer may be silent before its request fails."""
-    most_in_flight: int = MOST_IN_FLIGHT
-    """Frames on their way or not answered yet."""
-    tls: ssl.SSLContext | None = field(default=None, repr=False)
-    resolve: Resolve = field(default=look_up, repr=False)
-
-
-def client_for(settings: "StreamableHttpSettings", auth: httpx.Auth | None) -> httpx.AsyncClient:
-    """The HTTP client of a source. Raises ValueError where `allow_private` has an entry that is none."""
-    limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
-    allowed = Allowed.of(settings.allow_private)
-    return make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve), auth)
 
 
 class StreamableHttpSource:
@@ -78,10 +39,8 @@ class StreamableHttpSource:
     def __init__(self, settings: StreamableHttpSettings, auth: httpx.Auth | None = None) -> None:
         """`auth` signs requests beside the headers. Raises ValueError for bad `allow_private`."""
         self._settings = settings
-        self._client = client_for(settings, auth)
-        self._outlet = Outlet()
-        self._session: dict[str, str] = {}
-        self._greeted = False
+        self._outlet = Outlet(secrets_of(settings.url, settings.headers))
+        self._session = Session(settings, auth)
         self._stateless: Stateless | None = None
         self._strikes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -105,9 +64,9 @@ class StreamableHttpSource:
         if len(self._tasks) >= self._settings.most_in_flight:
             why = Stopped(Why.TOO_MUCH_UNREAD, f"{len(self._tasks)} frames are not answered")
             if id_ is None:
-                self._outlet.end(why)
+                self._outlet.end_soon(why)
             else:
-                self._outlet.frame(failure(id_, why))
+                self._outlet.frame_soon(failure(id_, why))
             return
         if id_ is None:
             task = self._start(lambda: self._tell(head, frame))
@@ -142,13 +101,13 @@ class StreamableHttpSource:
         self._outlet.close()
         await end_tasks(self._listening, *self._tasks)
         try:
-            if self._session.get("Mcp-Session-Id"):
+            if self._session.has_id:
                 async with asyncio.timeout(GOODBYE):
-                    await (await self._http("DELETE")).aclose()
+                    await (await self._session.http("DELETE")).aclose()
         except (Stopped, TimeoutError):
             pass
         finally:
-            await self._client.aclose()
+            await self._session.close()
 
     @property
     def said(self) -> Sequence[str]:
@@ -165,20 +124,20 @@ class StreamableHttpSource:
             elif self._stateless is not None:
                 await self._translated(self._stateless, id_, head)
             else:
-                await self._ask(id_, frame, self._outlet.frame)
+                await self._session.ask(id_, frame, self._outlet.frame)
             self._strikes = 0
         except Stopped as why:
             self._strikes += 1
-            if not self._greeted or why.why in _FATAL or self._strikes >= STRIKES:
+            if not self._session.greeted or why.why in _FATAL or self._strikes >= STRIKES:
                 raise
-            self._outlet.frame(failure(id_, why))
+            self._outlet.frame(failure(id_, self._outlet.clean(why)))
 
     async def _initialize(self, id_: bytes, head: Envelope, frame: bytes) -> None:
         """Greet the server; where it refuses, ask whether it is one of the stateless era."""
         answers: list[bytes] = []
         refusal: Stopped | None = None
         try:
-            await self._ask(id_, frame, answers.append)
+            await self._session.ask(id_, frame, answers.append)
             refusal = self._welcomed(answers)
         except Stopped as why:
             if why.why not in (Why.HTTP_STATUS, Why.NOT_MCP):
@@ -189,7 +148,7 @@ class StreamableHttpSource:
             if greeting is None:
                 raise refusal
             answers = [greeting]
-        self._greeted = True
+        self._session.greeted = True
         for answer in answers:
             self._outlet.frame(answer)
 
@@ -202,7 +161,7 @@ class StreamableHttpSource:
             return Stopped(Why.NOT_MCP, quote_peer(f"it refused initialize: {error}"))
         version = mcp.text(result.get("protocolVersion"))
         if version in mcp.REVISIONS:
-            self._session["MCP-Protocol-Version"] = version
+            self._session.speak(version)
         return None
 
     async def _discovered(self, id_: bytes, head: Envelope) -> bytes | None:
@@ -211,53 +170,26 @@ class StreamableHttpSource:
         question = stateless.discover()
         answers: list[bytes] = []
         try:
-            await self._ask(b'"discover"', question.frame, answers.append, question.headers)
+            await self._session.ask(b'"discover"', question.frame, answers.append, question.headers)
         except Stopped:
             return None
         greeting = stateless.greeting(id_, answers[-1])
         if greeting is not None:
             self._stateless = stateless
-            self._session.clear()
+            self._session.forget()
         return greeting
 
     async def _translated(self, stateless: Stateless, id_: bytes, head: Envelope) -> None:
         post = stateless.outgoing(id_, head)
         method = str(head.method)
         if isinstance(post, Post):
-            await self._ask(
+            await self._session.ask(
                 id_, post.frame, lambda frame: self._outlet.frame(stateless.incoming(frame, method)), post.headers
             )
             return
         self._outlet.frame(post)
         if "subscribe" in method:
             self._listen()
-
-    async def _ask(
-        self, id_: bytes, frame: bytes, take: Callable[[bytes], None], headers: Mapping[str, str] | None = None
-    ) -> None:
-        """POST a request and take all that its answer brings; its own answer comes last. Raises Stopped."""
-        response = await self._http("POST", frame, headers)
-        try:
-            if response.status_code >= 300:
-                take(await refused(response, id_, in_session="Mcp-Session-Id" in self._session))
-                return
-            session = response.headers.get("mcp-session-id", "")
-            if not self._greeted and 0 < len(session) <= LONGEST_SESSION:
-                self._session["Mcp-Session-Id"] = session
-            kind = media_type(response)
-            if kind == EVENTS:
-                await following(response, Place(), id_, take, self._go_on, self._settings)
-            elif kind == JSON:
-                body = await read_body(response, self._settings.event_limit, self._settings.silence)
-                frames = split(body)
-                if not any(answers(one, id_) for one in frames):
-                    raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")
-                for one in sorted(frames, key=lambda one: answers(one, id_)):
-                    take(one)
-            else:
-                raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind or 'no body'}"))
-        finally:
-            await response.aclose()
 
     # -- everything else ---------------------------------------------------------------------------------------------
 
@@ -266,10 +198,7 @@ class StreamableHttpSource:
         call = self._cancelled(head)
         if self._stateless is None:
             try:
-                response = await self._http("POST", frame)
-                if response.status_code >= 300:
-                    await refused(response, None, in_session="Mcp-Session-Id" in self._session)
-                await drained(response)
+                await self._session.tell(frame)
             except Stopped as why:
                 if why.why in _FATAL:
                     raise
@@ -292,14 +221,14 @@ class StreamableHttpSource:
         await end_tasks(before)
         try:
             if self._stateless is None:
-                await standing(self._go_on, self._outlet.frame, self._settings, "Mcp-Session-Id" in self._session)
+                await standing(self._session.stream, self._outlet.frame, self._settings, self._session.has_id)
                 return
             stateless, post = self._stateless, self._stateless.listens()
             if post is None:
                 return
 
             async def listen(last_id: str | None) -> httpx.Response:
-                return await self._http("POST", post.frame, post.headers, endless=True)
+                return await self._session.http("POST", post.frame, post.headers, endless=True)
 
             def heard(frame: bytes) -> None:
                 head = envelope.read(frame)
@@ -316,26 +245,3 @@ class StreamableHttpSource:
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Listening to a tool server failed")
             self._outlet.end(Stopped(Why.INTERNAL))
-
-    async def _go_on(self, last_id: str | None) -> httpx.Response:
-        """GET a stream of events, behind the event with this id if there is one."""
-        return await self._http("GET", headers={} if last_id is None else {"Last-Event-ID": last_id}, endless=True)
-
-    async def _http(
-        self, method: str, content: bytes | None = None, headers: Mapping[str, str] | None = None, endless: bool = False
-    ) -> httpx.Response:
-        """One HTTP request in the session. Raises Stopped."""
-        accept = EVENTS if method == "GET" else f"{JSON}, {EVENTS}"
-        fields = {"Accept": accept, **self._session, **(headers or {})}
-        if content is not None:
-            fields["Content-Type"] = JSON
-        timeout = httpx.Timeout(self._client.timeout)
-        if endless:
-            timeout.read = None
-        try:
-            request = self._client.build_request(
-                method, self._settings.url, content=content, headers=fields, timeout=timeout
-            )
-        except (httpx.InvalidURL, ValueError, TypeError):
-            raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        return await send(self._client, request)

@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, S
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
-from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 
@@ -54,7 +54,7 @@ class WebSocketSource:
         """Raises ValueError for bad `allow_private`."""
         self._settings = settings
         self._allowed = Allowed.of(settings.allow_private)
-        self._outlet = Outlet()
+        self._outlet = Outlet(secrets_of(settings.url, settings.headers))
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._connection: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +112,7 @@ class WebSocketSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
         if not self._outlet.shut and not self._unsent.put(frame):
-            self._outlet.end(Stopped(Why.TOO_MUCH_UNREAD))
+            self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """Close the connection, within 3 s; then it is cut off."""
