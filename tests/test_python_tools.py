@@ -443,6 +443,17 @@ async def test_one_file_is_served_twice_and_nothing_of_it_stays(tmp_path: Path) 
     assert not [name for name in sys.modules if "twice" in name]
 
 
+async def test_the_example_of_the_documentation(serve: Serve) -> None:
+    page = (SRC.parent / "docs" / "providers.md").read_text("utf-8")
+    (code,) = [block.partition("\n```")[0] for block in page.split("```python\n")[1:]]
+    async with serve(code) as asker:
+        assert 1 <= int(await asker.text("dice")) <= 6
+        assert "two sides" in await asker.error("dice", {"sides": 1})
+        assert (await asker.listed("tools/list"))["dice"]["inputSchema"]["properties"]["sides"]["description"]
+        assert await asker.ask("resources/read", {"uri": "dice://kinds"})
+        assert await asker.ask("prompts/get", {"name": "game", "arguments": {"players": "3"}})
+
+
 def test_nothing_heavy_is_loaded_until_it_is_needed() -> None:
     code = (
         "import sys, mcp_endpoint.cli, mcp_endpoint.tools\n"
