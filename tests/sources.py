@@ -63,10 +63,14 @@ class Talk:
         return self._number
 
     async def answer(self, number: int) -> Frame:
-        """The answer with this id. Lines that are no frames, and other frames, are passed over."""
+        """The answer with this id. Lines that are no frames are passed over, other frames are kept in `passed`."""
+        for frame in self.passed:
+            if frame.get("id") == number and "method" not in frame:
+                self.passed.remove(frame)
+                return frame
         while True:
             with contextlib.suppress(ValueError):
-                frame: Frame = json.loads(await self.bytes())
+                frame = json.loads(await self.bytes())
                 if frame.get("id") == number and "method" not in frame:
                     return frame
                 self.passed.append(frame)

@@ -11,7 +11,7 @@ from pathlib import Path
 from loguru import logger
 
 from mcp_endpoint import __version__, app
-from mcp_endpoint.clients import device, doctor, pipe, servers, servers_command
+from mcp_endpoint.clients import device, doctor, pipe, pipe_source, servers, servers_command
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
@@ -110,6 +110,7 @@ def _parser() -> argparse.ArgumentParser:
     check_up.add_argument("--json", action="store_true", help="for programs")
     bridge = commands.add_parser("pipe", help="connect a stdio MCP server to an endpoint / 桥接本地 MCP 服务")
     bridge.add_argument("--servers", metavar="FILE", help="connect every server of this mcpServers JSON file instead")
+    bridge.add_argument("--python", metavar="FILE", help="serve the functions of this Python file (or module) instead")
     bridge.add_argument("--url", dest="endpoint", metavar="URL", help="the endpoint, if it is not given by place")
     bridge.add_argument("url", nargs="?", metavar="URL", help="endpoint of a tool side (default: $MCP_ENDPOINT)")
     bridge.add_argument("server", nargs=argparse.REMAINDER, metavar="-- CMD …", help="the server's command")
@@ -302,26 +303,27 @@ def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) ->
 
 
 def _pipe(options: argparse.Namespace) -> int:
-    """`pipe URL -- CMD …` or `pipe URL --servers FILE`.
+    """`pipe URL -- CMD …`, `pipe URL --servers FILE` or `pipe URL --python FILE`.
 
     argparse leaves the `--` in, takes options behind the URL for the command, and CMD for the URL when $MCP_ENDPOINT
     gives that.
     """
-    url, command, file = options.url, options.server, options.servers
+    url, command, file, python = options.url, options.server, options.servers, options.python
     if url and "://" not in url:
         url, command = None, [url, *command]
-    elif command and command[0].partition("=")[0] in ("--servers", "--url"):
+    elif command and command[0].partition("=")[0] in ("--servers", "--python", "--url"):
         behind = _parser().parse_args(["pipe", *command])
         command = [behind.url, *behind.server] if behind.url else behind.server
-        file = file or behind.servers
+        file, python = file or behind.servers, python or behind.python
         url = behind.endpoint or url
     url = options.endpoint or url
     if command[:1] == ["--"]:
         command = command[1:]
-    if bool(command) == bool(file):
+    if [bool(command), bool(file), bool(python)].count(True) != 1:
         print(
-            "pipe URL -- CMD …, or pipe URL --servers FILE: give the command of one MCP server or a file of several. / "
-            "缺少 MCP 服务的启动命令；请给出一个命令，或用 --servers 指定文件（二选一）。",
+            "pipe URL -- CMD …, pipe URL --servers FILE or pipe URL --python FILE: give the command of one MCP server, "
+            "a file of several, or a file of functions. / "
+            "缺少 MCP 服务的启动命令；请给出一个命令，或用 --servers、--python 指定文件（三选一）。",
             file=sys.stderr,
         )
         return 2
@@ -330,6 +332,8 @@ def _pipe(options: argparse.Namespace) -> int:
     try:
         if file:
             return servers.run_servers(url, Path(file), os.environ)
+        if python:
+            return pipe_source.run_python(url, python, os.environ)
         return pipe.run(url, command, os.environ)
     finally:
         logs.stop()

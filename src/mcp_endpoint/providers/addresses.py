@@ -93,9 +93,11 @@ async def look_up(host: str, port: int) -> list[str]:
 async def checked_addresses(host: str, port: int, allowed: Allowed, resolve: Resolve = look_up) -> list[str]:
     """The addresses of `host` that may be connected to, the preferred one first; at least one, at most 8.
 
-    Raises Stopped: UNREACHABLE where the name is not known or takes longer than 10 s, PRIVATE_ADDRESS where none of its
-    addresses is allowed.
+    Raises Stopped: UNREACHABLE where the name is not known or takes longer than 10 s, or the port is none;
+    PRIVATE_ADDRESS where none of its addresses is allowed.
     """
+    if not 0 < port < 65536:
+        raise Stopped(Why.UNREACHABLE, f"there is no port {port}")
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             found = await resolve(host, port)

@@ -6,6 +6,7 @@ only within the same host, and reads bodies with `read_body`, which has a limit.
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import typing
 from collections.abc import AsyncIterator, Iterable, Mapping
@@ -26,6 +27,12 @@ MOST_REDIRECTS = 3
 DETAIL = 200
 """Bytes of a peer's own words that are kept for the reason of an error."""
 
+# A stream may be silent for hours; a peer that went without a word is found out by the system within two minutes.
+_KEEPALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
+    (socket.IPPROTO_TCP, getattr(socket, name), value)
+    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
+    if hasattr(socket, name)
+]
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -88,7 +95,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
         if following is None:
             return response
         await response.aclose()
-        if not _same_host(request.url, following.url):
+        if not same_origin(request.url, following.url):
             raise Stopped(Why.REDIRECTED, f"from {request.url.host} to {following.url.scheme}://{following.url.host}")
         if following.method != request.method:
             raise Stopped(Why.REDIRECTED, f"HTTP {response.status_code} would turn {request.method} into a GET")
@@ -96,7 +103,8 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
     raise Stopped(Why.REDIRECTED, f"more than {MOST_REDIRECTS} times")
 
 
-def _same_host(one: httpx.URL, other: httpx.URL) -> bool:
+def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
+    """Whether what was meant for `one` may be sent to `other`: the same host, port and scheme, or https for http."""
     if one.host != other.host:
         return False
     safer = (one.scheme, _port(one), other.scheme, _port(other)) == ("http", 80, "https", 443)
@@ -149,6 +157,21 @@ async def words_of(response: httpx.Response) -> str:
     return body[:DETAIL].decode(errors="replace").strip()
 
 
+async def drained(response: httpx.Response) -> None:
+    """Read what is left of an answer that is of no interest, so that its connection can be used again; closes it.
+
+    It is given a second and 64 KB. Never raises for what the peer does.
+    """
+    try:
+        async with asyncio.timeout(1):
+            async for _ in body_chunks(response, 65536):
+                pass
+    except (Stopped, TimeoutError, httpx.StreamError):
+        pass
+    finally:
+        await response.aclose()
+
+
 def explained(error: Exception) -> Stopped:
     """The reason for what httpx raised; its text holds host names at most, never a header or a query."""
     name = type(error).__name__
@@ -178,6 +201,7 @@ class _CheckedBackend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
+        socket_options = [*(socket_options or ()), *_KEEPALIVE]
         addresses = await checked_addresses(host, port, self._allowed, self._resolve)
         share = None if timeout is None else timeout / len(addresses)
         for address in addresses[:-1]:

@@ -2,18 +2,24 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from urllib.parse import parse_qsl, urlsplit
 
 from mcp_endpoint.providers.source import Stopped
+from mcp_endpoint.redaction import Redactor, quote_peer
 
 UNSENT_BYTES = 8 * 1024 * 1024
 UNSENT_FRAMES = 1000
+SHORTEST_SECRET = 8
+"""Characters from which on a value of the settings is cut out of a peer's words; shorter ones are words and numbers."""
 
 
 class Outlet:
     """A source's side of its contract: frames, then one end, and nothing before it is opened or after it is shut."""
 
-    def __init__(self) -> None:
+    def __init__(self, secrets: Iterable[str] = ()) -> None:
+        """`secrets` are cut out of all that is told about the peer's own words."""
+        self._redact = Redactor([secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
         self._take: Callable[[bytes], None] | None = None
         self._stopped: Callable[[Stopped], None] | None = None
         self.shut = False
@@ -32,7 +38,23 @@ class Outlet:
         """Tell the end; only the first one counts."""
         if not self.shut and self._stopped is not None:
             self.shut = True
-            self._stopped(why)
+            self._stopped(self.clean(why))
+
+    def end_soon(self, why: Stopped) -> None:
+        """Tell the end, but not before whoever is sending something has returned."""
+        asyncio.get_running_loop().call_soon(self.end, why)
+
+    def frame_soon(self, frame: bytes) -> None:
+        """Tell a frame, but not before whoever is sending something has returned."""
+        asyncio.get_running_loop().call_soon(self.frame, frame)
+
+    def quote(self, text: str, limit: int = 200) -> str:
+        """Words of a peer for one line of at most `limit` characters, without secrets."""
+        return quote_peer(self._redact(text), limit)
+
+    def clean(self, why: Stopped) -> Stopped:
+        """The same reason, without secrets."""
+        return Stopped(why.why, self.quote(why.detail))
 
     def close(self) -> None:
         """Tell nothing any more."""
@@ -76,3 +98,13 @@ async def end_tasks(*tasks: "asyncio.Task[None] | None") -> None:
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+
+
+def secrets_of(url: str, headers: Mapping[str, str]) -> set[str]:
+    """What may be secret in how a URL is connected to: values of its query and of headers, a password, a token."""
+    found = set(headers.values()) | {value.partition(" ")[2] for value in headers.values()}
+    try:
+        parts = urlsplit(url)
+        return found | {value for _, value in parse_qsl(parts.query)} | {parts.password or "", parts.username or ""}
+    except ValueError:
+        return found

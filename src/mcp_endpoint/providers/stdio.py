@@ -12,7 +12,7 @@ from loguru import logger
 from mcp_endpoint.providers.child import Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks
 from mcp_endpoint.providers.source import Stopped, Why
-from mcp_endpoint.redaction import Redactor, quote_peer
+from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import one_line
 
 LINE_LIMIT = 1024 * 1024
@@ -21,9 +21,6 @@ LAST_LINES = 1.0
 SAID_LINES = 50
 SAID_LENGTH = 500
 """Characters of one line of stderr that are kept."""
-
-_SECRET_LENGTH = 8
-"""Characters from which on a value of `env` is cut out of what the program says; shorter ones are words and numbers."""
 
 if sys.platform == "win32":
     INHERITED = (
@@ -59,8 +56,7 @@ class StdioSource:
     def __init__(self, settings: StdioSettings, environ: Mapping[str, str] | None = None) -> None:
         self._settings = settings
         self._environ = child_environment(settings.env, os.environ if environ is None else environ)
-        self._redact = Redactor([value for value in settings.env.values() if len(value) >= _SECRET_LENGTH])
-        self._outlet = Outlet()
+        self._outlet = Outlet(settings.env.values())
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._child: Child | None = None
@@ -76,7 +72,7 @@ class StdioSource:
         except CommandNotFound as error:
             raise Stopped(Why.NO_COMMAND, quote_peer(str(error))) from None
         except (OSError, ValueError) as error:
-            raise Stopped(Why.NOT_STARTED, self._quote(str(error))) from None
+            raise Stopped(Why.NOT_STARTED, self._outlet.quote(str(error))) from None
         self._child = child
         reading = asyncio.create_task(self._read(child))
         self._tasks = [
@@ -88,7 +84,7 @@ class StdioSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame for the program's stdin; one that does not fit any more ends it with TOO_MUCH_UNREAD."""
         if not self._outlet.shut and not self._unsent.put(one_line(frame)):
-            self._outlet.end(Stopped(Why.TOO_MUCH_UNREAD))
+            self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """End the program and all it started: stdin closed, then SIGTERM, then SIGKILL, each to its process group.
@@ -112,10 +108,7 @@ class StdioSource:
 
     def _hear(self, line: str) -> None:
         if line.strip():
-            self._said.append(self._quote(line, SAID_LENGTH))
-
-    def _quote(self, text: str, limit: int = 200) -> str:
-        return quote_peer(self._redact(text), limit)
+            self._said.append(self._outlet.quote(line, SAID_LENGTH))
 
     async def _read(self, child: Child) -> None:
         try:

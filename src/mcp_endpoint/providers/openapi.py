@@ -1,0 +1,186 @@
+"""An HTTP API as a tool server: each operation of its OpenAPI document is a tool.
+
+The document comes from a file or a URL that the settings name, and requests go to the server that it names or that the
+settings put in its place. Headers and credentials of the settings are sent to that server only, never with the request
+for the document, and never to another server that a single operation names.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import httpx
+
+from mcp_endpoint.providers.addresses import Allowed
+from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, body_chunks, make_client, send
+from mcp_endpoint.providers.local import LocalServer
+from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused
+from mcp_endpoint.providers.openapi_api import OpenApiSettings, is_url, read_api, read_file
+from mcp_endpoint.providers.openapi_document import MOST_BYTES, BadDocument
+from mcp_endpoint.providers.openapi_operation import Operation
+from mcp_endpoint.providers.openapi_request import Preparer
+from mcp_endpoint.providers.openapi_response import Answer, result
+from mcp_endpoint.providers.openapi_security import Credentials
+from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.threads import Threads
+from mcp_endpoint.redaction import Redactor, quote_peer
+from mcp_endpoint.wire.mcp import Kind
+
+__all__ = ["OpenApi", "OpenApiSettings"]
+
+MOST_NOTES = 20
+"""Operations that were left out and are named one by one."""
+
+
+class OpenApi:
+    """A Source of an API's operations."""
+
+    def __init__(self, settings: OpenApiSettings) -> None:
+        self._settings = settings
+        self._parsing = Threads(1, "read OpenAPI document")
+        secrets = [*settings.headers.values(), *settings.env.values(), *settings.document_headers.values()]
+        self._redact = Redactor(secrets)
+        self._server: LocalServer | None = None
+        self._client: httpx.AsyncClient | None = None
+
+    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+        """Read the document. Raises Stopped: BAD_DOCUMENT, or what keeps its URL from being read."""
+        settings = self._settings
+        try:
+            allowed = Allowed.of(settings.allow_private)
+            async with asyncio.timeout(settings.timeout):
+                data = await self._read(allowed)
+                tools = await self._parsing.run(lambda: read_api(data, settings))
+        except TimeoutError:
+            raise Stopped(Why.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
+        except (BadDocument, ValueError) as error:
+            raise Stopped(Why.BAD_DOCUMENT, self._shown(str(error))) from error
+        self._client = _client(allowed, settings)
+        offer = Offer(
+            tools.title,
+            tools.version,
+            kinds={
+                Kind.TOOLS: [self._offered(one, tools.server, tools.security.of(one.security)) for one in tools.found]
+            },
+        )
+        self._server = LocalServer(offer, take, Limits(settings.calls, settings.timeout, 3 * settings.max_response))
+        for note in tools.left_out[:MOST_NOTES]:
+            self._server.note(f"left out: {note}")
+        if len(tools.left_out) > MOST_NOTES:
+            self._server.note(f"left out: {len(tools.left_out) - MOST_NOTES} more")
+
+    def send(self, frame: bytes) -> None:
+        """Hand it one frame."""
+        if self._server is not None:
+            self._server.receive(frame)
+
+    async def close(self) -> None:
+        """End all calls and connections."""
+        if self._server is not None:
+            await self._server.close()
+        if self._client is not None:
+            await self._client.aclose()
+
+    @property
+    def said(self) -> Sequence[str]:
+        """Which operations were left out and why, and what went wrong lately."""
+        return () if self._server is None else tuple(self._server.said)
+
+    def _shown(self, text: str) -> str:
+        return quote_peer(self._redact(text), 300)
+
+    async def _read(self, allowed: Allowed) -> bytes:
+        """The document's bytes. Raises Stopped or BadDocument."""
+        where = self._settings.document
+        if not is_url(where):
+            return await self._parsing.run(lambda: read_file(where))
+        async with _client(allowed, self._settings) as client:
+            request = client.build_request("GET", where, headers=dict(self._settings.document_headers))
+            response = await send(client, request)
+            try:
+                if response.status_code != 200:
+                    why = Why.UNAUTHORIZED if response.status_code in (401, 403) else Why.HTTP_STATUS
+                    raise Stopped(why, f"HTTP {response.status_code}")
+                body = await _body(response, MOST_BYTES)
+            finally:
+                await response.aclose()
+        if body is None:
+            raise BadDocument(f"it has more than {MOST_BYTES} bytes")
+        return body
+
+    def _offered(self, operation: Operation, server: str, credentials: Credentials) -> Offered:
+        preparer = Preparer(operation)
+        base = server if operation.server is None or self._settings.base_url else urljoin(server, operation.server)
+        ours = _origin(base) == _origin(server)
+
+        async def answer(call: Call) -> Mapping[str, object]:
+            prepared = preparer.prepare(call.arguments)
+            headers: dict[str, str] = {"Accept": "application/json, */*;q=0.5", **prepared.headers}
+            query, cookies = "", list(prepared.cookies)
+            if ours:
+                headers = _merged(headers, credentials.headers, self._settings.headers)
+                query = "&".join(credentials.query)
+                cookies += credentials.cookies
+            if cookies:
+                headers["Cookie"] = "; ".join(cookies)
+            url = base.rstrip("/") + prepared.path
+            if query:
+                url += ("&" if "?" in prepared.path else "?") + query
+            return await self._call(operation.method, url, headers, prepared.content, list(prepared.parts))
+
+        return Offered(operation.definition(), answer)
+
+    async def _call(
+        self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, parts: list[Any]
+    ) -> Mapping[str, object]:
+        """One request. Raises Refused where there is no answer."""
+        assert self._client is not None
+        raw = [(name.encode(), value.encode(errors="replace")) for name, value in headers.items()]
+        try:
+            request = self._client.build_request(method.upper(), url, headers=raw, content=content, files=parts or None)
+            response = await send(self._client, request)
+        except (httpx.InvalidURL, UnicodeError):
+            raise Refused("地址无效 / The URL that these arguments make cannot be used.") from None
+        except Stopped as stopped:
+            detail = self._shown(stopped.detail)
+            raise Refused(f"{stopped.why.zh} / {stopped.why.en}{': ' + detail if detail else ''}") from stopped
+        try:
+            body = await _body(response, self._settings.max_response)
+        except Stopped as stopped:
+            raise Refused(f"{stopped.why.zh} / {stopped.why.en}") from stopped
+        finally:
+            await response.aclose()
+        if body is None:
+            most = self._settings.max_response
+            raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
+        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        return result(Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8"))
+
+
+def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:
+    limits = HttpLimits(read=settings.timeout, connections=settings.calls)
+    return make_client(HttpSettings(allowed=allowed, limits=limits))
+
+
+async def _body(response: httpx.Response, most: int) -> bytes | None:
+    """The body of a response; None for a longer one. Raises Stopped."""
+    body = bytearray()
+    async for chunk in body_chunks(response):
+        body += chunk
+        if len(body) > most:
+            return None
+    return bytes(body)
+
+
+def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
+    """Headers of several layers, whose names are equal whatever their case; the last layer wins."""
+    merged: dict[str, tuple[str, str]] = {}
+    for layer in layers:
+        merged |= {name.lower(): (name, value) for name, value in layer.items()}
+    return dict(merged.values())
+
+
+def _origin(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port

@@ -1,0 +1,93 @@
+"""The operations of an OpenAPI document that become tools.
+
+Pure. An operation that cannot become a tool is left out with its reason and harms no other.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp_endpoint.providers.openapi_document import BadDocument, Document, a_list, an_object
+from mcp_endpoint.providers.openapi_operation import METHODS, WITHOUT_ASKING, Operation
+from mcp_endpoint.providers.openapi_reader import OperationReader
+from mcp_endpoint.providers.text import clean, slug
+
+MOST_OPERATIONS = 2000
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which operations become tools; an empty set stands for all."""
+
+    methods: frozenset[str] = WITHOUT_ASKING
+    tags: frozenset[str] = frozenset()
+    operations: frozenset[str] = frozenset()
+    """By operationId."""
+
+    def __call__(self, method: str, operation: Mapping[str, Any]) -> bool:
+        """Whether an operation is wanted."""
+        tags = {tag for tag in a_list(operation.get("tags")) if isinstance(tag, str)}
+        return (
+            method in self.methods
+            and (not self.tags or bool(tags & self.tags))
+            and (not self.operations or operation.get("operationId") in self.operations)
+        )
+
+
+@dataclass
+class Operations:
+    """What was made of a document."""
+
+    found: list[Operation] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    """Sentences: which operation, and why."""
+
+
+def operations(document: Document, wanted: Filter, hidden: frozenset[tuple[str, str]]) -> Operations:
+    """The wanted operations. `hidden` parameters, as (where, name in lower case), are filled in by the settings."""
+    result = Operations()
+    taken: set[str] = set()
+    for path, method, item, operation in _all(document, result):
+        if not wanted(method, operation):
+            continue
+        shown = clean(f"{method.upper()} {path}", 200)
+        if len(result.found) >= MOST_OPERATIONS:
+            result.left_out.append(f"{shown}: there are more than {MOST_OPERATIONS} operations")
+            break
+        try:
+            one = OperationReader(document, hidden).read(
+                _free(_name(method, path, operation), taken), method, path, item, operation
+            )
+        except BadDocument as error:
+            result.left_out.append(f"{shown}: {error}")
+            continue
+        taken.add(one.name)
+        result.found.append(one)
+    return result
+
+
+def _all(document: Document, result: Operations) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    for path, reference in an_object(document.content.get("paths")).items():
+        if not path.startswith("/"):
+            continue
+        try:
+            item = an_object(document.follow(reference))
+        except BadDocument as error:
+            result.left_out.append(f"{clean(path, 200)}: {error}")
+            continue
+        for method in METHODS:
+            if isinstance(item.get(method), dict):
+                yield path, method, item, item[method]
+
+
+def _name(method: str, path: str, operation: Mapping[str, Any]) -> str:
+    given = operation.get("operationId")
+    return (slug(given) if isinstance(given, str) else "") or slug(f"{method}_{path.strip('/')}") or method
+
+
+def _free(name: str, taken: set[str]) -> str:
+    number, free = 1, name
+    while free in taken:
+        number += 1
+        free = f"{name[:58]}_{number}"
+    return free

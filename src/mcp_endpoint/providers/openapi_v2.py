@@ -1,0 +1,159 @@
+"""An OpenAPI 2.0 ("Swagger") document as one of 3.0: other places for the same things, and bodies that were parameters.
+
+Pure and lenient: what is not of the expected form is left out, and what then is missing is found by whoever reads it.
+"""
+
+from typing import Any
+
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
+
+_MOVED = {
+    "#/definitions/": "#/components/schemas/",
+    "#/parameters/": "#/components/parameters/",
+    "#/responses/": "#/components/responses/",
+}
+_SCHEMA = (
+    *("type", "format", "items", "default", "enum", "pattern", "multipleOf", "uniqueItems", "maximum", "minimum"),
+    *("exclusiveMaximum", "exclusiveMinimum", "maxLength", "minLength", "maxItems", "minItems"),
+)
+_STYLES: dict[str, dict[str, object]] = {
+    "csv": {"explode": False},
+    "ssv": {"style": "spaceDelimited", "explode": False},
+    "pipes": {"style": "pipeDelimited", "explode": False},
+    "tsv": {"explode": False},
+    "multi": {"style": "form", "explode": True},
+}
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+
+
+def from_version_2(old: dict[str, Any]) -> dict[str, Any]:
+    """The same document in version 3.0."""
+    shared = _objects(old.get("parameters"))
+    # Those that are a body or a part of one stand in each operation that names them.
+    bodies = {f"#/parameters/{name}": one for name, one in shared.items() if one.get("in") in ("body", "formData")}
+    converter = _Converter(_texts(old.get("consumes")), _texts(old.get("produces")), bodies)
+    new = {
+        "openapi": "3.0.3",
+        "info": old.get("info", {}),
+        "servers": _servers(old),
+        "security": old.get("security", []),
+        "paths": {path: converter.path(item) for path, item in _objects(old.get("paths")).items()},
+        "components": {
+            "schemas": old.get("definitions", {}),
+            "responses": old.get("responses", {}),
+            "parameters": {
+                name: converter.parameter(one) for name, one in shared.items() if f"#/parameters/{name}" not in bodies
+            },
+            "securitySchemes": {name: _scheme(one) for name, one in _objects(old.get("securityDefinitions")).items()},
+        },
+    }
+    return _moved(new)  # type: ignore[no-any-return]
+
+
+def _servers(old: dict[str, Any]) -> list[dict[str, str]]:
+    host, base = old.get("host"), old.get("basePath")
+    path = base if isinstance(base, str) else ""
+    if not isinstance(host, str) or not host:
+        return [{"url": path or "/"}]
+    schemes = _texts(old.get("schemes")) or ["https"]
+    return [{"url": f"{'https' if 'https' in schemes else schemes[0]}://{host}{path}"}]
+
+
+class _Converter:
+    def __init__(self, consumes: list[str], produces: list[str], bodies: dict[str, dict[str, Any]]) -> None:
+        self._consumes = consumes or ["application/json"]
+        self._produces = produces or ["application/json"]
+        self._bodies = bodies
+
+    def path(self, item: dict[str, Any]) -> dict[str, Any]:
+        """One path with its operations."""
+        common = self._listed(item)
+        new = {key: value for key, value in item.items() if key not in (*METHODS, "parameters")}
+        new["parameters"] = [self.parameter(one) for one in common if not _in_body(one)]
+        for method in METHODS:
+            if isinstance(item.get(method), dict):
+                new[method] = self._operation(item[method], [one for one in common if _in_body(one)])
+        return new
+
+    def _listed(self, node: dict[str, Any]) -> list[dict[str, Any]]:
+        listed = [one for one in node.get("parameters") or [] if isinstance(one, dict)]
+        return [self._bodies.get(str(one.get("$ref")), one) for one in listed]
+
+    def _operation(self, old: dict[str, Any], bodies: list[dict[str, Any]]) -> dict[str, Any]:
+        listed = self._listed(old)
+        parts = [one for one in listed if _in_body(one)] or bodies
+        new = {key: value for key, value in old.items() if key not in ("consumes", "produces", "schemes", "parameters")}
+        new["parameters"] = [self.parameter(one) for one in listed if not _in_body(one)]
+        consumes = _texts(old.get("consumes")) or self._consumes
+        if body := self._body(parts, consumes):
+            new["requestBody"] = body
+        return new
+
+    def parameter(self, old: dict[str, Any]) -> dict[str, Any]:
+        """One parameter that is none of the body; a reference stays one."""
+        if "$ref" in old:
+            return old
+        new = {key: value for key, value in old.items() if key not in (*_SCHEMA, "collectionFormat")}
+        new["schema"] = {key: old[key] for key in _SCHEMA if key in old}
+        if old.get("type") == "array":
+            style = _STYLES.get(str(old.get("collectionFormat")), _STYLES["csv"])
+            new |= style if old.get("in") == "query" else {"explode": False}
+        return new
+
+    def _body(self, parts: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any] | None:
+        whole = next((one for one in parts if one.get("in") == "body"), None)
+        if whole is not None:
+            content = {kind: {"schema": whole.get("schema", {})} for kind in consumes}
+            return {
+                "content": content,
+                "required": whole.get("required") is True,
+                "description": whole.get("description", ""),
+            }
+        if not parts:
+            return None
+        has_file = any(one.get("type") == "file" for one in parts)
+        kind = next((one for one in consumes if one in _FORMS), _FORMS[0])
+        properties: dict[str, Any] = {}
+        for one in parts:
+            schema = {key: one[key] for key in _SCHEMA if key in one}
+            if one.get("type") == "file":
+                schema = {"type": "string", "format": "binary"}
+            properties[str(one.get("name"))] = schema | (
+                {"description": one["description"]} if "description" in one else {}
+            )
+        required = [str(one.get("name")) for one in parts if one.get("required") is True]
+        schema = {"type": "object", "properties": properties} | ({"required": required} if required else {})
+        return {"content": {_FORMS[1] if has_file else kind: {"schema": schema}}, "required": bool(required)}
+
+
+def _in_body(parameter: dict[str, Any]) -> bool:
+    return parameter.get("in") in ("body", "formData")
+
+
+def _scheme(old: dict[str, Any]) -> dict[str, Any]:
+    if old.get("type") == "basic":
+        return {"type": "http", "scheme": "basic"}
+    return old
+
+
+def _moved(node: Any) -> Any:
+    """The node with every reference led to the place where its target is now."""
+    if isinstance(node, list):
+        return [_moved(value) for value in node]
+    if not isinstance(node, dict):
+        return node
+    new = {key: _moved(value) for key, value in node.items()}
+    pointer = node.get("$ref")
+    if isinstance(pointer, str):
+        for before, after in _MOVED.items():
+            if pointer.startswith(before):
+                new["$ref"] = after + pointer.removeprefix(before)
+    return new
+
+
+def _objects(value: Any) -> dict[str, dict[str, Any]]:
+    return {key: one for key, one in value.items() if isinstance(one, dict)} if isinstance(value, dict) else {}
+
+
+def _texts(value: Any) -> list[str]:
+    return [one for one in value if isinstance(one, str)] if isinstance(value, list) else []
