@@ -5,7 +5,9 @@ EXPR ?= 130000 * 130000
 export EXPR
 export PYTHONDONTWRITEBYTECODE ?= 1
 
-.PHONY: setup run demo test lint types floors clean
+CONFORMANCE := tests/conformance
+
+.PHONY: setup run demo test lint types floors conformance clean
 
 setup: .venv/run.stamp  ## .venv with what the broker needs
 
@@ -29,8 +31,11 @@ types: .venv/test.stamp
 floors: .venv/test.stamp
 	PYTHONPATH=src .venv/bin/lint-imports
 
+conformance: .venv/demo.stamp $(CONFORMANCE)/node_modules/stamp  ## the official conformance suite, directly and through the broker
+	PYTHONPATH=src:tests $(PY) $(CONFORMANCE)/run.py
+
 clean:
-	rm -rf .venv .venv-mcp1 tests/npm/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-mcp1 tests/npm/node_modules $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Try: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
@@ -57,3 +62,9 @@ clean:
 tests/npm/node_modules/.stamp: tests/npm/package.json tests/npm/package-lock.json
 	@if command -v npm >/dev/null; then npm ci --prefix tests/npm --silent && touch $@; \
 	else echo "npm is not there: the tests that talk to Node programs will be skipped"; fi
+
+# The suite needs Node 24; npm brings one where the machine's is older.
+$(CONFORMANCE)/node_modules/stamp: $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json
+	@command -v npm >/dev/null || { echo "npm is missing; the conformance suite is installed with it. On Debian or Ubuntu: apt-get install -y npm"; exit 1; }
+	cd $(CONFORMANCE) && npm ci --loglevel=error $$(node -p 'parseInt(process.versions.node) < 24 ? "" : "--omit=optional"')
+	@touch $@

@@ -31,7 +31,11 @@ from wire import PATIENCE, Reply, Wire
 ROOT = Path(__file__).parents[1]
 KEY = "6a369b7f1bcf4d3e8d123ece38bb9627"
 TROUBLE = re.compile(r"^\S+ \S+ (ERROR|CRITICAL)|^Traceback|Warning: |^{.*\"level\":\"(ERROR|CRITICAL)\"")
-SECTIONS = {key: section for section, key, _, _ in describe()}
+PLACES: dict[str, tuple[str, str]] = {}
+"""How tests call a key → its section and key: by the key alone, or after its section where another has it too."""
+for _section, _key, *_ in describe():
+    PLACES[f"{_section}_{_key}" if _key in PLACES else _key] = (_section, _key)
+SECTIONS = {name: section for name, (section, _) in PLACES.items()}
 
 Frame = dict[str, Any]
 UNSET: Any = object()
@@ -49,7 +53,8 @@ class Broker:
         values = {"host": "127.0.0.1", "port": 0, "key": KEY, "log_file": "", "handshakes_per_minute": 0} | settings
         sections: dict[str, list[str]] = defaultdict(list)
         for key, value in values.items():
-            sections[SECTIONS[key]].append(f"{key} = {value}\n")
+            section, name = PLACES[key]
+            sections[section].append(f"{name} = {value}\n")
         text = "".join(f"[{name}]\n{''.join(lines)}" for name, lines in sections.items())
         self.config.write_text(text + more, "utf-8")
         self.key = str(values["key"])

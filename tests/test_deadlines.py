@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.broker.timers import TIDY, Timers
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.sending import Sending
@@ -27,6 +27,17 @@ def test_what_is_due_is_called_once_and_in_order(deadlines: list[tuple[int, bool
         timers.sweep(now)
         assert called == [at for at in sorted(kept) if at[0] <= now]
     assert len(timers) == len(kept) - len(called)
+
+
+def test_cancelled_deadlines_do_not_pile_up() -> None:
+    timers, called = Timers(), []
+    kept = [timers.at(1000 - number, called.append) for number in range(10)]
+    for _ in range(10 * TIDY):
+        timers.at(300, called.append).cancel()
+    assert len(timers) == len(kept)
+    assert len(timers._heap) <= 2 * TIDY
+    timers.sweep(1000)
+    assert len(called) == len(kept)
 
 
 def test_a_timer_may_set_another_that_is_due_at_once() -> None:

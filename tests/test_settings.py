@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from mcp_endpoint.settings import (
     BrokerSettings,
     LoggingSettings,
+    McpSettings,
     SecuritySettings,
     ServerSettings,
     Settings,
@@ -28,6 +29,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "websocket": WebSocketSettings,
     "broker": BrokerSettings,
     "security": SecuritySettings,
+    "mcp": McpSettings,
     "logging": LoggingSettings,
 }
 
@@ -148,14 +150,25 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "max_tools": 512,
             "max_list_bytes": 4194304,
             "max_pages": 64,
+            "max_result_bytes": 4194304,
+            "budget_tools": 128,
+            "budget_bytes": 262144,
         },
         "security": {
             "allowed_origins": ["*"],
+            "allowed_hosts": (),
             "enable_cors": True,
             "trusted_proxies": (),
             "max_connections_per_address": 500,
             "handshakes_per_minute": 600,
             "max_handshakes": 2000,
+        },
+        "mcp": {
+            "call_timeout": 300.0,
+            "session_idle": 1800.0,
+            "max_sessions": 1000,
+            "poll_after": 60.0,
+            "replay_buffer": 1048576,
         },
         "logging": {
             "log_file": "logs/mcp_server.log",
@@ -185,15 +198,15 @@ def test_every_key_has_a_line_in_both_languages() -> None:
     [
         ("prot = 1\n", "FILE: line 3: [server] prot: unknown, ignored; did you mean port? "),
         (
-            "call_timeout = 5\n",
-            "FILE: line 3: [server] call_timeout: unknown, ignored; did you mean [broker] call_timeout?",
+            "tools_wait = 5\n",
+            "FILE: line 3: [server] tools_wait: unknown, ignored; did you mean [broker] tools_wait?",
         ),
         ("zzz = 1\n", "known are host, port, debug, log_level, key, public_url, tls_cert, tls_key"),
         (
             "[web-socket]\nping_interval = 1\n",
             "FILE: line 3: [web-socket]: unknown, ignored; did you mean [websocket]?",
         ),
-        ("[x]\n", "known are [server], [websocket], [broker], [security], [logging]"),
+        ("[x]\n", "known are [server], [websocket], [broker], [security], [mcp], [logging]"),
     ],
 )
 def test_an_unknown_name_in_the_file_warns_with_the_nearest(tmp_path: Path, text: str, warning: str) -> None:

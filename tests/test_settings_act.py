@@ -14,7 +14,8 @@ import pytest
 
 from certificates import make_pair
 from conftest import Brokers
-from support import ROOT, SECTIONS, Agent, device, dialled, fault, spelled, tool
+from mcp_http import mcp_client
+from support import ROOT, SECTIONS, Agent, device, dialled, fault, said, spelled, text_result, tool
 from wire import BINARY, CLOSE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
@@ -332,6 +333,31 @@ async def max_pages(start: Brokers, folder: Path) -> None:
         assert await listed(agent, ["too_many_tools"]) == ["t0", "t1"]
 
 
+@acts
+async def max_result_bytes(start: Brokers, folder: Path) -> None:
+    agent = start(max_result_bytes="1KB").agent()
+    async with agent.tool_side("t", calls=False) as program, agent.device() as device:
+        await device.begin_call("t", 1)
+        await program.answer(await program.next("tools/call"), text_result("今天晴。" * 1000))
+        text = said(await device.reply(1))
+        assert text.endswith("今天晴。（内容过长，已截断）")
+        assert len(text.encode()) < 1024
+
+
+@acts
+async def budget_tools(start: Brokers, folder: Path) -> None:
+    agent = start(budget_tools=2).agent()
+    async with agent.tool_side("a", "b"), agent.tool_side("c", server="more"):
+        assert (await agent.report())["why"]["reason"] == "over_budget"
+
+
+@acts
+async def budget_bytes(start: Brokers, folder: Path) -> None:
+    agent = start(budget_bytes="1KB").agent()
+    async with agent.tool_side(tool("t", description="x" * 1024)):
+        assert (await agent.report())["why"]["reason"] == "over_budget"
+
+
 # --- [security] ---
 
 
@@ -404,6 +430,77 @@ async def max_handshakes(start: Brokers, folder: Path) -> None:
         began = monotonic()
         await first.rest()
         assert monotonic() - began < 3, "handshake_timeout is 10 s"
+
+
+@acts
+async def allowed_hosts(start: Brokers, folder: Path) -> None:
+    broker = start(allowed_hosts="mcp.example.com")
+    for name, status in (("mcp.example.com:8004", 200), ("127.0.0.1", 200), ("elsewhere.example.com", 421)):
+        async with mcp_client(broker.agent()) as client:
+            assert (await client.initialize(Host=name)).status_code == status
+
+
+# --- [mcp] ---
+
+
+@acts
+async def mcp_call_timeout(start: Brokers, folder: Path) -> None:
+    broker = start(call_timeout=60, mcp_call_timeout=0.3)
+    agent = broker.agent()
+    async with agent.tool_side("slow", calls=False), mcp_client(agent) as client:
+        await client.initialize()
+        reply = await client.call("slow")
+        assert reply.json()["error"]["data"]["reason"] == "call_timed_out"
+
+
+@acts
+async def session_idle(start: Brokers, folder: Path) -> None:
+    agent = start(session_idle=0.3).agent()
+    async with mcp_client(agent) as client:
+        await client.initialize()
+        assert (await agent.ended("device"))[0]["reason"] == "session_idle"
+        assert (await client.call("x")).status_code == 404
+
+
+@acts
+async def max_sessions(start: Brokers, folder: Path) -> None:
+    agent = start(max_sessions=1).agent()
+    async with mcp_client(agent) as client:
+        assert (await client.initialize()).status_code == 200
+        async with mcp_client(agent) as other:
+            reply = await other.initialize()
+            assert (reply.status_code, reply.json()["error"]["data"]["reason"]) == (503, "too_many_sessions")
+        await client.delete()
+        assert (await client.initialize()).status_code == 200
+
+
+@acts
+async def poll_after(start: Brokers, folder: Path) -> None:
+    agent = start(poll_after=0.2).agent()
+    async with agent.tool_side("slow", calls=False), mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("slow", 1)) as stream:
+            assert [one.data for one in await stream.rest()] == [""], "closed after its priming event"
+
+
+@acts
+async def replay_buffer(start: Brokers, folder: Path) -> None:
+    for size, status in (("1KB", 400), ("1MB", 200)):
+        agent = start(replay_buffer=size).agent()
+        async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+            await client.initialize()
+            async with client.stream("POST", client.calling("a", 1)) as first:
+                called = await program.next("tools/call")
+                primed = (await first.event()).id
+                await program.answer(called, text_result("x" * 2000))
+                await first.event()
+            async with client.stream("POST", client.calling("a", 2)) as second:
+                called = await program.next("tools/call")
+                await second.event()
+                await program.answer(called, text_result("y" * 2000))
+                await second.event()
+            async with client.stream("GET", last=primed) as again:
+                assert again.status == status
 
 
 # --- [logging] ---

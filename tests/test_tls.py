@@ -17,6 +17,7 @@ import pytest
 
 from certificates import make_pair
 from conftest import Brokers
+from mcp_http import mcp_client
 from support import ROOT, Agent, Broker, device, said, spelled, tool_side
 from wire import CLOSE, PATIENCE, TEXT, Wire
 
@@ -199,3 +200,15 @@ def test_printed_urls_are_https_and_wss(secure: Broker) -> None:
     printed = subprocess.check_output(command, text=True, timeout=20)
     assert "智控台MCP参数配置: https://127.0.0.1:" in printed
     assert "单模块部署MCP接入点: wss://127.0.0.1:" in printed
+
+
+async def test_an_mcp_client_over_https(secure: Broker, pair: tuple[Path, Path]) -> None:
+    agent = secure.agent()
+    tools = tool_side(wss(agent, "mcp"), ["add"])
+    async with tools, mcp_client(agent, verify=trust(pair[0])) as client:
+        client.url = secure.url("/mcp/", "https")
+        assert (await client.initialize()).status_code == 200
+        async with client.stream("GET") as stream:
+            assert (await stream.event()).data == ""
+            assert said((await client.call("add")).json()) == "calc.add({})"
+        await client.delete()

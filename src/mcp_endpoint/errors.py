@@ -3,7 +3,8 @@
 Three kinds of bad ends exist. A **request** ends with a `Fault`: its JSON-RPC code, its machine-readable reason (the
 member's name in lower case, sent as `error.data.reason`) and a sentence a device may read out, in Chinese and English.
 A **link** ends with an `End`: the WebSocket close code and the text on the wire, and the words log and `/stats` use.
-A **connection** that is no link yet ends with a `Refusal`: an HTTP status, and words for its answer, log and `/stats`.
+A **connection** that is no link yet, or an HTTP **request** that is not taken, ends with a `Refusal`: an HTTP status,
+and words for its answer, log and `/stats`.
 Codes and wire texts are those of the wire contract, sections 2 and 4; clients know them already.
 """
 
@@ -22,6 +23,10 @@ class Code(IntEnum):
     NOT_SENT = -32002
     TOOL_SIDE_FAILED = -32003
     NOT_ALLOWED = -32004
+    # MCP's own since 2026-07-28 (basic/index, "Error Codes"); only its stateless clients ever see them.
+    HEADER_MISMATCH = -32020
+    MISSING_CAPABILITY = -32021
+    UNSUPPORTED_VERSION = -32022
 
 
 MESSAGES: dict[Code, str] = {
@@ -34,6 +39,9 @@ MESSAGES: dict[Code, str] = {
     Code.NOT_SENT: "转发消息失败",
     Code.TOOL_SIDE_FAILED: "工具端超时或已断开",
     Code.NOT_ALLOWED: "不允许的请求",
+    Code.HEADER_MISMATCH: "Header mismatch",
+    Code.MISSING_CAPABILITY: "Missing required client capability",
+    Code.UNSUPPORTED_VERSION: "Unsupported protocol version",
 }
 """`error.message` per code. -32001 and -32002 are fixed by the contract; the rest is what JSON-RPC or users expect."""
 
@@ -160,6 +168,12 @@ class End(Enum):
         "too much half-received data of this agent",
     )
     PROTOCOL_ERROR = (1002, "协议错误", "对方违反了 WebSocket 协议", "the peer broke the WebSocket protocol")
+    SESSION_IDLE = (
+        1000,
+        "",
+        "HTTP 会话闲置过久（[mcp] session_idle）",
+        "the HTTP session was not used for too long ([mcp] session_idle)",
+    )
     RESTART = (1012, "服务重启", "服务正在重启", "the broker is restarting")
     INTERNAL = (1011, "内部错误", "服务内部错误", "an internal error of the broker")
 
@@ -223,6 +237,133 @@ class Refusal(Enum):
         "the Origin is not allowed ([security] allowed_origins)",
     )
     BAD_HANDSHAKE = (400, "WebSocket 握手无效", "not a valid WebSocket handshake")
+    FOREIGN_HOST = (
+        421,
+        "不允许的 Host（[server] public_url、[security] allowed_hosts）",
+        "the Host is none of this broker's ([server] public_url, [security] allowed_hosts)",
+    )
+    RESTARTING = (503, "服务正在重启，请稍后重试", "the broker is restarting; try again shortly")
+    TOO_MANY_SESSIONS = (
+        503,
+        "HTTP 会话数已满（[mcp] max_sessions）",
+        "there are too many HTTP sessions ([mcp] max_sessions)",
+    )
+    METHOD_NOT_TAKEN = (405, "此地址不接受该 HTTP 方法", "this URL does not take that HTTP method")
+    NOT_ACCEPTABLE = (
+        406,
+        "Accept 须包含 application/json 和 text/event-stream（GET 只需后者）",
+        "Accept must name application/json and text/event-stream (for a GET the latter)",
+    )
+    NOT_JSON_TYPE = (415, "Content-Type 须为 application/json", "the Content-Type must be application/json")
+    BODY_TOO_BIG = (
+        413,
+        "请求体过大（[websocket] max_message_size）",
+        "the body is too large ([websocket] max_message_size)",
+    )
+    BODY_TIMEOUT = (
+        408,
+        "请求体未在时限内到达（[websocket] message_timeout）",
+        "the body did not arrive in time ([websocket] message_timeout)",
+    )
+    BODY_NOT_JSON = (400, "请求体不是 UTF-8 编码的 JSON", "the body is not JSON in UTF-8")
+    NOT_ONE_MESSAGE = (
+        400,
+        "请求体须为一条 JSON-RPC 2.0 消息（仅 2025-03-26 会话可为数组）",
+        "the body must be one JSON-RPC 2.0 message (an array of them for 2025-03-26 only)",
+    )
+    ID_IN_USE = (400, "该编号的请求仍在处理中", "a request with this id is still in flight")
+    UNKNOWN_VERSION = (
+        400,
+        "不支持的 MCP-Protocol-Version",
+        "the MCP-Protocol-Version is not supported",
+    )
+    OTHER_VERSION = (
+        400,
+        "MCP-Protocol-Version 与会话协商的版本不同",
+        "the MCP-Protocol-Version is not the one that the session agreed on",
+    )
+    NO_SESSION_ID = (
+        400,
+        "缺少 Mcp-Session-Id，请先发送 initialize",
+        "there is no Mcp-Session-Id; send initialize first",
+    )
+    SESSION_BEGUN = (400, "会话已初始化，新会话请勿附带 Mcp-Session-Id", "the session is initialized already")
+    UNKNOWN_SESSION = (404, "没有这个会话，请重新 initialize", "there is no such session; initialize a new one")
+    SECOND_STREAM = (409, "该会话已有一个 GET 流", "the session has a GET stream already")
+    UNKNOWN_EVENT = (
+        400,
+        "Last-Event-ID 无效或已过期，无法续传",
+        "the Last-Event-ID is not known any more; nothing can be resumed",
+    )
+    NO_ENVELOPE = (
+        400,
+        "params._meta 缺少必需的成员或其值无效（MCP 2026-07-28）",
+        "params._meta lacks what every request has to carry, or has it in a wrong form (MCP 2026-07-28)",
+    )
+    HEADER_MISMATCH = (
+        400,
+        "请求头与请求体不一致（MCP-Protocol-Version、Mcp-Method、Mcp-Name、Mcp-Param-*）",
+        "a header does not agree with the body (MCP-Protocol-Version, Mcp-Method, Mcp-Name, Mcp-Param-*)",
+    )
+    UNSUPPORTED_VERSION = (
+        400,
+        "不支持该 MCP 版本（支持的版本见 data.supported）",
+        "the MCP version is not spoken here; data.supported says which are",
+    )
+    BAD_FILTER = (
+        400,
+        "subscriptions/listen 的 notifications 无效",
+        "the notifications of subscriptions/listen are no such filter, or name too many resources",
+    )
+    REMOVED_METHOD = (
+        404,
+        "MCP 2026-07-28 没有这个方法",
+        "the method does not exist in MCP 2026-07-28",
+    )
+
+    @property
+    def code(self) -> Code:
+        """What a JSON-RPC error in the body of the answer carries."""
+        special = _CODES.get(self.name)
+        if special is not None:
+            return special
+        return Code.NOT_ALLOWED if self.status in (401, 403, 421, 429, 503) else Code.INVALID_REQUEST
+
+
+_CODES: dict[str, Code] = {
+    "BODY_NOT_JSON": Code.PARSE_ERROR,
+    "NO_ENVELOPE": Code.INVALID_PARAMS,
+    "BAD_FILTER": Code.INVALID_PARAMS,
+    "HEADER_MISMATCH": Code.HEADER_MISMATCH,
+    "UNSUPPORTED_VERSION": Code.UNSUPPORTED_VERSION,
+    "REMOVED_METHOD": Code.METHOD_NOT_FOUND,
+}
+"""Refusals whose code does not follow from their status."""
+
+STATELESS_STATUS: dict[int, int] = {
+    Code.PARSE_ERROR: 400,
+    Code.INVALID_REQUEST: 400,
+    Code.INVALID_PARAMS: 400,
+    Code.HEADER_MISMATCH: 400,
+    Code.MISSING_CAPABILITY: 400,
+    Code.UNSUPPORTED_VERSION: 400,
+    Code.METHOD_NOT_FOUND: 404,
+}
+"""The status of an answer that is an error with this code, to a stateless request (2026-07-28); 200 for any other."""
+
+HTTP_STATUS: dict[End, int] = {
+    End.MISSING_TOKEN: 401,
+    End.BAD_TOKEN: 401,
+    End.TOO_MANY_DEVICES: 429,
+    End.TOO_MUCH_UNFINISHED: 503,
+    End.RESTART: 503,
+    End.INTERNAL: 500,
+}
+"""The status of an answer to an HTTP request that is refused, or left without its answer, for a link's reason.
+
+Any other end of an HTTP session leaves its requests with 404, as one that is not there (specification, "Session
+Management").
+"""
 
 
 class Note(Enum):

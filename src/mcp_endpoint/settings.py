@@ -86,7 +86,9 @@ class ServerSettings(_Section):
 class WebSocketSettings(_Section):
     """Limits and times of one connection."""
 
-    max_connections: _Count = _key("1000", "most WebSocket connections at a time", "最大连接数")
+    max_connections: _Count = _key(
+        "1000", "most WebSockets, and most HTTP connections with a token", "最大连接数，WebSocket 与 HTTP 各自计算"
+    )
     ping_interval: _SecondsOrZero = _key("30", "seconds between pings; 0 = no pings", "心跳间隔（秒），0 表示关闭")
     ping_timeout: _Seconds = _key("10", "seconds to wait for a pong", "心跳超时（秒）")
     close_timeout: _Seconds = _key("10", "seconds a closing connection may take", "关闭超时（秒）")
@@ -125,6 +127,13 @@ class BrokerSettings(_Section):
         "4MB", "most bytes of tool definitions of one tool side", "每个工具端的工具定义总大小上限"
     )
     max_pages: _Count = _key("64", "most pages of one tool side's list", "每个工具端工具列表的页数上限")
+    max_result_bytes: _Size = _key(
+        "4MB", "a longer result is cut for devices, behind a sentence", "结果更长时为设备截断（在句末）"
+    )
+    budget_tools: _CountOrZero = _key(
+        "128", "more tools than this are warned of; 0 = never", "工具多于此数时给出警告，0 表示不警告"
+    )
+    budget_bytes: _Size = _key("256KB", "a longer list of tools is warned of", "工具列表大于此值时给出警告")
 
 
 class AgentSettings(BrokerSettings):
@@ -166,7 +175,10 @@ class SecuritySettings(_Section):
     allowed_origins: Annotated[list[str], settings_values.origins()] = _key(
         "*", "* or a list such as https://a.example.com, https://b", "允许的源，* 或以逗号分隔的列表"
     )
-    enable_cors: _Flag = _key("true", "let pages of the allowed origins read health and stats", "启用 CORS")
+    allowed_hosts: Annotated[tuple[str, ...], settings_values.host_names()] = _key(
+        "", "host names by which MCP clients over HTTP may call", "HTTP MCP 客户端可使用的主机名，以逗号分隔"
+    )
+    enable_cors: _Flag = _key("true", "let pages of the allowed origins read answers", "启用 CORS")
     trusted_proxies: Annotated[tuple[Network, ...], settings_values.networks()] = _key(
         "", "proxies whose X-Forwarded-For counts: 127.0.0.1, 10.0.0.0/8", "可信反向代理的地址或网段，以逗号分隔"
     )
@@ -182,6 +194,24 @@ class SecuritySettings(_Section):
         "2000",
         "most connections that are no links yet; over it the oldest goes",
         "未完成握手的连接上限，超出时断开最早的",
+    )
+
+
+class McpSettings(_Section):
+    """MCP clients over HTTP: desktop hosts, IDEs, agents and scripts."""
+
+    call_timeout: _Seconds = _key(
+        "300", "seconds a tool call may take, anew with progress", "工具调用超时（秒），收到进度后重新计时"
+    )
+    session_idle: _Seconds = _key("1800", "seconds an unused session is kept", "会话闲置多久后结束（秒）")
+    max_sessions: _Count = _key("1000", "most sessions at a time", "最大会话数")
+    poll_after: _SecondsOrZero = _key(
+        "60",
+        "seconds until a waiting client is told to poll; 0 = never",
+        "等待多久后改为轮询（秒），0 表示从不",
+    )
+    replay_buffer: _Size = _key(
+        "1MB", "sent events of one session kept for a lost client", "每个会话为断线续传保留的数据大小"
     )
 
 
@@ -208,6 +238,7 @@ class Settings(_Section):
     websocket: WebSocketSettings = Field(default_factory=WebSocketSettings)
     broker: BrokerSettings = Field(default_factory=BrokerSettings)
     security: SecuritySettings = Field(default_factory=SecuritySettings)
+    mcp: McpSettings = Field(default_factory=McpSettings)
     logging: LoggingSettings = Field(default_factory=LoggingSettings)
     agents: dict[str, AgentSettings] = Field(default_factory=dict)
     """The `[agent NAME]` sections by NAME as it is written there."""
@@ -248,6 +279,7 @@ _SECTIONS: dict[str, type[_Section]] = {
     "websocket": WebSocketSettings,
     "broker": BrokerSettings,
     "security": SecuritySettings,
+    "mcp": McpSettings,
     "logging": LoggingSettings,
 }
 _KEYS = {section: _keys(model) for section, model in _SECTIONS.items()}

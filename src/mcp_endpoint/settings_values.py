@@ -272,6 +272,32 @@ def networks() -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def host_names() -> BeforeValidator:
+    """A comma separated list of host names and addresses without ports, or empty; in lower case, IPv6 without [ ]."""
+
+    def read(value: object) -> tuple[str, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, (list, tuple)):
+            names = [_text(name).lower().removeprefix("[").removesuffix("]") for name in given]
+            names = [name for name in names if name]
+            if all(_HOST.fullmatch(name) or _is_ipv6(name) for name in names):
+                return tuple(names)
+        raise NotAllowedError(
+            "empty, or a comma separated list of host names without ports such as mcp.example.com, 192.168.1.5",
+            "留空，或以逗号分隔的主机名列表（不含端口），例如 mcp.example.com, 192.168.1.5",
+        )
+
+    return BeforeValidator(read)
+
+
+def _is_ipv6(text: str) -> bool:
+    try:
+        ipaddress.IPv6Address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def origins() -> BeforeValidator:
     """`*`, or a comma separated list of origins in the spelling browsers send (lower case, no default port)."""
 

@@ -35,12 +35,13 @@ Publish = Callable[[str, Offer], tuple[str, bytes] | None]
 class Shelf:
     """Public names of one kind and the definitions under them."""
 
-    __slots__ = ("_pages", "definitions", "entries", "kind")
+    __slots__ = ("_pages", "_shown", "definitions", "entries", "kind")
 
     def __init__(self, kind: Kind, seats: Iterable[Seat] = (), publish: Publish | None = None) -> None:
         self.kind = kind
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Seat, bytes]] = []
+        self._shown: dict[str, bytes] = {}
         self._pages: list[bytes] | None = None
         entries: list[Entry] = []
         shown: list[tuple[str, bytes]] = []
@@ -55,7 +56,8 @@ class Shelf:
         public = named(holders, [name for name, _ in shown])
         for name, entry, (own, definition) in zip(public, entries, shown, strict=True):
             self.entries[name] = entry
-            self.definitions.append((entry.seat, definition if name == own else _renamed(kind, definition, name)))
+            raw = self._shown[name] = definition if name == own else _renamed(kind, definition, name)
+            self.definitions.append((entry.seat, raw))
 
     def same(self, other: "Shelf") -> bool:
         """Whether a client would see the same list."""
@@ -77,6 +79,10 @@ class Shelf:
         if entry is None and self.kind is Kind.TOOLS:
             entry = next((entry for public, entry in self.entries.items() if clean(public) == name), None)
         return entry
+
+    def definition(self, name: str) -> bytes | None:
+        """The definition that is shown under a public name."""
+        return self._shown.get(name)
 
 
 class Catalogue:

@@ -64,6 +64,10 @@ class DeviceSide(Side):
         if not self.link.traffic()["frames_in"]:
             self.note(Note.SILENT_ON_DEVICE_DOOR, now)
 
+    def definition(self, tool: str) -> bytes | None:
+        """What it is shown of a tool: a door that repeats arguments elsewhere has to know the tool's schema."""
+        return self.agent.view(self.link.peer.provider)[Kind.TOOLS].definition(tool)
+
     # --- frames from the device ---
 
     def receive(self, frame: bytes, now: float) -> None:

@@ -14,6 +14,7 @@ from mcp_endpoint.broker.tool import Call, ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.cut import shortened
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, for_xiaozhi
 
@@ -273,6 +274,10 @@ class Relay:
         succeeded = False
         if error is UNSET and result is not UNSET:
             succeeded = True
+            limit = device.agent.limits.max_result_bytes
+            if call.is_tool_call and len(result) > limit and device.link.call_timeout is None:
+                # Programs that come by HTTP have time and room; a device reads its results out.
+                result = Raw(shortened(result, limit, device.agent.limits.language))
             if device.client.name == XIAOZHI and call.is_tool_call:
                 frame = wire.result(call.id, for_xiaozhi(result))
             else:

@@ -1,8 +1,11 @@
 """Deadlines of the broker: what is due is called when the app's one timer passes the time in."""
 
 from collections.abc import Callable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from itertools import count
+
+TIDY = 1000
+"""Cancelled deadlines that may be kept before they are looked for."""
 
 
 class Timer:
@@ -24,9 +27,15 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = count()
+        self._tidy_at = TIDY
 
     def at(self, when: float, action: Callable[[float], None]) -> Timer:
         """Have `action(now)` called by the first sweep at or after `when`."""
+        if len(self._heap) > self._tidy_at:
+            # Those that were cancelled would else stay until they are due: a deadline is often minutes, a request not.
+            self._heap = [entry for entry in self._heap if entry[2].action is not None]
+            heapify(self._heap)
+            self._tidy_at = 2 * len(self._heap) + TIDY
         timer = Timer(action)
         heappush(self._heap, (when, next(self._order), timer))
         return timer

@@ -86,6 +86,11 @@ class State(Enum):
         "the tool list has {bytes} bytes and needs several pages: a program that reads only the first misses the rest; "
         "`allow` in an [agent …] section chooses the tools that are needed",
     )
+    OVER_BUDGET = (
+        "共 {count} 个工具、{bytes} 字节，模型可能难以选择：可在 [agent …] 中用 allow 选出需要的",
+        "{count} tools with {bytes} bytes are more than a model chooses well from: `allow` in an [agent …] section "
+        "chooses those that are needed",
+    )
     LIST_FAILED = (
         "{name} 没有回应 tools/list，它的工具都没有列出，请查看它的日志",
         "{name} did not answer `tools/list`, so none of its tools are listed; see its log",
@@ -143,8 +148,11 @@ def explain(agent: "Agent", now: float) -> Why:
     if live:
         tools = agent.catalogue[Kind.TOOLS]
         parts.append((State.SERVING, {"programs": len(live), "tools": len(tools.entries)}))
+        count, size = len(tools.entries), sum(len(raw) for _, raw in tools.definitions)
         if len(tools.pages()) > 1:
-            parts.append((State.LIST_TOO_LONG, {"bytes": sum(len(raw) for _, raw in tools.definitions)}))
+            parts.append((State.LIST_TOO_LONG, {"bytes": size}))
+        elif 0 < agent.limits.budget_tools < count or size > agent.limits.budget_bytes:
+            parts.append((State.OVER_BUDGET, {"count": count, "bytes": size}))
     else:
         if any(Note.SILENT_ON_DEVICE_DOOR in device.notes for device in agent.devices):
             parts.append((State.TOOL_ON_DEVICE_DOOR, {}))

@@ -11,11 +11,14 @@ from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.doors.admission import Admission
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.sessions import Sessions
 from mcp_endpoint.doors.turns import Turns
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
 
 if TYPE_CHECKING:
+    from mcp_endpoint.doors.http import HttpDoor
+    from mcp_endpoint.doors.stateless_link import StatelessLink
     from mcp_endpoint.doors.websocket import WebSocketLink
 
 
@@ -34,12 +37,18 @@ class Front:
     """The connections that were upgraded and not refused."""
     unfinished: "dict[WebSocketLink, float]" = field(default_factory=dict)
     """Links in the middle of a message, and the moment until which it has to be whole; the earliest first."""
+    callers: "dict[HttpDoor, None]" = field(default_factory=dict)
+    """Connections over which a good token came with an HTTP request."""
+    requests: "dict[StatelessLink, None]" = field(default_factory=dict)
+    """Requests without a session that have no answer yet, and streams that were opened by one."""
+    sessions: Sessions = field(init=False)
     admission: Admission = field(init=False)
     turns: Turns = field(init=False)
     emptied: Event = field(default_factory=Event)
     """Set when the last link went away while draining."""
 
     def __post_init__(self) -> None:
+        self.sessions = Sessions(self)
         self.admission = Admission(lambda: self.settings.security, self.loop.time)
         self.turns = Turns(self.loop)
 
@@ -53,6 +62,10 @@ class Front:
         """How much there is of what comes and goes with peers: all of it has to be gone when they are."""
         return {
             "links": len(self.links),
+            "callers": len(self.callers),
+            "sessions": len(self.sessions),
+            "requests": len(self.requests),
+            "streams": self.sessions.readers,
             "strangers": self.admission.strangers,
             "addresses": self.admission.sources,
             "shares": len(self.turns),
@@ -66,6 +79,7 @@ class Front:
         """Work off everything that is overdue; the app's one timer calls this."""
         self.manager.sweep(now)
         self.heartbeat.sweep(now)
+        self.sessions.sweep(now)
         while self.unfinished:
             link, deadline = next(iter(self.unfinished.items()))
             if deadline > now:

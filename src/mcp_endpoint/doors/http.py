@@ -3,9 +3,11 @@
 A subclass of uvicorn's httptools protocol, for its `http=`.
 """
 
+import socket
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from http import HTTPStatus
 from typing import Any
+from weakref import ref
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from loguru import logger
@@ -22,6 +24,12 @@ MAX_HEAD = 32 * 1024
 """Bytes a request's line and headers may have."""
 MAX_PIPELINED = 16
 """Requests of one connection that may wait for the answer to an earlier one."""
+KEPT_OPEN = 75
+"""Seconds that a connection with a token is kept open between requests.
+
+Clients and proxies give theirs up sooner (httpx after 5, nginx after 60). Were it the other way round, a call could go
+out on a connection that is just being closed.
+"""
 RETRY_AFTER = 30
 """Seconds after which somebody with too many connections or handshakes should come back."""
 
@@ -62,6 +70,8 @@ class HttpDoor(HttpToolsProtocol):
         self._cut: TimerHandle | None = None
         self._deaf = False
         """Whether nothing counts any more that is read."""
+        self._kept_alive = False
+        """Whether the request whose body comes now lets the connection go on after its answer."""
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered; uvicorn keeps the last one that came."""
         self.caller = UNKNOWN
@@ -80,6 +90,7 @@ class HttpDoor(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
+        self._front.callers.pop(self, None)
         self._front.admission.leave(self)
         self._front.admission.uncount(self.caller)
         self._head_done()
@@ -102,6 +113,32 @@ class HttpDoor(HttpToolsProtocol):
     def abort(self) -> None:
         """Cut the connection off."""
         self.transport.abort()
+
+    # --- for the doors that answer requests with a token ---
+
+    def let_in(self) -> bool:
+        """A good token came: it is no stranger any more. False if there are too many such connections.
+
+        It may hold as much unread data as a WebSocket before `send_timeout` runs.
+        """
+        callers, limits = self._front.callers, self._front.settings.websocket
+        if self not in callers:
+            if len(callers) >= limits.max_connections:
+                return False
+            callers[self] = None
+            self._front.admission.leave(self)
+            self.timeout_keep_alive = KEPT_OPEN
+            self.transport.set_write_buffer_limits(high=limits.send_buffer)
+        return True
+
+    def watch_for_silence(self) -> None:
+        """A long answer begins: have TCP end the connection if what is sent goes unacknowledged for a ping's time."""
+        limits, sock = self._front.settings.websocket, self.transport.get_extra_info("socket")
+        if limits.ping_interval and sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            milliseconds = int(1000 * (limits.ping_interval + limits.ping_timeout))
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+    # --- asyncio's side ---
 
     def pause_writing(self) -> None:
         """The peer does not read its answers: it has `send_timeout` seconds to do so."""
@@ -209,16 +246,23 @@ class HttpDoor(HttpToolsProtocol):
             self._check_upgrade()
         if self.caller.proxy:
             self.scope["client"] = (self._front.admission.behind(self.caller, self.headers).shown, 0)
+        self.scope["state"]["connection"] = ref(self)  # this object has the scope, and must go without the collector
         super().on_headers_complete()
         if self.cycle is not None and any(
             name in (b"content-length", b"transfer-encoding") for name, _ in self.headers
         ):
-            # No page here reads a body, so one that trickles in must not hold the connection after its answer.
+            # Most pages read no body, and one that trickles in must not hold the connection after its answer: it goes
+            # on only if the body was whole before the answer began.
+            self._kept_alive = self.cycle.keep_alive
             self.cycle.keep_alive = False
 
     def on_message_complete(self) -> None:
-        """What follows in the same piece of input belongs to the next message."""
+        """The request is whole. What follows in the same piece of input belongs to the next message."""
         self._message_ended = True
+        if self._kept_alive:
+            self._kept_alive = False
+            if not self.cycle.response_started and not self._front.draining:
+                self.cycle.keep_alive = True
         super().on_message_complete()
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
@@ -267,6 +311,7 @@ class HttpDoor(HttpToolsProtocol):
             self._refuse(Refusal.FULL)
         else:
             # The link takes over from here: this object will not be told of the connection's end.
+            front.callers.pop(self, None)
             admission.leave(self)
             self.connections.discard(self)
             self._deaf = True

@@ -16,12 +16,14 @@ from mcp_endpoint.errors import Fault
 
 Report = dict[str, object]
 UPGRADE_HELP = (
-    "This is a WebSocket address of an MCP endpoint: connect with ws:// or wss://, not with HTTP. / "
-    "这是 MCP 接入点的 WebSocket 地址，请用 ws:// 或 wss:// 连接。\n"
+    "This is an MCP endpoint, not a page: tool programs and devices connect with ws:// or wss://, MCP clients by "
+    "Streamable HTTP. / 这是 MCP 接入点：工具程序和设备请用 ws:// 或 wss:// 连接，MCP 客户端请用 Streamable HTTP。\n"
+)
+NOT_FOUND_HELP = (
+    "Nothing is here. Doors: …/mcp/ and …/call/ (WebSocket, Streamable HTTP), …/health, /stats, /mcp_endpoint/.\n"
 )
 MOST_ASKED = 20
 """Agents that one `/stats?agent=…&agent=…` tells of although they have no link."""
-NOT_FOUND_HELP = "Nothing is here. Doors: …/mcp/ and …/call/ (WebSocket), …/health, /stats, /mcp_endpoint/.\n"
 
 
 def build_app(front: Front, clock: Callable[[], float]) -> FastAPI:

@@ -1,0 +1,133 @@
+"""The body of a POST to a door for MCP clients: read within limits, and its JSON-RPC messages."""
+
+import asyncio
+from collections.abc import Mapping
+
+from msgspec import UNSET, DecodeError, Raw
+from msgspec.json import Decoder
+
+from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
+from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.wire import envelope as wire
+
+MAX_BATCH = 100
+"""Messages of one batch: far more than the few requests at a session's start that batches are used for."""
+
+_batch = Decoder(list[Raw])
+
+
+class Refused(Exception):
+    """A request that cannot be taken, and why."""
+
+    def __init__(
+        self,
+        why: Refusal | End,
+        id_: bytes = wire.NULL_ID,
+        headers: tuple[Header, ...] = (),
+        facts: Mapping[str, object] = NO_FACTS,
+    ) -> None:
+        super().__init__(why)
+        self.why = why
+        self.id = id_
+        """The id of the request that is refused; null if it has none that is known."""
+        self.headers = headers
+        self.facts = facts
+        """More members of the error's data."""
+
+
+class Message:
+    """One JSON-RPC message of a body: its bytes, and as much of it as a door needs."""
+
+    __slots__ = ("envelope", "frame", "key")
+
+    def __init__(self, frame: bytes) -> None:
+        try:
+            self.envelope = envelope = wire.read(frame)
+        except wire.NotJson:
+            raise Refused(Refusal.BODY_NOT_JSON) from None
+        except wire.NotAnEnvelope as error:
+            raise Refused(Refusal.NOT_ONE_MESSAGE, error.id) from None
+        self.frame = frame
+        self.key: bytes | None = None
+        """The key of a request's id; None for a notification or an answer."""
+        if envelope.method is UNSET:
+            if envelope.result is UNSET and envelope.error is UNSET:
+                raise Refused(Refusal.NOT_ONE_MESSAGE)
+        elif envelope.id is not UNSET:
+            self.key = wire.id_key(envelope.id)
+            if self.key is None:
+                raise Refused(Refusal.NOT_ONE_MESSAGE)
+        if envelope.jsonrpc != "2.0":
+            raise Refused(Refusal.NOT_ONE_MESSAGE, self.id)
+
+    @property
+    def id(self) -> bytes:
+        """A request's id as it was spelled; null for anything else."""
+        return wire.NULL_ID if self.key is None or self.envelope.id is UNSET else bytes(self.envelope.id)
+
+
+def accepts(exchange: Exchange, *kinds: str) -> bool:
+    """Whether the request's Accept takes all of these media types; one of weight 0 is not taken."""
+    taken = set()
+    for part in exchange.headers.get("accept", "").lower().split(","):
+        name, *parameters = (word.strip() for word in part.split(";"))
+        if not any(word.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for word in parameters):
+            taken.add(name)
+    return all(taken & {kind, kind.partition("/")[0] + "/*", "*/*"} for kind in kinds)
+
+
+def is_json(exchange: Exchange) -> bool:
+    """Whether the body is said to be JSON."""
+    return exchange.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+
+
+async def read_body(exchange: Exchange, agent_id: str) -> bytes:
+    """The whole body, as long as it is and comes within the limits. Raises Refused.
+
+    It counts among the agent's half-received messages while it comes, as one at a WebSocket does.
+    """
+    front = exchange.front
+    limits = front.settings.websocket
+    length = exchange.headers.get("content-length", "")
+    if length.isdigit() and int(length) > limits.max_message_size:
+        raise Refused(Refusal.BODY_TOO_BIG)
+    share, counted = front.turns.join(agent_id), 0
+    body = bytearray()
+    try:
+        async with asyncio.timeout(limits.message_timeout):
+            while (piece := await exchange.piece()) is not None:
+                body += piece
+                counted += len(piece)
+                share.unfinished += len(piece)
+                if counted > limits.max_message_size:
+                    raise Refused(Refusal.BODY_TOO_BIG)
+                if share.unfinished > max(limits.max_unfinished, limits.max_message_size):
+                    raise Refused(End.TOO_MUCH_UNFINISHED)
+    except TimeoutError:
+        raise Refused(Refusal.BODY_TIMEOUT) from None
+    finally:
+        share.unfinished -= counted
+        front.turns.leave(agent_id)
+    return bytes(body)
+
+
+def parse(body: bytes, *, batches: bool = False) -> tuple[list[Message], bool]:
+    """The messages of a body, and whether it was a batch, which only `batches` lets it be. Raises Refused."""
+    if not body.isascii():
+        try:
+            str(body, "utf-8")
+        except UnicodeDecodeError:
+            raise Refused(Refusal.BODY_NOT_JSON) from None
+    if not batches or body.lstrip()[:1] != b"[":
+        return [Message(body)], False
+    try:
+        parts = _batch.decode(body)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        raise Refused(Refusal.BODY_NOT_JSON) from None
+    if not 0 < len(parts) <= MAX_BATCH:
+        raise Refused(Refusal.NOT_ONE_MESSAGE)
+    messages = [Message(bytes(part)) for part in parts]
+    keys = [message.key for message in messages if message.key is not None]
+    if len(set(keys)) < len(keys):
+        raise Refused(Refusal.ID_IN_USE)
+    return messages, True

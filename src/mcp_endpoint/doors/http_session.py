@@ -1,0 +1,197 @@
+"""A client's session over HTTP: the broker's `Link` to it, though it is many requests on many connections."""
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING
+
+from loguru import logger
+from msgspec import UNSET
+
+from mcp_endpoint.broker.device import DeviceSide
+from mcp_endpoint.broker.link import Ended, Peer
+from mcp_endpoint.doors.body import Message
+from mcp_endpoint.doors.event_store import EventStore
+from mcp_endpoint.doors.streams import STANDING, Reader, Stream
+from mcp_endpoint.errors import End
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+
+if TYPE_CHECKING:
+    from mcp_endpoint.doors.front import Front
+    from mcp_endpoint.doors.http import HttpDoor
+
+
+class HttpSession:
+    """One session of a client over HTTP, from its `initialize` to its DELETE."""
+
+    __slots__ = (
+        "_front",
+        "_last_frame",
+        "_numbers",
+        "bytes_in",
+        "bytes_out",
+        "ended",
+        "frames_in",
+        "frames_out",
+        "heard",
+        "id",
+        "peer",
+        "pending",
+        "queued",
+        "side",
+        "store",
+        "streams",
+    )
+
+    def __init__(self, front: "Front", id_: str, peer: Peer) -> None:
+        self._front = front
+        self._last_frame: float | None = None
+        self._numbers = STANDING
+        self.id = id_
+        self.peer = peer
+        self.heard = front.loop.time()
+        """When its last request came, or its last answer was complete."""
+        self.side: DeviceSide | None = None
+        """What the broker made of it, until it is told of the end."""
+        self.ended: Ended | None = None
+        self.pending: dict[bytes, Stream] = {}
+        """Requests without an answer, by their keys."""
+        self.streams = {STANDING: Stream(self, STANDING)}
+        self.store = EventStore(lambda: front.settings.mcp.replay_buffer)
+        self.queued = 0
+        """Bytes that wait for readers."""
+        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
+
+    @property
+    def revision(self) -> str:
+        """The version that was agreed on; empty before `initialize`."""
+        return "" if self.side is None else self.side.protocol_version
+
+    @property
+    def agent_id(self) -> str:
+        """The agent it belongs to."""
+        return "" if self.side is None else self.side.agent_id
+
+    @property
+    def busy(self) -> bool:
+        """Whether a call is pending or a stream is being read: then it is not idle."""
+        return bool(self.pending) or any(stream.reader is not None for stream in self.streams.values())
+
+    # --- from the client ---
+
+    def ask(self, messages: Iterable[Message], connection: "HttpDoor") -> Reader:
+        """Hand the messages of one POST to the broker; who reads what comes about them."""
+        self._numbers += 1
+        keys = [message.key for message in messages if message.key is not None]
+        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys)
+        self.pending.update(dict.fromkeys(keys, stream))
+        reader = stream.read(connection)
+        self.tell(messages)
+        return reader
+
+    def tell(self, messages: Iterable[Message]) -> None:
+        """Hand messages to the broker, and write once to every peer they led to."""
+        outbox = self._front.outbox
+        outbox.hold()
+        try:
+            for message in messages:
+                self._hand(message)
+        except Exception as error:  # noqa: BLE001  this session ends with a typed reason, the others go on
+            logger.opt(exception=error).error("an HTTP session of {} failed inside the broker", self.peer.address)
+            self.close(End.INTERNAL)
+        finally:
+            outbox.release()
+
+    def _hand(self, message: Message) -> None:
+        if self.side is None or self.ended is not None:
+            return
+        now = self.heard = self._last_frame = self._front.loop.time()
+        self.frames_in += 1
+        self.bytes_in += len(message.frame)
+        self.side.receive(message.frame, now)
+        if message.key is None and message.envelope.method == mcp.CANCELLED:
+            self._cancelled(wire.members(message.envelope.params) or {})
+
+    def _cancelled(self, params: Mapping[str, bytes]) -> None:
+        """The client cancelled a request, which the broker therefore does not answer: its stream is not waited for."""
+        key = wire.id_key(params["requestId"]) if "requestId" in params else None
+        stream = self.pending.pop(key, None) if key is not None else None
+        if key is not None and stream is not None:
+            stream.drop(key)
+
+    def finished(self, stream: Stream) -> None:
+        """Nothing of a stream is wanted any more: its answer is on its way without an event's id."""
+        self.streams.pop(stream.number, None)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Forget those of these streams of which nothing comes, and nothing is kept that could be resumed."""
+        for number in numbers:
+            stream = self.streams.get(number)
+            if stream is not None and stream.done and stream.reader is None and not self.store.has(number):
+                del self.streams[number]
+
+    # --- the broker's side: Link ---
+
+    @property
+    def call_timeout(self) -> float | None:
+        """Seconds a call may take: these clients wait for longer than Xiaozhi does."""
+        return self._front.settings.mcp.call_timeout
+
+    def ping(self, now: float) -> None:
+        """Nothing to ask: a session may be without any connection, and lives on by its requests."""
+
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
+        """One more event for the stream of the request that it is about, or for the standing one."""
+        if self.ended is not None:
+            return
+        stream = self.streams[STANDING] if about is None else self.pending.get(about)
+        if stream is None:
+            return  # about a request that has its answer, or was cancelled
+        self.frames_out += 1
+        self.bytes_out += len(frame)
+        self._last_frame = self._front.loop.time()
+        if about is not None and wire.read(frame).method is UNSET:
+            del self.pending[about]
+            stream.pending.discard(about)
+            stream.answers += 1
+        stream.put(frame)
+        limits = self._front.settings.websocket
+        if self.queued > limits.send_buffer + 2 * limits.max_message_size:
+            self._overflow()
+
+    def _overflow(self) -> None:
+        """Its readers do not read: end it, and cut them off, since they would not see the end either."""
+        readers = [
+            stream.reader for stream in self.streams.values() if stream.reader is not None and stream.reader.queue
+        ]
+        self.close(End.SEND_OVERFLOW)
+        for reader in readers:
+            if reader is not None and reader.queue:
+                reader.connection.abort()
+
+    def close(self, end: End) -> None:
+        """End it for the reason given: its readers send what they have, and nothing is accepted any more."""
+        if self.ended is not None:
+            return
+        self.ended = Ended(end, end.code)
+        self._front.sessions.remove(self)
+        for stream in self.streams.values():
+            if stream.reader is not None:
+                stream.reader.close()
+        self._front.loop.call_soon(self._tell_ended)  # not from within one of the broker's own calls
+
+    def _tell_ended(self) -> None:
+        side, self.side = self.side, None
+        if side is not None:
+            assert self.ended is not None
+            self._front.manager.ended(side, self, self.ended, self._front.loop.time())
+
+    def traffic(self) -> Mapping[str, float | int | None]:
+        """What `/stats` shows of it."""
+        return {
+            "frames_in": self.frames_in,
+            "frames_out": self.frames_out,
+            "bytes_in": self.bytes_in,
+            "bytes_out": self.bytes_out,
+            "last_frame": self._last_frame,
+            "ping_rtt_ms": None,
+        }

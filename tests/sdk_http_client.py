@@ -1,0 +1,77 @@
+"""The official SDK's client over Streamable HTTP, 1.x or 2.x as installed; test_sdk_http.py runs it and reads its line.
+
+Usage: sdk_http_client.py URL whole|cut
+"""
+
+import asyncio
+import contextlib
+import json
+import sys
+import warnings
+from typing import Any
+
+import anyio
+import mcp.types as types
+from mcp import ClientSession
+from mcp.client.streamable_http import streamable_http_client
+
+progress: list[object] = []
+
+
+async def on_progress(done: float, total: float | None, message: str | None) -> None:
+    progress.append(done)
+
+
+async def text(session: ClientSession, letter: str, size: int) -> str:
+    result: Any = await session.call_tool("text", {"letter": letter, "size": size})
+    return str(result.content[0].text)
+
+
+async def give_up(session: ClientSession) -> None:
+    """Cancel a call: 2.x says so by itself, 1.x has to be told to."""
+    number = getattr(session, "_request_id", None)
+    with anyio.move_on_after(0.5):
+        await session.call_tool("wait", {})
+    if isinstance(number, int):
+        params = types.CancelledNotificationParams(requestId=number)
+        cancelled = types.CancelledNotification(method="notifications/cancelled", params=params)
+        await session.send_notification(types.ClientNotification(cancelled))
+
+
+async def whole(session: ClientSession) -> dict[str, object]:
+    listed = await session.list_tools()
+    product: Any = await session.call_tool("calculator", {"python_expression": "130000 * 130000"})
+    counted: Any = await session.call_tool("count", {"steps": 3}, progress_callback=on_progress)
+    several = await asyncio.gather(
+        *(session.call_tool("calculator", {"python_expression": f"{number}+1"}) for number in range(20))
+    )
+    await give_up(session)
+    chinese, large = await text(session, "汉", 2000), await text(session, "x", 900_000)
+    return {
+        "tools": sorted(tool.name for tool in listed.tools),
+        "product": product.content[0].text,
+        "counted": counted.content[0].text,
+        "several": [one.content[0].text for one in several],  # type: ignore[union-attr]
+        "texts": [chinese == "汉" * 2000, large == "x" * 900_000],
+    }
+
+
+async def cut(session: ClientSession) -> dict[str, object]:
+    """A call whose connection is cut in the middle."""
+    done: Any = await session.call_tool("wait", {}, progress_callback=on_progress)
+    return {"done": done.content[0].text}
+
+
+async def main(url: str, what: str) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        read, write, *_ = await stack.enter_async_context(streamable_http_client(url))
+        session = await stack.enter_async_context(ClientSession(read, write))
+        opened: Any = await session.initialize()
+        said = await (whole if what == "whole" else cut)(session)
+        said["version"] = getattr(opened, "protocolVersion", None) or opened.protocol_version
+    print(json.dumps(said | {"progress": progress}))
+
+
+if __name__ == "__main__":
+    warnings.simplefilter("ignore", DeprecationWarning)
+    asyncio.run(main(*sys.argv[1:]))

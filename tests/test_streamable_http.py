@@ -1,0 +1,486 @@
+"""Streamable HTTP of the handshake era: sessions, answers, streams and their resumption (issue 4, part 1)."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from conftest import Brokers
+from mcp_http import McpClient, initialize, mcp_client
+from support import Agent, Broker, Frame, fault, said, spelled, text_result
+from wire import PATIENCE, Wire
+
+PATHS = ["/mcp_endpoint/mcp/", "/mcp", "/any/prefix/mcp", "/mcp_endpoint/call/", "/call"]
+REVISIONS = ["2025-03-26", "2025-06-18", "2025-11-25"]
+LIST_CHANGED = {"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}
+
+
+def progress(token: object, done: int) -> Frame:
+    return {"progressToken": token, "progress": done}
+
+
+async def gone(broker: Broker, **left: int) -> None:
+    """Nothing is left of clients over HTTP but what is named."""
+    due = {"sessions": 0, "streams": 0, "callers": 0} | left
+    async with asyncio.timeout(PATIENCE):
+        while {name: (await broker.stats())["census"][name] for name in due} != due:
+            continue
+
+
+async def end_of(agent: Agent, count: int = 1) -> Any:
+    """How the last of the agent's sessions ended, once `count` of its devices have."""
+    return next(end for end in await agent.ended("device", count) if end["role"] == "device")
+
+
+# --- sessions ---
+
+
+@pytest.mark.parametrize("path", PATHS)
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_session_from_initialize_to_delete(broker: Broker, path: str, revision: str) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("add") as program, mcp_client(agent, path) as client:
+        opened = await client.initialize(revision)
+        assert opened.headers["content-type"] == "application/json"
+        assert opened.json()["result"]["protocolVersion"] == revision
+        assert len(client.session) > 30
+        assert client.session.isascii()
+        client.headers["MCP-Protocol-Version"] = revision
+        listed = await client.post({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
+        assert [tool["name"] for tool in listed.json()["result"]["tools"]] == ["add"]
+        reply = await client.call("add", "é😀", x=1)
+        assert reply.headers["content-type"] == "application/json"
+        assert reply.json()["id"] == "é😀"
+        assert said(reply.json()) == 'calc.add({"x": 1})'
+        assert program.waiting("tools/call") == 1
+        session = client.session
+        assert (await client.delete()).status_code == 204
+        client.headers["Mcp-Session-Id"] = session
+        again = await client.call("add")
+        assert (again.status_code, again.json()["error"]["data"]["reason"]) == (404, "unknown_session")
+    end = await end_of(agent)
+    assert (end["reason"], end["alias"]) == ("peer_closed", "test")
+
+
+@pytest.mark.parametrize("where", ["header", "query"])
+async def test_the_token_in_a_header_or_in_the_url(broker: Broker, where: str) -> None:
+    agent = broker.agent()
+    path = "/mcp_endpoint/mcp/" if where == "header" else agent.path("mcp", device="d1", mac="aa:bb")
+    async with mcp_client(agent, path) as client:
+        if where == "query":
+            del client.headers["Authorization"]
+        assert (await client.initialize()).status_code == 200
+        (link,) = await agent.links("device")
+        assert link["device"] == ("d1" if where == "query" else None)
+        assert link["mac"] == ("aa:bb" if where == "query" else None)
+        assert (link["frames_in"], link["frames_out"], link["pending"]) == (2, 1, 0)
+        assert link["protocol_version"] == "2025-11-25"
+        counts = (await broker.json("/health"))["connections"]
+        assert counts["robot_connections"] == (await broker.stats())["census"]["sessions"]
+        await client.delete()
+
+
+async def test_a_session_is_its_own_agents_alone(broker: Broker) -> None:
+    mine, other = broker.agent(), broker.agent()
+    async with mine.tool_side("add"), mcp_client(mine) as client, mcp_client(other) as thief:
+        await client.initialize()
+        thief.headers["Mcp-Session-Id"] = client.session
+        for method, content in (("POST", client.calling("add")), ("GET", None), ("DELETE", None)):
+            reply = await thief.request(method, content)
+            assert reply.status_code == 404
+            assert reply.json()["error"]["data"]["reason"] == "unknown_session"
+        assert said((await client.call("add")).json()) == "calc.add({})"
+        await client.delete()
+
+
+async def test_an_agent_has_no_more_sessions_than_devices(broker_with: Brokers) -> None:
+    agent = broker_with(max_devices=1).agent()
+    async with agent.device(), mcp_client(agent) as client:
+        reply = await client.initialize()
+        assert (reply.status_code, reply.json()["error"]["data"]["reason"]) == (429, "too_many_devices")
+
+
+async def test_a_session_with_an_open_stream_or_a_pending_call_is_not_idle(broker_with: Brokers) -> None:
+    agent = broker_with(session_idle=0.3).agent()
+    async with agent.tool_side("slow", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("GET"), agent.device() as device:
+            await asyncio.wait_for(clock(device), 5)
+            assert (await client.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})).status_code == 200
+        async with client.stream("POST", client.calling("slow", 1)) as stream:
+            await stream.event()
+            called = await program.next("tools/call")
+        async with agent.device() as device:
+            await asyncio.wait_for(clock(device), 5)
+        await program.answer(called, text_result("done"))
+        assert (await end_of(agent, 3))["reason"] == "session_idle"
+
+
+async def clock(device: object) -> None:
+    """Let 0.6 s go by, which is twice as long as a session may be idle."""
+    until = asyncio.get_running_loop().time() + 0.6
+    while asyncio.get_running_loop().time() < until:
+        await device.request("ping")  # type: ignore[attr-defined]
+
+
+# --- answers ---
+
+
+async def test_what_a_tool_said_comes_as_it_was(broker: Broker) -> None:
+    agent = broker.agent()
+    text = "汉" * 2000
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        for result in (f'{{"content":[{{"type":"text","text":"{text}"}}],"n":1.0e2}}', f'{{"x":"{"y" * 900_000}"}}'):
+            call = asyncio.create_task(client.call("a", 2**53 + 1))
+            called = await program.next("tools/call")
+            await program.send(spelled(id=called["id"], result=result))
+            assert (await call).text == spelled(id=2**53 + 1, result=result)
+        await client.delete()
+
+
+async def test_a_large_result_with_line_breaks_arrives_through_a_stream(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1, token="t")) as stream:
+            called = await program.next("tools/call")
+            token = called["params"]["_meta"]["progressToken"]
+            await program.notify("notifications/progress", **progress(token, 1))
+            text = "汉" * 300_000
+            result = f'\r\n{{"content":\n[{{"type":"text","text":"{text}"}}]}}\n'
+            await program.send(spelled(id=called["id"], result=result))
+            events = await stream.rest()
+            assert stream.response.headers["content-type"] == "text/event-stream"
+        assert said(events[-1].frame) == text
+        await client.delete()
+
+
+@pytest.mark.parametrize("revision", REVISIONS)
+async def test_a_notification_that_comes_first_makes_it_a_stream(broker: Broker, revision: str) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize(revision)
+        async with client.stream("POST", client.calling("a", 1, token="t")) as stream:
+            called = await program.next("tools/call")
+            token = called["params"]["_meta"]["progressToken"]
+            for done in range(3):
+                await program.notify("notifications/progress", **progress(token, done))
+            await program.answer(called, text_result("done"))
+            primed, *events = [None, *await stream.rest()] if revision != "2025-11-25" else await stream.rest()
+            if primed is not None:
+                assert (primed.data, bool(primed.id), primed.retry) == ("", True, 500)
+            assert [one.frame.get("params") for one in events[:3]] == [progress("t", done) for done in range(3)]
+            assert said(events[3].frame) == "done"
+            assert len({one.id for one in events}) == 4
+        await client.delete()
+
+
+async def test_after_a_second_an_answer_is_a_stream_with_keep_alive(broker_with: Brokers) -> None:
+    agent = broker_with(ping_interval=0.3).agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1)) as stream:
+            called = await program.next("tools/call")
+            assert (await stream.event()).data == ""
+            await stream.comment()
+            await program.answer(called, text_result("done"))
+            (event,) = await stream.rest()
+            assert said(event.frame) == "done"
+        await client.delete()
+
+
+async def test_a_batch_is_answered_with_an_array_in_2025_03_26_only(broker: Broker) -> None:
+    agent = broker.agent()
+    batch: list[Frame] = [
+        {"jsonrpc": "2.0", "id": 1, "method": "ping"},
+        {"jsonrpc": "2.0", "method": "notifications/initialized"},
+        McpClient.calling("add", "2"),
+        {"jsonrpc": "2.0", "id": 3, "method": "nothing"},
+    ]
+    async with agent.tool_side("add"), agent.tool_side("sub", server_id="x"), mcp_client(agent) as client:
+        await client.initialize("2025-03-26")
+        reply = await client.post(batch)
+        answers = {answer["id"]: answer for answer in reply.json()}
+        assert answers.keys() == {1, "2", 3}
+        assert said(answers["2"]) == "calc.add({})"
+        assert fault(answers[3]) == (-32601, "no_such_method")
+        told = await client.post([batch[1]])
+        assert (told.status_code, told.content) == (202, b"")
+        for bad in ([], [batch[0], batch[0]], [batch[0], 1]):
+            assert (await client.post(bad)).status_code == 400
+        await client.delete()
+        await client.initialize("2025-06-18")
+        assert (await client.post(batch)).status_code == 400
+        await client.delete()
+
+
+async def test_a_call_that_is_cancelled_ends_without_an_answer(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1)) as stream:
+            called = await program.next("tools/call")
+            await stream.event()
+            cancel = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}
+            assert (await client.post(cancel)).status_code == 202
+            assert await stream.rest() == []
+            assert (await program.next("notifications/cancelled"))["params"]["requestId"] == called["id"]
+        reply = asyncio.create_task(client.call("a", 1))
+        await program.answer(await program.next("tools/call"), text_result("again"))
+        assert said((await reply).json()) == "again"
+        await client.delete()
+
+
+async def test_delete_cancels_what_is_under_way(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1)) as stream, client.stream("GET") as standing:
+            await program.next("tools/call")
+            await stream.event()
+            waiting = asyncio.create_task(client.call("a", 2))
+            await program.next("tools/call")
+            await client.delete()
+            assert await stream.rest() == []
+            assert len(await standing.rest()) == 1, "nothing but the priming event"
+            assert (await waiting).status_code == 404
+        for _ in range(2):
+            await program.next("notifications/cancelled")
+
+
+async def test_an_id_in_flight_is_refused_and_the_first_is_answered(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        first = asyncio.create_task(client.call("a", 1))
+        called = await program.next("tools/call")
+        second = await client.call("a", 1)
+        assert (second.status_code, second.json()["error"]["data"]["reason"]) == (400, "id_in_use")
+        assert second.json()["id"] == 1
+        await program.answer(called, text_result("one"))
+        assert said((await first).json()) == "one"
+        await client.delete()
+
+
+# --- the standing stream, and what is resumed ---
+
+
+async def test_the_standing_stream_has_what_is_about_no_request(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a") as program, mcp_client(agent) as client:
+        await client.initialize()
+        await program.change("a", "b")
+        async with client.stream("GET") as stream:
+            assert (await stream.event()).data == "", "the priming event"
+            assert (await stream.event()).frame == LIST_CHANGED, "it came before anybody asked"
+            assert (await client.request("GET")).status_code == 409
+            await program.change("a", "b", "c")
+            assert (await stream.event()).frame == LIST_CHANGED
+        await client.delete()
+
+
+async def test_a_standing_stream_that_was_lost_goes_on_where_it_broke_off(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a") as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("GET") as stream:
+            await stream.event()
+            await program.change("a", "b")
+            seen = await stream.event()
+            await program.change("a")
+            lost = await stream.event()
+        await program.change("a", "c")
+        async with client.stream("GET", last=seen.id) as stream:
+            events = [await stream.event() for _ in range(3)]
+            assert events[0].data == ""
+            assert events[1].id == lost.id
+            assert [one.frame for one in events[1:]] == [LIST_CHANGED] * 2
+            await program.change("a")
+            assert (await stream.event()).frame == LIST_CHANGED
+        await client.delete()
+
+
+async def test_a_call_goes_on_without_its_client_and_each_event_comes_once(broker: Broker) -> None:
+    """The connection is cut in the middle of the answer, twice; then the stream is read to its end."""
+    agent = broker.agent()
+    seen: list[Frame] = []
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1, token="t")) as stream:
+            called = await program.next("tools/call")
+            token = called["params"]["_meta"]["progressToken"]
+            last = (await stream.event()).id
+            await program.notify("notifications/progress", **progress(token, 0))
+            seen.append((first := await stream.event()).frame)
+            last = first.id
+        await program.notify("notifications/progress", **progress(token, 1))
+        await program.settled()
+        async with client.stream("GET", last=last) as stream:
+            await stream.event()
+            await program.notify("notifications/progress", **progress(token, 2))
+            for _ in range(2):
+                seen.append((event := await stream.event()).frame)
+                last = event.id
+        await program.notify("notifications/progress", **progress(token, 3))
+        await program.answer(called, text_result("done"))
+        await program.settled()
+        assert program.waiting("notifications/cancelled") == 0
+        async with client.stream("GET", last=last) as stream:
+            seen += [one.frame for one in await stream.rest()]
+        async with client.stream("GET", last=last) as stream:
+            assert len(await stream.rest()) == 2, "it may be asked for again"
+        assert [frame["params"] for frame in seen[:-1]] == [progress("t", done) for done in range(4)]
+        assert said(seen[-1]) == "done"
+        await client.delete()
+    await gone(broker)
+
+
+async def test_a_waiting_client_is_told_to_poll(broker_with: Brokers) -> None:
+    agent = broker_with(poll_after=0.2).agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("POST", client.calling("a", 1)) as stream:
+            called = await program.next("tools/call")
+            (primed,) = await stream.rest()
+        assert (primed.data, primed.retry) == ("", 500)
+        async with client.stream("GET", last=primed.id) as stream:
+            (again,) = await stream.rest()
+            assert (again.data, again.id) == ("", primed.id)
+        async with client.stream("GET", last=primed.id) as stream:
+            await stream.event()
+            await program.answer(called, text_result("done"))
+            (event,) = await stream.rest()
+            assert said(event.frame) == "done"
+        await client.delete()
+
+
+async def test_older_clients_are_not_told_to_poll(broker_with: Brokers) -> None:
+    agent = broker_with(poll_after=0.2, ping_interval=1).agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize("2025-06-18")
+        async with client.stream("POST", client.calling("a", 1)) as stream:
+            called = await program.next("tools/call")
+            await stream.comment()
+            await program.answer(called, text_result("done"))
+            (event,) = await stream.rest()
+            assert said(event.frame) == "done"
+        await client.delete()
+
+
+# --- ends ---
+
+
+async def test_closed_clients_leave_nothing_but_their_sessions(broker_with: Brokers) -> None:
+    broker = broker_with(ping_interval=1, session_idle=2)
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program:
+        async with mcp_client(agent) as client:
+            await client.initialize()
+            async with client.stream("GET"), client.stream("POST", client.calling("a", 1)) as stream:
+                await stream.event()
+                assert (await broker.stats())["census"]["streams"] == 2
+        async with asyncio.timeout(3):
+            await gone(broker, sessions=1)
+        await program.answer(await program.next("tools/call"), text_result("done"))
+        await gone(broker)
+    assert (await end_of(agent))["reason"] == "session_idle"
+
+
+async def test_a_stream_that_is_not_read_is_cut_off_and_its_session_goes_on(broker_with: Brokers) -> None:
+    broker = broker_with(send_timeout=0.5, send_buffer="64KB", max_message_size="1MB")
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize("2025-06-18")
+        async with Wire.open(broker, receive_buffer=4096) as wire:
+            wire.write(raw(client, McpClient.calling("a", 1, token="t")))
+            called = await program.next("tools/call")
+            token = called["params"]["_meta"]["progressToken"]
+            for done in range(8):
+                await program.notify(
+                    "notifications/progress", progressToken=token, progress=done, message="x" * 500_000
+                )
+            await broker.logged("unread_answer")
+        assert (await client.post({"jsonrpc": "2.0", "id": 2, "method": "ping"})).json()["result"] == {}
+        await client.delete()
+
+
+async def test_a_session_whose_reader_takes_nothing_ends_when_too_much_waits(broker_with: Brokers) -> None:
+    broker = broker_with(send_timeout=60, send_buffer="64KB", max_message_size="1MB")
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize("2025-06-18")
+        async with Wire.open(broker, receive_buffer=4096) as wire:
+            wire.write(raw(client, McpClient.calling("a", 1, token="t")))
+            called = await program.next("tools/call")
+            token = called["params"]["_meta"]["progressToken"]
+            for done in range(20):
+                await program.notify(
+                    "notifications/progress", progressToken=token, progress=done, message="x" * 500_000
+                )
+            assert (await end_of(agent))["reason"] == "send_overflow"
+            await program.next("notifications/cancelled")
+        assert (await client.call("a")).status_code == 404
+    await gone(broker)
+
+
+async def test_stopping_tells_clients_over_http(new_broker: Brokers) -> None:
+    broker = new_broker()
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("GET") as standing, client.stream("POST", client.calling("a", 1)) as stream:
+            await program.next("tools/call")
+            await stream.event()
+            waiting = asyncio.create_task(client.call("a", 2))
+            await program.next("tools/call")
+            await standing.event()
+            broker.terminate()
+            (event,) = await stream.rest()
+            assert fault(event.frame) == (-32003, "tool_side_lost")
+            assert fault((await waiting).json()) == (-32003, "tool_side_lost")
+            await standing.rest()
+    assert await asyncio.to_thread(broker.wait) == 0
+    assert [line for line in broker.lines if "device side ended" in line and "(restart, code 1012)" in line]
+
+
+def raw(client: McpClient, message: Frame) -> bytes:
+    """A POST by hand."""
+    request = client.http.build_request("POST", client.url, **client._of(message, {}))
+    head = "".join(f"{name}: {value}\r\n" for name, value in request.headers.items())
+    return f"POST {request.url.raw_path.decode()} HTTP/1.1\r\n{head}\r\n".encode() + request.content
+
+
+async def test_one_connection_carries_many_requests(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("add"), mcp_client(agent) as client, Wire.open(broker) as wire:
+        await client.initialize()
+        for number in range(5):
+            wire.write(raw(client, McpClient.calling("add", number)))
+            reply = await wire.reply()
+            assert (reply.status, "connection" in reply.headers) == (200, False)
+        for number in range(5):
+            wire.write(raw(client, McpClient.calling("add", number)))
+        for _ in range(5):
+            assert (await wire.reply()).status == 200
+        await client.delete()
+
+
+async def test_a_token_is_in_no_line_of_the_log(new_broker: Brokers) -> None:
+    broker = new_broker(log_level="DEBUG")
+    agent = broker.agent()
+    async with agent.tool_side("add"), mcp_client(agent, agent.path("mcp")) as client:
+        await client.initialize()
+        await client.call("add")
+        async with client.stream("GET"):
+            pass
+        await client.delete()
+        session = client.headers.get("Mcp-Session-Id", "none")
+    async with mcp_client(agent, "/mcp/?token=not-a-token-at-all") as client:
+        client.headers.clear()
+        assert (await client.post(initialize())).status_code == 401
+    broker.stop()
+    text = "\n".join(broker.lines)
+    assert "POST /mcp_endpoint/mcp/?" in text
+    for secret in (agent.token, agent.token[:20], "not-a-token", session):
+        assert secret not in text
