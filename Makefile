@@ -35,8 +35,7 @@ conformance: .venv/demo.stamp $(CONFORMANCE)/node_modules/stamp  ## the official
 	PYTHONPATH=src:tests $(PY) $(CONFORMANCE)/run.py
 
 clean:
-	rm -rf .venv .venv-mcp1 tests/npm/node_modules $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache
+	rm -rf .venv .venv-mcp1 tests/npm/node_modules $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Try: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'

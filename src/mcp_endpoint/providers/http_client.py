@@ -9,7 +9,7 @@ import contextlib
 import socket
 import ssl
 import typing
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -61,7 +61,11 @@ class HttpSettings:
     resolve: Resolve = field(default=look_up, repr=False)
 
 
-def make_client(settings: HttpSettings, auth: httpx.Auth | None = None) -> httpx.AsyncClient:
+Sending = Callable[[httpx.AsyncClient, httpx.Request], Awaitable[httpx.Response]]
+"""How a request is sent: `send`, or something around it that signs requests."""
+
+
+def make_client(settings: HttpSettings) -> httpx.AsyncClient:
     """An HTTP client that connects only to allowed addresses, and asks neither the environment nor .netrc.
 
     Compressed answers are not asked for: a small body could become any size. Close it in the end.
@@ -71,7 +75,6 @@ def make_client(settings: HttpSettings, auth: httpx.Auth | None = None) -> httpx
     headers.update(settings.headers)
     return httpx.AsyncClient(
         headers=headers,
-        auth=auth,
         timeout=httpx.Timeout(connect=limits.connect, read=limits.read, write=limits.write, pool=limits.connect),
         transport=_CheckedTransport(settings),
         follow_redirects=False,

@@ -9,7 +9,7 @@ import httpx
 from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
 from mcp_endpoint.providers.events import EVENT_LIMIT
 from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, media_type, refused, split
-from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, drained, make_client, read_body, send
+from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, Sending, drained, make_client, read_body
 from mcp_endpoint.providers.http_streams import answers, following
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
@@ -42,7 +42,7 @@ class StreamableHttpSettings:
 class Session:
     """One session. Its id and its revision stand in each request, once they are known."""
 
-    def __init__(self, settings: StreamableHttpSettings, auth: httpx.Auth | None) -> None:
+    def __init__(self, settings: StreamableHttpSettings, sending: Sending) -> None:
         """Raises ValueError where `allow_private` has an entry that is none."""
         self.settings = settings
         self.greeted = False
@@ -50,9 +50,8 @@ class Session:
         self._headers: dict[str, str] = {}
         limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
         allowed = Allowed.of(settings.allow_private)
-        self._client = make_client(
-            HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve), auth
-        )
+        self._sending = sending
+        self._client = make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve))
 
     @property
     def has_id(self) -> bool:
@@ -122,7 +121,7 @@ class Session:
             )
         except (httpx.InvalidURL, ValueError, TypeError):
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        return await send(self._client, request)
+        return await self._sending(self._client, request)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -19,6 +19,7 @@ from mcp_endpoint.providers.http_answers import EVENTS, JSON, failure, media_typ
 from mcp_endpoint.providers.http_client import (
     HttpLimits,
     HttpSettings,
+    Sending,
     body_chunks,
     drained,
     make_client,
@@ -59,14 +60,13 @@ class SseSettings:
 class SseSource:
     """One session with a server: its stream is open, or the session is over."""
 
-    def __init__(self, settings: SseSettings, auth: httpx.Auth | None = None) -> None:
-        """`auth` signs requests beside the headers. Raises ValueError for bad `allow_private`."""
+    def __init__(self, settings: SseSettings, sending: Sending = send) -> None:
+        """`sending` may sign requests, as `OAuth.send` does. Raises ValueError for bad `allow_private`."""
         self._settings = settings
         limits = HttpLimits(read=settings.post_within, connections=4)
         allowed = Allowed.of(settings.allow_private)
-        self._client = make_client(
-            HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve), auth
-        )
+        self._sending = sending
+        self._client = make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve))
         self._outlet = Outlet(secrets_of(settings.url, settings.headers))
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._stream: httpx.Response | None = None
@@ -102,7 +102,7 @@ class SseSource:
             )
         except (httpx.InvalidURL, ValueError, TypeError):
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        self._stream = response = await send(self._client, request)
+        self._stream = response = await self._sending(self._client, request)
         if response.status_code >= 300:
             await refused(response, None, in_session=False)
         if media_type(response) != EVENTS:
@@ -176,7 +176,7 @@ class SseSource:
         """POST a frame; a request that is refused is answered with an error. Raises Stopped: the session is over."""
         id_ = _request_id(frame)
         request = self._client.build_request("POST", target, content=frame, headers={"Content-Type": JSON})
-        response = await send(self._client, request)
+        response = await self._sending(self._client, request)
         if response.status_code < 300:
             await drained(response)
             return

@@ -4,8 +4,6 @@ There is no `initialize` there, no session and no request from the server. Each 
 revision, in its `_meta` and again in HTTP headers; what changes is told on the answer to `subscriptions/listen`.
 """
 
-import base64
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -15,8 +13,20 @@ from msgspec.json import decode, encode
 from mcp_endpoint.errors import Code
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.envelope import Envelope, members
+from mcp_endpoint.wire.param_headers import MARK, wanted
+from mcp_endpoint.wire.stateless import (
+    CAPABILITIES,
+    CLIENT_INFO,
+    DISCOVER,
+    LISTEN,
+    LOG_LEVEL,
+    NAMED,
+    REVISION,
+    SERVER_INFO,
+    VERSION,
+    spell,
+)
 
-REVISION = "2026-07-28"
 LISTEN_ID = b'"listen"'
 """Never the id of a request of the broker, which are integers."""
 DISCOVER_ID = b'"discover"'
@@ -24,11 +34,6 @@ MOST_SUBSCRIPTIONS = 1000
 MOST_TOOLS = 1000
 """Tools with arguments in headers."""
 
-_KEY = "io.modelcontextprotocol/"
-_NAMING = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
-_PLAIN = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
-_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,100}")
-_DEEPEST = 10
 _LISTENED = (("toolsListChanged", "tools"), ("promptsListChanged", "prompts"), ("resourcesListChanged", "resources"))
 
 
@@ -51,11 +56,11 @@ class Stateless:
         self._level: Raw | None = None
         self._subscribed: dict[str, None] = {}
         self._capabilities: dict[str, Raw] = {}
-        self._headers: dict[str, dict[tuple[str, ...], str]] = {}
+        self._marked: dict[str, bytes] = {}
 
     def discover(self) -> Post:
         """The question whether the server speaks this era at all."""
-        return self._post(DISCOVER_ID, "server/discover", {})
+        return self._post(DISCOVER_ID, DISCOVER, {})
 
     def greeting(self, id_: bytes, answer: bytes) -> bytes | None:
         """The answer to `initialize` out of the one to `discover`; None if the server does not speak this era."""
@@ -71,7 +76,7 @@ class Stateless:
         hello: dict[str, object] = {
             "protocolVersion": self._asked if self._asked in mcp.REVISIONS else mcp.NEWEST,
             "capabilities": result.get("capabilities", Raw(b"{}")),
-            "serverInfo": meta.get(f"{_KEY}serverInfo", Raw(b'{"name":"","version":""}')),
+            "serverInfo": meta.get(SERVER_INFO, Raw(b'{"name":"","version":""}')),
         }
         if "instructions" in result:
             hello["instructions"] = result["instructions"]
@@ -101,45 +106,29 @@ class Stateless:
 
     def _post(self, id_: bytes, method: str, params: dict[str, Raw]) -> Post:
         meta = members(params.get("_meta", UNSET)) or {}
-        meta[f"{_KEY}protocolVersion"] = Raw(encode(REVISION))
-        meta[f"{_KEY}clientInfo"] = self._info
+        meta[VERSION] = Raw(encode(REVISION))
+        meta[CLIENT_INFO] = self._info
         # It is asked to claim nothing: the broker could not serve a request inside a result.
-        meta[f"{_KEY}clientCapabilities"] = Raw(b"{}")
+        meta[CAPABILITIES] = Raw(b"{}")
         if self._level is not None:
-            meta[f"{_KEY}logLevel"] = self._level
+            meta[LOG_LEVEL] = self._level
         body = encode(params | {"_meta": Raw(encode(meta))})
-        headers = {"MCP-Protocol-Version": REVISION, "Mcp-Method": header_value(method)}
-        name = mcp.string(params.get(_NAMING.get(method, "")))
+        headers = {"MCP-Protocol-Version": REVISION, "Mcp-Method": spell(method)}
+        name = mcp.string(params.get(NAMED.get(method, "")))
         if name is not None:
-            headers["Mcp-Name"] = header_value(name)
+            headers["Mcp-Name"] = spell(name)
             if method == "tools/call":
-                headers |= self._param_headers(name, params.get("arguments"))
+                headers |= wanted(self._marked.get(name, b""), params.get("arguments"))
         return Post(b'{"jsonrpc":"2.0","id":%b,"method":%b,"params":%b}' % (id_, encode(method), body), headers)
-
-    def _param_headers(self, tool: str, arguments: Raw | None) -> dict[str, str]:
-        """Arguments that the tool's schema wants to see in headers as well (`x-mcp-header`)."""
-        wanted = self._headers.get(tool)
-        if not wanted or arguments is None:
-            return {}
-        headers = {}
-        for path, token in wanted.items():
-            value: Raw | None = arguments
-            for step in path:
-                value = None if value is None else (members(value) or {}).get(step)
-            scalar = None if value is None else decode(value)
-            if isinstance(scalar, str | int | float):
-                text = scalar if isinstance(scalar, str) else bytes(encode(scalar)).decode()
-                headers[f"Mcp-Param-{token}"] = header_value(text)
-        return headers
 
     def listens(self) -> Post | None:
         """The request whose answer tells of changes; None if there is nothing that could change."""
-        wanted: dict[str, object] = {name: True for name, _ in self._changing()}
+        asked: dict[str, object] = {name: True for name, _ in self._changing()}
         if self._subscribed:
-            wanted["resourceSubscriptions"] = list(self._subscribed)
-        if not wanted:
+            asked["resourceSubscriptions"] = list(self._subscribed)
+        if not asked:
             return None
-        return self._post(LISTEN_ID, "subscriptions/listen", {"notifications": Raw(encode(wanted))})
+        return self._post(LISTEN_ID, LISTEN, {"notifications": Raw(encode(asked))})
 
     def missed(self) -> list[bytes]:
         """What to tell after a gap in listening: anything may have changed meanwhile."""
@@ -175,35 +164,15 @@ class Stateless:
         except DecodeError:
             return
         for definition in definitions:
-            wants = b"x-mcp-header" in bytes(definition)
-            if not wants and not self._headers:
+            marked = MARK.encode() in bytes(definition)
+            if not marked and not self._marked:
                 continue
-            tool = members(definition) or {}
-            name = mcp.string(tool.get("name"))
+            name = mcp.string((members(definition) or {}).get("name"))
             if name is not None:
-                self._headers.pop(name, None)
-                if wants and len(self._headers) < MOST_TOOLS:
-                    self._headers[name] = dict(_annotated(tool.get("inputSchema"), ()))
-
-
-def _annotated(schema: Raw | None, path: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Properties that carry `x-mcp-header`, by their path of property names."""
-    if schema is None or len(path) > _DEEPEST:
-        return
-    shape = members(schema) or {}
-    token = mcp.string(shape.get("x-mcp-header"))
-    if path and token is not None and _TOKEN.fullmatch(token):
-        yield path, token
-    for name, inner in (members(shape.get("properties", UNSET)) or {}).items():
-        yield from _annotated(inner, (*path, name))
+                self._marked.pop(name, None)
+                if marked and len(self._marked) < MOST_TOOLS:
+                    self._marked[name] = bytes(definition)
 
 
 def _id(answer: Envelope) -> bytes:
     return bytes(answer.id) if isinstance(answer.id, Raw) else envelope.NULL_ID
-
-
-def header_value(text: str) -> str:
-    """A text as a header can carry it: as it is, or as `=?base64?…?=` where it has more than printable ASCII."""
-    if _PLAIN.fullmatch(text) and not (text.startswith("=?base64?") and text.endswith("?=")):
-        return text
-    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="

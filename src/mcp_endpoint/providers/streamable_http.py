@@ -14,6 +14,7 @@ from loguru import logger
 from msgspec import UNSET, Raw
 
 from mcp_endpoint.providers.http_answers import failure
+from mcp_endpoint.providers.http_client import Sending, send
 from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
 from mcp_endpoint.providers.http_streams import standing
 from mcp_endpoint.providers.outlet import Outlet, end_tasks, secrets_of
@@ -36,11 +37,11 @@ _FATAL = {Why.UNAUTHORIZED, Why.SESSION_LOST, Why.UNREACHABLE, Why.REDIRECTED, W
 class StreamableHttpSource:
     """One session with a server. It connects with the first frame, which is the broker's `initialize`."""
 
-    def __init__(self, settings: StreamableHttpSettings, auth: httpx.Auth | None = None) -> None:
-        """`auth` signs requests beside the headers. Raises ValueError for bad `allow_private`."""
+    def __init__(self, settings: StreamableHttpSettings, sending: Sending = send) -> None:
+        """`sending` may sign requests, as `OAuth.send` does. Raises ValueError for bad `allow_private`."""
         self._settings = settings
         self._outlet = Outlet(secrets_of(settings.url, settings.headers))
-        self._session = Session(settings, auth)
+        self._session = Session(settings, sending)
         self._stateless: Stateless | None = None
         self._strikes = 0
         self._tasks: set[asyncio.Task[None]] = set()
