@@ -76,7 +76,7 @@ def opening(tmp_path: Path) -> Iterator[Brokers]:
 
     def begin(settings: dict[str, object] | None = None, **servers: object) -> Broker:
         folder = tmp_path / "data"
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
         write(folder, **servers)
         started.append(Broker(folder, **(settings or {})))
         return started[-1]

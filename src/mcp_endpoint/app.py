@@ -207,7 +207,7 @@ async def _serve(
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
     office = JobOffice(front.manager, loop, lambda: front.settings)
-    hub = Hub(front.manager, loop, os.environ, folder, make_source, office)
+    hub = Hub(front.manager, loop, os.environ, folder, make_source, office, lambda: front.settings.server.debug)
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
     pages = build_app(front, loop.time, lambda stamp: {"servers": providers.report(stamp)})

@@ -61,6 +61,8 @@ class Hub:
     make: "Callable[[Server, Hub], Source]"
     """The source of an entry whose variables are put in. Raises Stopped."""
     office: Office
+    debug: Callable[[], bool] = lambda: False
+    """Whether files of functions are loaded again when they change."""
     backoff: Callable[[], Backoff] = Backoff
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 LONGEST_NAME = 64
 """Characters of a `server_id` that a broker looks at."""
 MOST_SECONDS = 86_400.0
+MOST_BYTES = 64 * 1024 * 1024
 START_TIMEOUT = 60.0
 """Seconds; some servers are downloaded at their first start."""
 
@@ -57,11 +58,14 @@ class BadEntry(ValueError):
 class OpenApi:
     """An HTTP interface as tools: its document (a path or a URL) and which of its operations."""
 
-    document: str
+    document: str = field(repr=False)
     base_url: str = ""
+    document_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     methods: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
     operations: tuple[str, ...] = ()
+    max_response: int | None = None
+    """Bytes of an answer."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +171,12 @@ def expanded(server: Server, environ: Mapping[str, str]) -> Server:
 
     openapi = server.openapi
     if openapi is not None:
-        openapi = replace(openapi, document=fill(openapi.document), base_url=fill(openapi.base_url))
+        openapi = replace(
+            openapi,
+            document=fill(openapi.document),
+            base_url=fill(openapi.base_url),
+            document_headers=each(openapi.document_headers),
+        )
     return replace(
         server,
         command=tuple(map(fill, server.command)),
@@ -243,18 +252,14 @@ def _url(entry: dict[str, Any], kind: Kind) -> str:
 
 
 def _openapi(entry: dict[str, Any]) -> OpenApi:
-    said = entry["openapi"]
-    if isinstance(said, str) and said:
-        return OpenApi(said)
-    if not isinstance(said, dict):
-        form = '"https://…/openapi.json"'
-        raise BadEntry("openapi", f"must be a path or URL such as {form}, or an object", f"应为路径或地址，例如 {form}")
     return OpenApi(
-        _needed(said, "document", "the path or URL of an OpenAPI document", "OpenAPI 文档的路径或地址"),
-        _text(said, "base_url"),
-        _words(said, "methods") or (),
-        _words(said, "tags") or (),
-        _words(said, "operations") or (),
+        _needed(entry, "openapi", "the path or URL of an OpenAPI document", " OpenAPI 文档的路径或地址"),
+        _text(entry, "base_url"),
+        _texts(entry, "document_headers"),
+        _words(entry, "methods") or (),
+        _words(entry, "tags") or (),
+        _words(entry, "operations") or (),
+        _bytes(entry, "max_response"),
     )
 
 
@@ -326,3 +331,12 @@ def _seconds(entry: dict[str, Any], member: str) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SECONDS:
         raise BadEntry(member, f"must be seconds, above 0 and at most {MOST_SECONDS:.0f}", "应为大于 0 的秒数")
     return float(value)
+
+
+def _bytes(entry: dict[str, Any], member: str) -> int | None:
+    value = entry.get(member)
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value <= MOST_BYTES:
+        raise BadEntry(member, f"must be bytes, from 1024 to {MOST_BYTES}", f"应为 1024 到 {MOST_BYTES} 的字节数")
+    return value

@@ -34,6 +34,7 @@ class Why(Enum):
     NO_HANDSHAKE = ("在时限内未完成初始化", "it did not finish its handshake in time")
     TOO_MUCH_UNREAD = ("对方长时间不读取请求", "it does not read what it is sent")
     BAD_DOCUMENT = ("文档无法使用", "its document cannot be used")
+    BAD_ENTRY = ("mcp_servers.json 中的条目有误", "its entry in mcp_servers.json is not right")
     BAD_MODULE = ("Python 文件无法载入", "its Python file cannot be loaded")
     STOPPED = ("已停止", "it was stopped")
     INTERNAL = ("内部错误", "an internal error of the broker")

@@ -1,0 +1,187 @@
+"""Every kind of entry of mcp_servers.json, through the whole broker: a device calls what the broker opened."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import Brokers
+from http_peers import everything, sdk
+from live import live
+from opened import server
+from petstore import Petstore
+from sources import needs_node, npm_server
+from support import ROOT, Broker, parsed, said
+
+PETSTORE = ROOT / "tests" / "openapi" / "petstore-3.0.yaml"
+TOOLS = """
+import asyncio
+from mcp_endpoint.tools import Context, ToolError, prompt, resource, tool
+
+@tool
+def whoami(ctx: Context) -> str:
+    return f"{ctx.agent} {ctx.caller.client_name}"
+
+@tool(background=True)
+async def bake(minutes: int, ctx: Context) -> str:
+    for minute in range(minutes):
+        ctx.progress(minute, minutes, "baking")
+        await asyncio.sleep(0.05)
+    return "a cake"
+
+@tool
+def fail() -> str:
+    raise ToolError("no flour")
+
+@prompt
+def recipe(dish: str) -> str:
+    return f"How is {dish} made?"
+
+@resource("kitchen://stock")
+def stock() -> list[str]:
+    return ["flour"]
+"""
+
+
+@pytest.mark.parametrize("mode", ["streamable", "json", "stateless", "sse"])
+async def test_an_sdk_server_over_http(opening: Brokers, mode: str) -> None:
+    async with sdk(mode) as peer:
+        kind = "sse" if mode == "sse" else "http"
+        broker = opening(counter={"type": kind, "url": f"{peer.url}/{'sse' if mode == 'sse' else 'mcp'}"})
+        async with broker.agent().device() as device:
+            assert "count" in await device.names()
+            params = {"name": "count", "arguments": {"steps": 2}, "_meta": {"progressToken": "p"}}
+            await device.send({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+            assert said(await device.reply(1)) == "counted to 2"
+            told = [frame["params"]["message"] for frame in map(parsed, device.unread) if "params" in frame]
+            assert told == ([] if mode == "json" else ["步骤 1", "步骤 2"])
+            device.unread.clear()
+            listed = (await device.request("resources/list"))["result"]["resources"]
+            assert [one["uri"] for one in listed] == ["note://one"]
+            read = await device.request("resources/read", {"uri": "note://one"})
+            assert read["result"]["contents"][0]["text"] == "a note"
+
+
+async def test_a_server_that_is_restarted_is_greeted_anew(opening: Brokers) -> None:
+    async with sdk("streamable") as peer:
+        broker = opening(counter={"url": f"{peer.url}/mcp"})
+        async with broker.agent().device() as device:
+            assert "count" in await device.names()
+            assert said(await device.call("count", steps=1)) == "counted to 1"
+            await peer.kill()
+            async with sdk("streamable", peer.port):
+                await device.call("count", steps=1)
+                await broker.logged(r"server counter: serving", count=2)
+                assert said(await device.call("count", steps=3)) == "counted to 3"
+
+
+async def test_a_websocket_server_is_another_brokers_device_door(opening: Brokers, broker: Broker) -> None:
+    """What the broker itself offers on its device door can be opened by another one."""
+    upstream = broker.agent()
+    async with upstream.tool_side("far"):
+        mine = opening(far={"url": upstream.device_url})
+        async with mine.agent().device() as device:
+            assert await device.names() == ["far"]
+            assert said(await device.call("far", x=1)) == 'calc.far({"x": 1})'
+
+
+async def test_an_openapi_document(opening: Brokers, tmp_path: Path) -> None:
+    store = Petstore()
+    with live(store.app) as url:
+        (tmp_path / "data").mkdir()
+        (tmp_path / "data" / "pets.yaml").write_bytes(PETSTORE.read_bytes())
+        entry = {
+            "openapi": "pets.yaml",
+            "base_url": f"{url}/api/v3",
+            "tags": ["pet"],
+            "headers": {"api_key": "${PET_KEY:-k}"},
+        }
+        broker = opening(pets=entry)
+        async with broker.agent().device() as device:
+            names = await device.names()
+            assert {"addPet", "getPetById"} <= set(names)
+            assert "deletePet" not in names
+            added = await device.call("addPet", body={"id": 7, "name": "Rex", "photoUrls": []})
+            assert added["result"]["structuredContent"]["name"] == "Rex", added
+            assert "Rex" in said(await device.call("getPetById", petId=7))
+            missing = await device.call("getPetById", petId=8)
+            assert missing["result"]["isError"] is True
+            assert "Pet not found" in said(missing)
+        assert store.headers[0]["authorization"] == "Bearer t"
+
+
+async def test_a_file_of_python_functions(opening: Brokers, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "kitchen.py").write_text(TOOLS, "utf-8")
+    broker = opening({"answer_within": 0.1, "language": "en"}, kitchen={"python": "kitchen.py"})
+    agent = broker.agent()
+    async with agent.device("baker") as device:
+        assert await device.names() == ["whoami", "bake", "fail"]
+        assert said(await device.call("whoami")) == f"{agent.id} baker"
+        failed = await device.call("fail")
+        assert (failed["result"]["isError"], said(failed)) == (True, "no flour")
+        job = (await device.call("bake", minutes=10))["result"]["structuredContent"]["job_id"]
+        while (frame := await device.frame()).get("method") != "notifications/message":
+            continue
+        assert frame["params"]["data"]["status"] == "done"
+        assert said(await device.call("job_result", job_id=job)) == "a cake"
+        prompt = await device.request("prompts/get", {"name": "recipe", "arguments": {"dish": "soup"}})
+        assert prompt["result"]["messages"][0]["content"]["text"] == "How is soup made?"
+        read = await device.request("resources/read", {"uri": "kitchen://stock"})
+        assert "flour" in read["result"]["contents"][0]["text"]
+
+
+@needs_node
+async def test_npm_servers(opening: Brokers, tmp_path: Path) -> None:
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "a.txt").write_text("你好", "utf-8")
+    command, *arguments = npm_server("server-filesystem")
+    node, *more = npm_server("server-everything")
+    async with everything("streamableHttp") as peer:
+        broker = opening(
+            files={"command": command, "args": [*arguments, str(shared)]},
+            all={"command": node, "args": more, "tools": {"allow": ["echo"]}},
+            web={"url": f"{peer.url}/mcp", "tools": {"allow": ["echo"]}},
+        )
+        async with broker.agent().device() as device:
+            names = await device.names()
+            assert {"read_text_file", "all__echo", "web__echo"} <= set(names)
+            text = said(await device.call("read_text_file", path=str(shared / "a.txt")))
+            assert text == "你好"
+            for name in ("all__echo", "web__echo"):
+                assert "hello" in said(await device.call(name, message="hello"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        ({"url": "http://127.0.0.1:1/mcp"}, "unreachable"),
+        ({"url": "http://no-such-host.invalid/mcp"}, "unreachable"),
+        ({"type": "sse", "url": "http://127.0.0.1:1/sse"}, "unreachable"),
+        ({"url": "ws://127.0.0.1:1/mcp"}, "unreachable"),
+        ({"openapi": "no-such-file.json"}, "bad_document"),
+        ({"python": "no_such_file.py"}, "bad_module"),
+        ({"url": "http://localhost:1/mcp", "allow_private": ["10.0.0.0/7/8"]}, "bad_entry"),
+        ({"url": "http://169.254.169.254.nip.invalid/mcp"}, "unreachable"),
+    ],
+)
+async def test_why_a_server_of_another_kind_does_not_serve(opening: Brokers, entry: object, reason: str) -> None:
+    broker = opening(bad=entry, good=server("t"))
+    async with broker.agent().device() as device:
+        await broker.logged(rf"server bad: .*\({reason}\)")
+        assert await device.names() == ["t"]
+
+
+async def test_two_hundred_tools_of_ten_servers_are_listed_in_twenty_milliseconds(opening: Brokers) -> None:
+    servers: dict[str, Any] = {f"s{n}": server(*(f"tool_{n}_{m}" for m in range(20))) for n in range(10)}
+    broker = opening(**servers)
+    async with broker.agent().device() as device:
+        assert len(await device.names()) == 200
+        took = []
+        for _ in range(5):
+            began = time.perf_counter()
+            assert len(await device.names()) == 200
+            took.append(time.perf_counter() - began)
+    assert min(took) < 0.020
