@@ -69,6 +69,8 @@ class Echo:
                 return 422, json_type, b'{"detail": [{"loc": ["a"], "msg": "wrong"}]}', []
             case "/html":
                 return 500, "text/html", b"<html>secret stack</html>", []
+            case "/repeats":
+                return 403, json_type, json.dumps({"message": f"not {seen['headers'].get('x-mine')}"}).encode(), []
             case "/words":
                 return 503, "text/plain", b"come back later", []
         return 200, json_type, json.dumps(seen).encode(), []

@@ -19,7 +19,7 @@ from support import Broker
 FOLDER = Path(__file__).parent / "openapi"
 NAMES = (
     *("echo", "away", "here", "round", "big", "long", "slow", "broken", "empty", "latin", "picture", "bytes"),
-    *("problem", "validation", "html", "words"),
+    *("problem", "validation", "html", "words", "repeats"),
 )
 SECRET = "s3cret-value-of-mine"
 
@@ -110,6 +110,12 @@ async def test_errors_carry_the_words_of_the_body(serve: Serve) -> None:
         assert '"msg": "wrong"' in await asker.error("validation")
         assert await asker.error("html") == "HTTP 500 Internal Server Error"
         assert await asker.error("words") == "HTTP 503 Service Unavailable: come back later"
+
+
+async def test_a_secret_that_an_error_repeats_is_cut(serve: Serve) -> None:
+    async with serve(headers={"X-Mine": SECRET}) as asker:
+        assert (await asker.error("repeats")).startswith("HTTP 403 Forbidden: not ***")
+    assert OpenApi(OpenApiSettings("x", env={"a": "me:" + SECRET}))._shown(f"a {SECRET} b") == "a *** b"
 
 
 async def test_limits_of_time_and_size(serve: Serve) -> None:

@@ -1,15 +1,20 @@
 """OpenAPI documents as tools: what is read and refused, and schemas that stand alone. No server is talked to."""
 
+import contextlib
 import gzip
 import json
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mcp_endpoint.providers import openapi_document
+from mcp_endpoint.providers.offer import BadArguments
 from mcp_endpoint.providers.openapi_document import BadDocument, Document, read_document
 from mcp_endpoint.providers.openapi_operation import METHODS, Operation
 from mcp_endpoint.providers.openapi_operations import Filter, operations
@@ -295,3 +300,47 @@ def test_version_2_is_converted() -> None:
     assert Preparer(found["file"]).prepare({"id": "1", "body": {"f": "MQ=="}}).parts == (
         ("f", ("f", b"1", "application/octet-stream")),
     )
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, 5, -1.5, 1e400, "x", "#/components/schemas/Pet", [], [1], ["a"], {}, {"$ref": "#/paths"}),
+    *({"$ref": 5}, {"type": ["string", 5]}, {"properties": []}, {"a": {"b": 1}}),
+)
+
+
+def places(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The way to every value in a document."""
+    if above:
+        yield above
+    for key, value in node.items() if isinstance(node, dict) else enumerate(node) if isinstance(node, list) else ():
+        yield from places(value, (*above, key))
+
+
+def put(node: Any, place: tuple[Any, ...], value: Any) -> None:
+    for key in place[:-1]:
+        node = node[key]
+    node[place[-1]] = value
+
+
+PETSTORES = [(FOLDER / name).read_bytes() for name in ("petstore-2.0.json", "petstore-3.1.json")]
+PLACES = [list(places(json.loads(data))) for data in PETSTORES]
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_a_document_with_odd_values_makes_valid_tools_or_says_why_not(data: st.DataObject) -> None:
+    which = data.draw(st.integers(0, 1))
+    content = json.loads(PETSTORES[which])
+    for _ in range(data.draw(st.integers(1, 3))):
+        with contextlib.suppress(LookupError, TypeError):
+            put(content, data.draw(st.sampled_from(PLACES[which])), data.draw(st.sampled_from(ODD)))
+    try:
+        result = operations(read_document(json.dumps(content).encode()), ALL, frozenset())
+    except BadDocument:
+        return
+    for one in result.found:
+        json.dumps(one.definition(), allow_nan=False)
+        with contextlib.suppress(BadArguments):
+            Preparer(one).prepare({"petId": 1, "body": {"file": "MQ==", "name": "x"}})
+    for one in result.found[:3]:
+        Draft202012Validator.check_schema(one.schema)

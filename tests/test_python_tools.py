@@ -211,6 +211,21 @@ async def test_errors_of_functions(serve: Serve) -> None:
         assert await asker.ask("ping") == {}
 
 
+async def test_a_decorator_of_somebody_elses_may_hide_that_a_function_is_async(serve: Serve) -> None:
+    code = """
+    import functools
+    def twice(function):
+        @functools.wraps(function)
+        def inner(*args, **kwargs): return function(*args, **kwargs)
+        return inner
+    @tool
+    @twice
+    async def five(a: int) -> int: return a + 4
+    """
+    async with serve(code) as asker:
+        assert await asker.text("five", {"a": 1}) == "5"
+
+
 async def test_the_context_tells_and_is_told(serve: Serve) -> None:
     code = """
     @tool(timeout=5)

@@ -130,7 +130,9 @@ def _runner(
         try:
             if is_async:
                 return await function(**arguments)
-            return await threads.run(lambda: function(**arguments))
+            value = await threads.run(lambda: function(**arguments))
+            # Behind a decorator of somebody else's it may be an async function all the same.
+            return await value if inspect.isawaitable(value) else value
         except tools.ToolError as error:
             raise Refused(str(error)) from error
 

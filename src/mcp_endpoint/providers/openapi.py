@@ -6,6 +6,7 @@ for the document, and never to another server that a single operation names.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 from urllib.parse import urljoin, urlsplit
@@ -15,12 +16,12 @@ import httpx
 from mcp_endpoint.providers.addresses import Allowed
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, body_chunks, make_client, send
 from mcp_endpoint.providers.local import LocalServer
-from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused
+from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused, failed
 from mcp_endpoint.providers.openapi_api import OpenApiSettings, is_url, read_api, read_file
 from mcp_endpoint.providers.openapi_document import MOST_BYTES, BadDocument
 from mcp_endpoint.providers.openapi_operation import Operation
 from mcp_endpoint.providers.openapi_request import Preparer
-from mcp_endpoint.providers.openapi_response import Answer, result
+from mcp_endpoint.providers.openapi_response import Answer, error_text, result
 from mcp_endpoint.providers.openapi_security import Credentials
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.threads import Threads
@@ -39,8 +40,9 @@ class OpenApi:
     def __init__(self, settings: OpenApiSettings) -> None:
         self._settings = settings
         self._parsing = Threads(1, "read OpenAPI document")
-        secrets = [*settings.headers.values(), *settings.env.values(), *settings.document_headers.values()]
-        self._redact = Redactor(secrets)
+        values = [*settings.headers.values(), *settings.env.values(), *settings.document_headers.values()]
+        # Of `Bearer x` and `user:x` a server repeats the x.
+        self._redact = Redactor([*values, *[part for value in values for part in re.split("[ :]", value)[1:]]])
         self._server: LocalServer | None = None
         self._client: httpx.AsyncClient | None = None
 
@@ -155,7 +157,10 @@ class OpenApi:
             most = self._settings.max_response
             raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return result(Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8"))
+        answer = Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8")
+        if answer.status >= 400:  # servers like to repeat the key that they do not accept
+            return failed(self._redact(error_text(answer)))
+        return result(answer)
 
 
 def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:

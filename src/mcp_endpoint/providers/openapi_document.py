@@ -5,6 +5,7 @@ make the broker read a file or a URL that its settings do not name.
 """
 
 import json
+import math
 import re
 from typing import Any, cast
 
@@ -127,7 +128,7 @@ class _Counted:
             return {str(key): self.copy(value, depth + 1) for key, value in node.items()}
         if isinstance(node, list):
             return [self.copy(value, depth + 1) for value in node]
-        if node is None or isinstance(node, str | int | float):
+        if node is None or isinstance(node, str | int) or (isinstance(node, float) and math.isfinite(node)):
             return node
         raise BadDocument(f"it has a value that JSON does not know ({type(node).__name__})")
 

@@ -28,9 +28,7 @@ class Answer:
 
 
 def result(answer: Answer) -> Mapping[str, object]:
-    """The result of `tools/call`; an HTTP error is one of the tool."""
-    if answer.status >= 400:
-        return failed(_error(answer))
+    """The result of `tools/call` for an answer that is no error."""
     if answer.status >= 300:
         return failed(f"HTTP {answer.status}: 重定向，未跟随 / a redirect that is not followed")
     if not answer.body:
@@ -77,7 +75,7 @@ def _decoded(answer: Answer) -> str:
         return answer.body.decode(errors="replace")
 
 
-def _error(answer: Answer) -> str:
+def error_text(answer: Answer) -> str:
     """`HTTP 404 Not Found: the body's own words`, and a hint where the credentials are what is wrong."""
     try:
         phrase = " " + HTTPStatus(answer.status).phrase

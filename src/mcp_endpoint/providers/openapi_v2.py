@@ -76,7 +76,8 @@ class _Converter:
         return new
 
     def _listed(self, node: dict[str, Any]) -> list[dict[str, Any]]:
-        listed = [one for one in node.get("parameters") or [] if isinstance(one, dict)]
+        given = node.get("parameters")
+        listed = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
         return [self._bodies.get(str(one.get("$ref")), one) for one in listed]
 
     def _operation(self, old: dict[str, Any], bodies: list[dict[str, Any]]) -> dict[str, Any]:
