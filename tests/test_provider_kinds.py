@@ -93,9 +93,9 @@ async def test_an_openapi_document(opening: Brokers, tmp_path: Path) -> None:
         (tmp_path / "data" / "pets.yaml").write_bytes(PETSTORE.read_bytes())
         entry = {
             "openapi": "pets.yaml",
-            "base_url": f"{url}/api/v3",
+            "base_url": f"{url}/v2",
             "tags": ["pet"],
-            "headers": {"api_key": "${PET_KEY:-k}"},
+            "env": {"api_key": "${PET_KEY:-special-key}", "petstore_auth": "t"},
         }
         broker = opening(pets=entry)
         async with broker.agent().device() as device:
@@ -103,7 +103,8 @@ async def test_an_openapi_document(opening: Brokers, tmp_path: Path) -> None:
             assert {"addPet", "getPetById"} <= set(names)
             assert "deletePet" not in names
             added = await device.call("addPet", body={"id": 7, "name": "Rex", "photoUrls": []})
-            assert added["result"]["structuredContent"]["name"] == "Rex", added
+            assert "isError" not in added["result"], said(added)
+            assert added["result"]["structuredContent"]["name"] == "Rex"
             assert "Rex" in said(await device.call("getPetById", petId=7))
             missing = await device.call("getPetById", petId=8)
             assert missing["result"]["isError"] is True
