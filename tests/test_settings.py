@@ -8,6 +8,7 @@ from pydantic import BaseModel
 
 from mcp_endpoint.settings import (
     BrokerSettings,
+    JobSettings,
     LoggingSettings,
     McpSettings,
     SecuritySettings,
@@ -30,6 +31,7 @@ MODELS: dict[str, type[BaseModel]] = {
     "broker": BrokerSettings,
     "security": SecuritySettings,
     "mcp": McpSettings,
+    "jobs": JobSettings,
     "logging": LoggingSettings,
 }
 
@@ -208,7 +210,7 @@ def test_every_key_has_a_line_in_both_languages() -> None:
             "[web-socket]\nping_interval = 1\n",
             "FILE: line 3: [web-socket]: unknown, ignored; did you mean [websocket]?",
         ),
-        ("[x]\n", "known are [server], [websocket], [broker], [security], [mcp], [logging]"),
+        ("[x]\n", "known are [server], [websocket], [broker], [security], [mcp], [jobs], [logging]"),
     ],
 )
 def test_an_unknown_name_in_the_file_warns_with_the_nearest(tmp_path: Path, text: str, warning: str) -> None:
