@@ -268,6 +268,7 @@ def _add_servers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "enable": "let one run / 启用",
         "disable": "let one rest / 停用",
         "accept": "take its changed tools as they are / 接受变化的工具",
+        "login": "sign in to a remote one in a browser (OAuth) / 在浏览器中登录远程服务",
     }.items():
         actions.add_parser(action, help=text).add_argument("name", metavar="NAME")
 
@@ -296,6 +297,10 @@ def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) ->
                 return servers_command.add(files, new, out)
             case "accept":
                 return servers_command.accept(files, options.name, out)
+            case "login":
+                from mcp_endpoint.clients import servers_login  # it needs an HTTP client, which is slow to import
+
+                return servers_login.login(files.servers, options.name, os.environ, out)
             case action:
                 return servers_command.change(files, options.name, action, out)
 

@@ -9,12 +9,10 @@ from urllib.parse import urlsplit
 from mcp_endpoint.providers.provider import Hub
 from mcp_endpoint.providers.server_entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.supervisor import TOKENS
 
 if TYPE_CHECKING:
     from mcp_endpoint.providers.oauth import OAuth
-
-TOKENS = ".mcp_tokens"
-"""The folder beside the settings in which the tokens of servers are kept that somebody has signed in to."""
 
 
 def make_source(server: Server, hub: Hub) -> Source:

@@ -20,6 +20,9 @@ UNUSED = 600.0
 MOST_INSTANCES = 200
 """Instances of servers that each agent has one of its own of."""
 
+TOKENS = ".mcp_tokens"
+"""The folder beside the settings in which the tokens of servers are kept that somebody has signed in to."""
+
 Stamp = Callable[[float], str]
 
 
@@ -37,6 +40,8 @@ class Providers:
         self._last_used: dict[tuple[str, str], float] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._stamp: tuple[int, int, int] | None = None
+        self._signed: int | None = None
+        """When somebody last signed in to a server, as the folder of tokens tells."""
         self._next_look = 0.0
         self._ended = False
         hub.manager.wanted = self._wanted
@@ -53,6 +58,11 @@ class Providers:
         if self._pins.reload():
             for provider in self._running.values():
                 provider.list_again()
+        signed = _changed(self._hub.folder / TOKENS)
+        if signed != self._signed:
+            self._signed = signed
+            for provider in self._running.values():
+                provider.nudge()
         self._end_unused(now)
 
     def load(self) -> None:
@@ -146,6 +156,13 @@ class Providers:
             for report in [provider.report(stamp) for provider in running] or [idle]:
                 reports.append(report | {"changed": self._pins.changes(server.name)})
         return reports
+
+
+def _changed(folder: Path) -> int | None:
+    try:
+        return folder.stat().st_mtime_ns
+    except OSError:
+        return None
 
 
 def _serves(server: Server) -> Callable[[str], bool]:
