@@ -1,4 +1,4 @@
-"""The official SDK's client over Streamable HTTP, 1.x or 2.x as installed; test_sdk_http.py runs it and reads its line.
+"""The official SDK's client over HTTP, 1.x or 2.x as installed; test_sdk_http.py runs it and reads its line.
 
 Usage: sdk_http_client.py URL whole|cut
 """
@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import mcp.types as types
 from mcp import ClientSession
+from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 
 progress: list[object] = []
@@ -64,7 +65,8 @@ async def cut(session: ClientSession) -> dict[str, object]:
 
 async def main(url: str, what: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
-        read, write, *_ = await stack.enter_async_context(streamable_http_client(url))
+        transport = sse_client(url) if "/sse/" in url else streamable_http_client(url)
+        read, write, *_ = await stack.enter_async_context(transport)
         session = await stack.enter_async_context(ClientSession(read, write))
         opened: Any = await session.initialize()
         said = await (whole if what == "whole" else cut)(session)

@@ -37,7 +37,7 @@ async def answer_texts(program: ToolSide) -> None:
             await program.answer(call, text_result(arguments["letter"] * arguments["size"]))
 
 
-@pytest.mark.parametrize("door", ["mcp", "call"])
+@pytest.mark.parametrize("door", ["mcp", "call", "sse"])
 @pytest.mark.parametrize("sdk", SDKS)
 async def test_an_sdk_client_over_http(broker: Broker, sdk: str, door: str) -> None:
     agent = broker.agent()

@@ -24,6 +24,7 @@ from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.http import HttpDoor
 from mcp_endpoint.doors.ops import build_app
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.sse import Sse
 from mcp_endpoint.doors.stateless import Stateless
 from mcp_endpoint.doors.streamable_http import StreamableHttp
 from mcp_endpoint.doors.websocket import WebSocketLink
@@ -120,8 +121,8 @@ class Server(uvicorn.Server):
                     link.close(End.RESTART)
             if role is Role.DEVICE:
                 front.sessions.close(End.RESTART)
-                for request in list(front.requests):
-                    request.close(End.RESTART)
+                for reading in list(front.event_links):
+                    reading.close(End.RESTART)
             await asyncio.sleep(0)
         if front.links:
             with contextlib.suppress(TimeoutError):
@@ -189,11 +190,12 @@ async def _serve(
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
     stateless = Stateless(front)
+    sse = Sse(front)
     mcp = ByEra(StreamableHttp(front, stateless.answer), stateless)
     config = FrontConfig(
         front,
         tls=None if tls is None else tls.context,
-        app=ByPath(front, pages=build_app(front, loop.time), mcp=mcp),
+        app=ByPath(front, pages=build_app(front, loop.time), mcp=mcp, sse=sse.stream, messages=sse.post),
         http=HttpDoor,
         ws=WebSocketLink,
         lifespan="off",

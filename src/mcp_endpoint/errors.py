@@ -277,11 +277,6 @@ class Refusal(Enum):
         "不支持的 MCP-Protocol-Version",
         "the MCP-Protocol-Version is not supported",
     )
-    OTHER_VERSION = (
-        400,
-        "MCP-Protocol-Version 与会话协商的版本不同",
-        "the MCP-Protocol-Version is not the one that the session agreed on",
-    )
     NO_SESSION_ID = (
         400,
         "缺少 Mcp-Session-Id，请先发送 initialize",
@@ -289,6 +284,11 @@ class Refusal(Enum):
     )
     SESSION_BEGUN = (400, "会话已初始化，新会话请勿附带 Mcp-Session-Id", "the session is initialized already")
     UNKNOWN_SESSION = (404, "没有这个会话，请重新 initialize", "there is no such session; initialize a new one")
+    UNKNOWN_SSE_SESSION = (
+        404,
+        "没有这个会话，请重新打开 …/sse",
+        "there is no such session, or it has ended; open …/sse again",
+    )
     SECOND_STREAM = (409, "该会话已有一个 GET 流", "the session has a GET stream already")
     UNKNOWN_EVENT = (
         400,

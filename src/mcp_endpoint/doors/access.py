@@ -37,20 +37,26 @@ class Visitor:
     peer: Peer
 
 
-async def admit(exchange: Exchange) -> Visitor | None:
-    """Whom the request comes from; None if it is answered already: a preflight, or somebody who may not come in."""
+async def approach(exchange: Exchange) -> bool:
+    """Whether the request is for this broker's doors; False if it is answered already: a preflight, or a refusal."""
     front, headers = exchange.front, exchange.headers
     why = misdirected(front.settings, headers.get("host", ""), headers.get("origin"))
     if why is not None:
         await exchange.refuse(why, log=True)
-        return None
+        return False
     exchange.cors = _cors(front.settings, headers.get("origin"))
     if exchange.method == "OPTIONS":
         await exchange.reply(204, headers=_preflight(exchange))
-        return None
+        return False
     if front.draining:
         await exchange.refuse(Refusal.RESTARTING)
-        return None
+        return False
+    return True
+
+
+async def admit(exchange: Exchange) -> Visitor | None:
+    """Whom a request for this broker's doors comes from; None if it is refused already, for want of a token."""
+    front = exchange.front
     token = token_of(exchange)
     try:
         agent_id = front.tokens.read(token)

@@ -5,10 +5,11 @@ section 1): a GET that is neither for a stream nor from an MCP client gets the p
 """
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_endpoint.doors.access import Visitor, admit
+from mcp_endpoint.doors.access import Visitor, admit, approach
 from mcp_endpoint.doors.body import Refused
 from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
@@ -16,34 +17,53 @@ from mcp_endpoint.doors.handshake import role_of
 
 Door = Callable[[Exchange, Visitor], Awaitable[None]]
 """Answers the requests of those who may come in, or raises Refused."""
+OpenDoor = Callable[[Exchange], Awaitable[None]]
+"""The same for requests whose URL is authority enough."""
 
 MCP_HEADERS = frozenset({b"mcp-session-id", b"mcp-protocol-version", b"last-event-id", b"mcp-method"})
 
 
 class ByPath:
-    """The ASGI app of the port: hands `mcp` what comes from MCP clients, and `pages` the rest."""
+    """The ASGI app of the port: hands `mcp`, `sse` and `messages` what comes from MCP clients, and `pages` the rest."""
 
-    def __init__(self, front: Front, pages: ASGIApp, mcp: Door) -> None:
+    def __init__(self, front: Front, pages: ASGIApp, mcp: Door, sse: Door, messages: OpenDoor) -> None:
         self._front = front
         self._pages = pages
         self._mcp = mcp
+        self._sse = sse
+        self._messages = messages
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["type"] == "http" and role_of(scope["path"]) is not None and _from_mcp_client(scope):
-            await self._visit(Exchange(self._front, scope, receive, send), self._mcp)
-        else:
+        door = self._door(scope) if scope["type"] == "http" else None
+        if door is None:
             await self._pages(scope, receive, send)
-
-    async def _visit(self, exchange: Exchange, door: Door) -> None:
-        visitor = await admit(exchange)
-        if visitor is None:
+            return
+        exchange = Exchange(self._front, scope, receive, send)
+        if not await approach(exchange):
             return
         try:
-            await door(exchange, visitor)
+            await door(exchange)
         except Refused as refused:
             exchange.about(refused.id)
             await exchange.refuse(refused.why, refused.headers, log=True, facts=refused.facts)
+
+    def _door(self, scope: Scope) -> OpenDoor | None:
+        path: str = scope["path"]
+        match path.rstrip("/").rpartition("/")[2]:
+            case "sse":
+                return partial(_admitted, self._sse)
+            case "messages":
+                return self._messages
+        if role_of(path) is not None and _from_mcp_client(scope):
+            return partial(_admitted, self._mcp)
+        return None
+
+
+async def _admitted(door: Door, exchange: Exchange) -> None:
+    visitor = await admit(exchange)
+    if visitor is not None:
+        await door(exchange, visitor)
 
 
 def _from_mcp_client(scope: Scope) -> bool:

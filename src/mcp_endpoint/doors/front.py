@@ -17,8 +17,8 @@ from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
 
 if TYPE_CHECKING:
+    from mcp_endpoint.doors.event_link import EventLink
     from mcp_endpoint.doors.http import HttpDoor
-    from mcp_endpoint.doors.stateless_link import StatelessLink
     from mcp_endpoint.doors.websocket import WebSocketLink
 
 
@@ -39,8 +39,8 @@ class Front:
     """Links in the middle of a message, and the moment until which it has to be whole; the earliest first."""
     callers: "dict[HttpDoor, None]" = field(default_factory=dict)
     """Connections over which a good token came with an HTTP request."""
-    requests: "dict[StatelessLink, None]" = field(default_factory=dict)
-    """Requests without a session that have no answer yet, and streams that were opened by one."""
+    event_links: "dict[EventLink, None]" = field(default_factory=dict)
+    """Requests without a session that have no answer yet, and clients that read one stream of events."""
     sessions: Sessions = field(init=False)
     admission: Admission = field(init=False)
     turns: Turns = field(init=False)
@@ -64,7 +64,7 @@ class Front:
             "links": len(self.links),
             "callers": len(self.callers),
             "sessions": len(self.sessions),
-            "requests": len(self.requests),
+            "requests": len(self.event_links),
             "streams": self.sessions.readers,
             "strangers": self.admission.strangers,
             "addresses": self.admission.sources,

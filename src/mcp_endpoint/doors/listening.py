@@ -92,7 +92,7 @@ class Listening(StatelessLink):
         uri = mcp.string((wire.members(envelope.params) or {}).get("uri")) or ""
         return any(uri == granted or uri.startswith(granted.rstrip("/") + "/") for granted in self._granted)
 
-    def _ending(self, end: End) -> None:
+    def ending(self, end: End) -> None:
         """The broker ends the stream on purpose: its one result says so, and nothing is to be asked for in between."""
         if end is End.RESTART and self.acknowledged:
             meta = b'{"%b":%b}' % (stateless.SUBSCRIPTION_ID.encode(), self.message.id)

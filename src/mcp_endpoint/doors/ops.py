@@ -20,7 +20,8 @@ UPGRADE_HELP = (
     "Streamable HTTP. / 这是 MCP 接入点：工具程序和设备请用 ws:// 或 wss:// 连接，MCP 客户端请用 Streamable HTTP。\n"
 )
 NOT_FOUND_HELP = (
-    "Nothing is here. Doors: …/mcp/ and …/call/ (WebSocket, Streamable HTTP), …/health, /stats, /mcp_endpoint/.\n"
+    "Nothing is here. Doors: …/mcp/ and …/call/ (WebSocket, Streamable HTTP), …/sse; …/health, /stats, "
+    "/mcp_endpoint/.\n"
 )
 MOST_ASKED = 20
 """Agents that one `/stats?agent=…&agent=…` tells of although they have no link."""

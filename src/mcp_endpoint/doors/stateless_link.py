@@ -4,20 +4,15 @@ The broker speaks the handshake era with its devices, so the link makes a handsh
 envelope that the request carries (routing page, "Stateless era over HTTP").
 """
 
-import asyncio
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from loguru import logger
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.device import DeviceSide
-from mcp_endpoint.broker.link import Ended, Role
 from mcp_endpoint.doors.access import Visitor
-from mcp_endpoint.doors.body import Message, Refused
-from mcp_endpoint.doors.event_stream import event
+from mcp_endpoint.doors.body import Message
+from mcp_endpoint.doors.event_link import EventLink
 from mcp_endpoint.doors.exchange import failure
 from mcp_endpoint.errors import HTTP_STATUS, STATELESS_STATUS, End, Fault, Refusal
 from mcp_endpoint.wire import envelope as wire
@@ -31,32 +26,15 @@ HANDSHAKE = b"0"
 """The id of the handshake's requests. They are answered at once, before there are others."""
 
 
-class StatelessLink:
-    """What is common to a request with one answer and to a stream of notifications: a `Source` of events."""
+class StatelessLink(EventLink):
+    """What is common to a request with one answer and to a stream of notifications."""
 
     def __init__(self, front: "Front", visitor: Visitor, message: Message, connection: "HttpDoor") -> None:
-        self._front = front
-        self._last_frame: float | None = None
+        super().__init__(front, visitor.agent_id, replace(visitor.peer, brief=True), connection, message.id)
         self._greeted = False
-        self.connection = connection
-        self.peer = replace(visitor.peer, brief=True)
         self.message = message
-        self.heard = front.loop.time()
-        self.ended: Ended | None = None
-        self.wake = asyncio.Event()
-        self.waiting: list[bytes] = []
-        """Frames for the client."""
-        self.queued = 0
-        """Bytes of these."""
         self.introduction: dict[str, Raw] = {}
         """What the broker says of itself in its answer to `initialize`."""
-        self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
-        joined = front.manager.join(Role.DEVICE, visitor.agent_id, self, self.heard)
-        if isinstance(joined, End):
-            raise Refused(joined, message.id)
-        assert isinstance(joined, DeviceSide), "who joins as a device is one"
-        self.side: DeviceSide | None = joined
-        front.requests[self] = None
 
     def greet(self, opening: stateless.Opening) -> None:
         """Shake hands with the broker as the client would have."""
@@ -77,69 +55,13 @@ class StatelessLink:
         info = self.introduction.get("serverInfo")
         return None if info is None else bytes(info)
 
-    def hand(self, *frames: bytes) -> None:
-        """Hand frames to the broker, and write once to every peer they led to."""
-        outbox = self._front.outbox
-        outbox.hold()
-        try:
-            for frame in frames:
-                if self.side is not None and self.ended is None:
-                    now = self.heard = self._last_frame = self._front.loop.time()
-                    self.frames_in += 1
-                    self.bytes_in += len(frame)
-                    self.side.receive(frame, now)
-        except Exception as error:  # noqa: BLE001  this request ends with a typed reason, the others go on
-            logger.opt(exception=error).error("a stateless request of {} failed inside the broker", self.peer.address)
-            self.close(End.INTERNAL)
-        finally:
-            outbox.release()
-
-    # --- towards the client ---
-
-    def put(self, frame: bytes) -> None:
-        """One more frame for the client; it is ended if it leaves too much unread."""
-        self.waiting.append(frame)
-        self.queued += len(frame)
-        self.wake.set()
-        limits = self._front.settings.websocket
-        if self.queued > limits.send_buffer + 2 * limits.max_message_size:
-            self.close(End.SEND_OVERFLOW)
-            self.connection.abort()
-
-    @property
-    def over(self) -> bool:
-        """Whether nothing comes after what may be taken now."""
-        return self.ended is not None
-
     @property
     def settled(self) -> bool:
         """Whether it is clear how to answer."""
         return bool(self.waiting) or self.over
 
-    def take(self) -> bytes:
-        """The events that wait, spelled; without ids, since nothing can be resumed in this era."""
-        data = b"".join(map(event, self.waiting))
-        self.waiting.clear()
-        self.queued = 0
-        return data
-
-    # --- the broker's side: Link ---
-
-    @property
-    def call_timeout(self) -> float | None:
-        """Seconds a call may take: these clients wait for longer than Xiaozhi does."""
-        return self._front.settings.mcp.call_timeout
-
-    def ping(self, now: float) -> None:
-        """Nothing to ask: TCP tells of a client that is gone."""
-
-    def send(self, frame: bytes, about: bytes | None = None) -> None:
-        """Take a frame of the broker."""
-        if self.ended is not None:
-            return
-        self.frames_out += 1
-        self.bytes_out += len(frame)
-        self._last_frame = self._front.loop.time()
+    def told(self, frame: bytes, about: bytes | None) -> None:
+        """A frame of the broker: part of the handshake, or of what the client waits for."""
         envelope = wire.read(frame)
         if self._greeted:
             self._told(frame, envelope, about)
@@ -149,38 +71,6 @@ class StatelessLink:
     def _told(self, frame: bytes, envelope: wire.Envelope, about: bytes | None) -> None:
         """The broker says something after the handshake."""
         raise NotImplementedError
-
-    def _ending(self, end: End) -> None:
-        """It is about to end without the client having asked for it: the last chance to say something."""
-        raise NotImplementedError
-
-    def close(self, end: End) -> None:
-        """End it for the reason given, which the client hears."""
-        if self.ended is None:
-            self._ending(end)
-            self.ended = Ended(end, end.code)
-            self.wake.set()
-            self._front.loop.call_soon(self.leave)  # not from within one of the broker's own calls
-
-    def leave(self) -> None:
-        """The answer is complete, or nobody waits for it: what is pending is cancelled. Safe to do twice."""
-        self._front.requests.pop(self, None)
-        if self.ended is None:
-            self.ended = Ended(End.PEER_CLOSED, End.PEER_CLOSED.code)
-        side, self.side = self.side, None
-        if side is not None:
-            self._front.manager.ended(side, self, self.ended, self._front.loop.time())
-
-    def traffic(self) -> Mapping[str, float | int | None]:
-        """What `/stats` shows of it."""
-        return {
-            "frames_in": self.frames_in,
-            "frames_out": self.frames_out,
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "last_frame": self._last_frame,
-            "ping_rtt_ms": None,
-        }
 
 
 class Asking(StatelessLink):
@@ -235,7 +125,8 @@ class Asking(StatelessLink):
         self.answer, self.status = answer, status
         self.put(answer)
 
-    def _ending(self, end: End) -> None:
+    def ending(self, end: End) -> None:
+        """Who asked gets an answer all the same."""
         if self.answer is None and end is not End.SEND_OVERFLOW:
             why = Refusal.RESTARTING if end is End.RESTART else end
             self._answered(failure(why, self.message.id), HTTP_STATUS.get(end, 503))

@@ -67,8 +67,6 @@ class StreamableHttp:
         session = self._front.sessions.find(id_, visitor.agent_id)
         if session is None:
             raise Refused(Refusal.UNKNOWN_SESSION)
-        if version is not None and version != session.revision:
-            raise Refused(Refusal.OTHER_VERSION)
         self._front.sessions.used(session)
         return session
 
