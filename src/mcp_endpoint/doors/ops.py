@@ -28,7 +28,7 @@ MOST_ASKED = 20
 """Agents that one `/stats?agent=…&agent=…` tells of although they have no link."""
 
 
-def build_app(front: Front, clock: Callable[[], float], more: Callable[[Stamp], Report]) -> FastAPI:
+def build_app(front: Front, clock: Callable[[], float], more: Callable[[Stamp], Report] = lambda _: {}) -> FastAPI:
     """The HTTP app of one broker. `clock` gives the monotonic seconds that the broker's times are in.
 
     `more` has what else `/stats` tells with the key.
