@@ -253,7 +253,10 @@ def test_two_sections_of_one_agent_are_refused(tmp_path: Path) -> None:
         ("[agnet Küche]\n", "FILE: line 3: [agnet Küche]: unknown, ignored; did you mean [agent Küche]?"),
         ("[agents]\n", "FILE: line 3: [agents]: unknown, ignored; did you mean [agent ID-or-name]?"),
         ("[agent]\nallow = x\n", "FILE: line 3: [agent]: unknown, ignored; did you mean [agent ID-or-name]?"),
-        ("[x]\n", "known are [server], [websocket], [broker], [security], [mcp], [jobs], [logging], [agent ID-or-name]"),
+        (
+            "[x]\n",
+            "known are [server], [websocket], [broker], [security], [mcp], [jobs], [logging], [agent ID-or-name]",
+        ),
     ],
 )
 def test_an_unknown_name_warns_with_the_nearest(tmp_path: Path, text: str, warning: str) -> None:
