@@ -17,7 +17,7 @@ run: setup  ## the broker on the shipped settings
 demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one terminal; EXPR='7*6'
 	$(PY) examples/demo.py
 
-test: .venv/test.stamp .venv-mcp1/stamp  ## all tests
+test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp  ## all tests
 	$(PY) -m pytest
 
 lint: .venv/test.stamp
@@ -35,7 +35,7 @@ conformance: .venv/demo.stamp $(CONFORMANCE)/node_modules/stamp  ## the official
 	PYTHONPATH=src:tests $(PY) $(CONFORMANCE)/run.py
 
 clean:
-	rm -rf .venv .venv-mcp1 $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-mcp1 tests/npm/node_modules $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Try: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
@@ -57,6 +57,11 @@ clean:
 	@$(PYTHON) -m venv .venv-mcp1
 	.venv-mcp1/bin/python -m pip --disable-pip-version-check install --quiet -r tests/requirements-mcp1.txt
 	@touch $@
+
+# Node programs that some tests talk to; without npm those tests are skipped and say so.
+tests/npm/node_modules/.stamp: tests/npm/package.json tests/npm/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/npm --silent && touch $@; \
+	else echo "npm is not there: the tests that talk to Node programs will be skipped"; fi
 
 # The suite needs Node 24; npm brings one where the machine's is older.
 $(CONFORMANCE)/node_modules/stamp: $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json

@@ -1,5 +1,6 @@
 """Brokers for the wire tests: one process for each set of settings, shared by the tests that use it."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -7,6 +8,13 @@ import pytest
 from support import Broker
 
 Brokers = Callable[..., Broker]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say of every skipped test why: nothing is left out in silence."""
+    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
+    for reason, count in reasons.items():
+        terminalreporter.write_line(f"{count} not run: {reason.removeprefix('Skipped: ')}")
 
 
 @pytest.fixture(scope="session")

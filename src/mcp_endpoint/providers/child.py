@@ -23,7 +23,7 @@ _POLL = 0.05
 
 
 class LineTooLong(Exception):
-    """The child printed a line of more than LINE_LIMIT bytes."""
+    """The child printed a line of more bytes than it may."""
 
 
 class CommandNotFound(Exception):
@@ -47,8 +47,8 @@ def resolve(command: Sequence[str], environ: Mapping[str, str], cwd: str | None 
 class _Protocol(SubprocessStreamProtocol):
     """Tells when the process itself is gone: `Process.wait()` also waits for whoever inherited its pipes."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        super().__init__(limit=LINE_LIMIT, loop=loop)
+    def __init__(self, loop: asyncio.AbstractEventLoop, line_limit: int) -> None:
+        super().__init__(limit=line_limit, loop=loop)
         self.exited = asyncio.Event()
 
     def process_exited(self) -> None:
@@ -74,17 +74,18 @@ class Child:
         environ: Mapping[str, str],
         on_stderr: Callable[[str], None],
         cwd: str | None = None,
+        line_limit: int = LINE_LIMIT,
     ) -> "Child":
         """Start `command` (as `resolve` returns it) in `cwd`; every line of its stderr goes to `on_stderr`, cut.
 
-        Raises OSError.
+        A line of its stdout may have `line_limit` bytes. Raises OSError.
         """
         loop = asyncio.get_running_loop()
         group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":
             group = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         transport, protocol = await loop.subprocess_exec(
-            lambda: _Protocol(loop),
+            lambda: _Protocol(loop, line_limit),
             *command,
             stdin=PIPE,
             stdout=PIPE,
@@ -132,7 +133,7 @@ class Child:
             self._terminate()
             if not await self._gone_within(KILL_GRACE):
                 await self._kill()
-                await self.exited_within(KILL_GRACE)
+                await self._gone_within(KILL_GRACE)
             await asyncio.wait({self._stderr}, timeout=_POLL)
         finally:
             self._stderr.cancel()

@@ -21,6 +21,7 @@ class Why(Enum):
     NOT_STARTED = ("程序无法启动", "the program could not be started")
     EXITED = ("程序已退出", "the program ended")
     LINE_TOO_LONG = ("程序输出了过长的一行", "the program printed a line over the size limit")
+    FRAME_TOO_LONG = ("对方发来了过大的一帧", "it sent a frame over the size limit")
     NO_VARIABLE = ("环境变量未设置", "an environment variable it needs is not set")
     UNREACHABLE = ("无法连接到该地址", "the address cannot be reached")
     UNAUTHORIZED = ("对方要求登录，或拒绝了凭据", "it wants to be signed in to, or refused the credentials")

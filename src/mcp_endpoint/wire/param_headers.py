@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.stateless import Unfit, decode
+from mcp_endpoint.wire.stateless import Unfit, decode, spell
 
 MARK = "x-mcp-header"
 _PREFIX = "Mcp-Param-"
@@ -59,6 +59,12 @@ def check(definition: bytes, arguments: Raw | None, headers: Mapping[str, str], 
         said = decode(raw)
         if said is None or not (said == rendered or (declared.is_integer and _same_number(said, value))):
             raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} is not the argument {where}")
+
+
+def wanted(definition: bytes, arguments: Raw | None) -> dict[str, str]:
+    """The headers that a call of the tool with this definition must have."""
+    values = {declared.header: _rendered(_at(arguments, declared.path)) for declared in declared_by(definition)}
+    return {header: spell(value) for header, value in values.items() if value is not None}
 
 
 @lru_cache(KNOWN)

@@ -45,6 +45,7 @@ TTL_MS = 0
 NONE: Set[str] = frozenset()
 
 _SENTINEL = re.compile(r"=\?base64\?(.*)\?=")
+_PLAIN = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
@@ -158,6 +159,13 @@ def decode(value: str | None) -> str | None:
         return str(data, "utf-8") if base64.b64encode(data).decode() == sentinel[1] else None
     except (binascii.Error, UnicodeDecodeError):
         return None
+
+
+def spell(text: str) -> str:
+    """A header's value for any text: the text itself where it is plain, else its base64 form."""
+    if _PLAIN.fullmatch(text) and not _SENTINEL.fullmatch(text):
+        return text
+    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
 
 
 _filter = Decoder(Filter)

@@ -1,0 +1,197 @@
+"""A tool server behind a URL that speaks HTTP+SSE, the older transport (2024-11-05).
+
+One stream of events stays open and brings everything that the server says; its first event names the URL to which
+frames are POSTed. There is nothing to go on with: when the stream ends, so does the session.
+"""
+
+import asyncio
+import ssl
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import httpx
+from loguru import logger
+from msgspec import UNSET, Raw
+
+from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.providers.events import EVENT_LIMIT, Event, EventReader
+from mcp_endpoint.providers.http_answers import EVENTS, JSON, failure, media_type, refused
+from mcp_endpoint.providers.http_client import (
+    HttpLimits,
+    HttpSettings,
+    Sending,
+    body_chunks,
+    drained,
+    make_client,
+    same_origin,
+    send,
+)
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.redaction import quote_peer
+from mcp_endpoint.wire import envelope
+
+OPEN_WITHIN = 30.0
+POST_WITHIN = 60.0
+
+
+@dataclass(frozen=True)
+class SseSettings:
+    """Where a server is and how to speak to it."""
+
+    url: str = field(repr=False)
+    """It may hold a secret in its query."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_private: tuple[str, ...] = ()
+    """Private networks, addresses and host names that may be connected to; loopback is private."""
+    event_limit: int = EVENT_LIMIT
+    """Bytes of one event."""
+    open_within: float = OPEN_WITHIN
+    """Seconds until the server must have named the URL for frames."""
+    post_within: float = POST_WITHIN
+    """Seconds that it may take to accept a frame."""
+    unread_bytes: int = UNSENT_BYTES
+    unread_frames: int = UNSENT_FRAMES
+    """Frames that may wait until it accepts them, and their bytes."""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    resolve: Resolve = field(default=look_up, repr=False)
+
+
+class SseSource:
+    """One session with a server: its stream is open, or the session is over."""
+
+    def __init__(self, settings: SseSettings, sending: Sending = send) -> None:
+        """`sending` may sign requests, as `OAuth.send` does. Raises ValueError for bad `allow_private`."""
+        self._settings = settings
+        limits = HttpLimits(read=settings.post_within, connections=4)
+        allowed = Allowed.of(settings.allow_private)
+        self._sending = sending
+        self._client = make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve))
+        self._outlet = Outlet(secrets_of(settings.url, settings.headers))
+        self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
+        self._stream: httpx.Response | None = None
+        self._events: AsyncGenerator[Event, None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+        """Open the stream and wait for the URL for frames.
+
+        Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, NOT_MCP, REDIRECTED (a URL for frames
+        on another host is one), CONNECTION_LOST.
+        """
+        self._outlet.open(take, stopped)
+        try:
+            async with asyncio.timeout(self._settings.open_within):
+                events = self._events = self._heard(await self._connect())
+                first = await anext(events, None)
+        except TimeoutError:
+            raise Stopped(Why.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s") from None
+        except Stopped as why:
+            raise self._outlet.clean(why) from None
+        if first is None or first.name != "endpoint":
+            raise Stopped(Why.NOT_MCP, "its first event is not the endpoint for frames")
+        target = self._target(first.data)
+        self._tasks = [asyncio.create_task(self._read(events)), asyncio.create_task(self._write(target))]
+
+    async def _connect(self) -> httpx.Response:
+        limits = httpx.Timeout(self._client.timeout)
+        limits.read = None
+        try:
+            request = self._client.build_request(
+                "GET", self._settings.url, headers={"Accept": EVENTS, "Cache-Control": "no-store"}, timeout=limits
+            )
+        except (httpx.InvalidURL, ValueError, TypeError):
+            raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
+        self._stream = response = await self._sending(self._client, request)
+        if response.status_code >= 300:
+            await refused(response, None, in_session=False)
+        if media_type(response) != EVENTS:
+            raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {media_type(response) or 'no body'}"))
+        return response
+
+    def _target(self, data: bytes) -> httpx.URL:
+        """The URL for frames, which must be on the server the stream comes from."""
+        assert self._stream is not None
+        here = self._stream.request.url
+        try:
+            target = here.join(data.decode().strip())
+        except (httpx.InvalidURL, ValueError):
+            raise Stopped(Why.NOT_MCP, "the endpoint for frames is no URL") from None
+        if not same_origin(here, target):
+            raise Stopped(Why.REDIRECTED, quote_peer(f"frames would go to {target.scheme}://{target.netloc.decode()}"))
+        return target
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
+        if not self._outlet.shut and not self._unsent.put(frame):
+            self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
+
+    async def close(self) -> None:
+        """Close the stream, which ends the session."""
+        self._outlet.close()
+        await end_tasks(*self._tasks)
+        if self._events is not None:
+            await self._events.aclose()
+        if self._stream is not None:
+            await self._stream.aclose()
+        await self._client.aclose()
+
+    @property
+    def said(self) -> Sequence[str]:
+        """Nothing: a server elsewhere has no stderr that could be read."""
+        return ()
+
+    async def _heard(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
+        reader = EventReader(self._settings.event_limit)
+        async for chunk in body_chunks(response):
+            for event in reader.feed(chunk):
+                yield event
+
+    async def _read(self, events: AsyncIterator[Event]) -> None:
+        try:
+            async for event in events:
+                if event.is_message:
+                    self._outlet.frame(event.data)
+            self._outlet.end(Stopped(Why.CONNECTION_LOST, "it closed the stream"))
+        except Stopped as why:
+            self._outlet.end(why)
+        except Exception:  # noqa: BLE001  this task ends here, and the source with it
+            logger.exception("Reading from a tool server failed")
+            self._outlet.end(Stopped(Why.INTERNAL))
+
+    async def _write(self, target: httpx.URL) -> None:
+        """POST one frame after the other, so that they arrive in order."""
+        try:
+            while True:
+                frame = await self._unsent.first()
+                await self._post(target, frame)
+                self._unsent.sent()
+        except Stopped as why:
+            self._outlet.end(why)
+        except Exception:  # noqa: BLE001  this task ends here, and the source with it
+            logger.exception("Writing to a tool server failed")
+            self._outlet.end(Stopped(Why.INTERNAL))
+
+    async def _post(self, target: httpx.URL, frame: bytes) -> None:
+        """POST a frame; a request that is refused is answered with an error. Raises Stopped: the session is over."""
+        id_ = _request_id(frame)
+        request = self._client.build_request("POST", target, content=frame, headers={"Content-Type": JSON})
+        response = await self._sending(self._client, request)
+        if response.status_code < 300:
+            await drained(response)
+            return
+        try:
+            self._outlet.frame(await refused(response, id_, in_session=True))
+        except Stopped as why:
+            if why.why is not Why.HTTP_STATUS:
+                raise
+            if id_ is not None:
+                self._outlet.frame(failure(id_, self._outlet.clean(why)))
+
+
+def _request_id(frame: bytes) -> bytes | None:
+    try:
+        head = envelope.read(frame)
+    except ValueError:
+        return None
+    return bytes(head.id) if isinstance(head.id, Raw) and head.method is not UNSET else None

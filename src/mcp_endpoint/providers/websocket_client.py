@@ -1,0 +1,166 @@
+"""A tool server that listens on a WebSocket: one frame a message, with the subprotocol `mcp` offered."""
+
+import asyncio
+import contextlib
+import ssl
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+from loguru import logger
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, SecurityError, WebSocketException
+from websockets.typing import Subprotocol
+
+from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.redaction import quote_peer
+
+FRAME_LIMIT = 4 * 1024 * 1024
+OPEN_WITHIN = 10.0
+PING_INTERVAL = 20.0
+CLOSE_WITHIN = 3.0
+_TOO_BIG = 1009
+_NOT_HERE = {301, 302, 303, 307, 308}
+
+
+@dataclass(frozen=True)
+class WebSocketSettings:
+    """Where a server is and how to speak to it."""
+
+    url: str = field(repr=False)
+    """`ws://` or `wss://`; it may hold a secret in its query."""
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    allow_private: tuple[str, ...] = ()
+    """Private networks, addresses and host names that may be connected to; loopback is private."""
+    frame_limit: int = FRAME_LIMIT
+    """Bytes of one message."""
+    open_within: float = OPEN_WITHIN
+    """Seconds for TCP, TLS and the upgrade, for each address of the host."""
+    ping_interval: float = PING_INTERVAL
+    """Seconds between pings, and until one must be answered."""
+    unread_bytes: int = UNSENT_BYTES
+    unread_frames: int = UNSENT_FRAMES
+    """Frames that may wait while it does not read, and their bytes."""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    resolve: Resolve = field(default=look_up, repr=False)
+
+
+class WebSocketSource:
+    """One connection to a server."""
+
+    def __init__(self, settings: WebSocketSettings) -> None:
+        """Raises ValueError for bad `allow_private`."""
+        self._settings = settings
+        self._allowed = Allowed.of(settings.allow_private)
+        self._outlet = Outlet(secrets_of(settings.url, settings.headers))
+        self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
+        self._connection: ClientConnection | None = None
+        self._tasks: list[asyncio.Task[None]] = []
+
+    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+        """Connect. Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, REDIRECTED, NOT_MCP."""
+        self._outlet.open(take, stopped)
+        connection = await self._connect()
+        self._connection = connection
+        self._tasks = [asyncio.create_task(self._read(connection)), asyncio.create_task(self._write(connection))]
+
+    async def _connect(self) -> ClientConnection:
+        try:
+            parts = urlsplit(self._settings.url)
+            host, port = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
+        except ValueError:
+            host, port = None, 0
+        if not host or parts.scheme not in ("ws", "wss"):
+            raise Stopped(Why.UNREACHABLE, "the URL cannot be used")
+        failure = Stopped(Why.UNREACHABLE)
+        for address in await checked_addresses(host, port, self._allowed, self._settings.resolve):
+            try:
+                return await self._dial(address, port)
+            except InvalidStatus as error:
+                raise _refused(error.response.status_code) from None
+            except (TimeoutError, OSError) as error:
+                failure = Stopped(
+                    Why.UNREACHABLE, f"{type(error).__name__} after at most {self._settings.open_within:g} s"
+                )
+            except (InvalidURI, SecurityError, ValueError):
+                # What the library raises instead of following a redirect away from a given address.
+                raise Stopped(Why.REDIRECTED) from None
+            except (WebSocketException, EOFError) as error:
+                raise Stopped(Why.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
+        raise failure
+
+    async def _dial(self, address: str, port: int) -> ClientConnection:
+        settings = self._settings
+        return await connect(
+            settings.url,
+            host=address,
+            port=port,
+            subprotocols=[Subprotocol("mcp")],
+            additional_headers=dict(settings.headers),
+            compression=None,
+            proxy=None,
+            max_size=settings.frame_limit,
+            open_timeout=settings.open_within,
+            ping_interval=settings.ping_interval,
+            ping_timeout=settings.ping_interval,
+            close_timeout=CLOSE_WITHIN / 2,
+            ssl=(settings.tls or True) if settings.url.lower().startswith("wss:") else None,
+        )
+
+    def send(self, frame: bytes) -> None:
+        """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
+        if not self._outlet.shut and not self._unsent.put(frame):
+            self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
+
+    async def close(self) -> None:
+        """Close the connection, within 3 s; then it is cut off."""
+        self._outlet.close()
+        await end_tasks(*self._tasks)
+        if self._connection is not None:
+            try:
+                async with asyncio.timeout(CLOSE_WITHIN):
+                    await self._connection.close()
+            except TimeoutError:
+                # The library waits as long as the peer does not read.
+                self._connection.transport.abort()
+
+    @property
+    def said(self) -> Sequence[str]:
+        """Nothing: a server elsewhere has no stderr that could be read."""
+        return ()
+
+    async def _read(self, connection: ClientConnection) -> None:
+        try:
+            while True:
+                self._outlet.frame(await connection.recv(decode=False))
+        except ConnectionClosed as closed:
+            self._outlet.end(_lost(closed, self._settings.frame_limit))
+        except Exception:  # noqa: BLE001  this task ends here, and the source with it
+            logger.exception("Reading from a tool server failed")
+            self._outlet.end(Stopped(Why.INTERNAL))
+
+    async def _write(self, connection: ClientConnection) -> None:
+        # Its reader tells why a connection ended.
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                frame = await self._unsent.first()
+                await connection.send(frame, text=True)
+                self._unsent.sent()
+
+
+def _refused(status: int) -> Stopped:
+    if status in _NOT_HERE:
+        return Stopped(Why.REDIRECTED, f"HTTP {status}")
+    return Stopped(Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS, f"HTTP {status}")
+
+
+def _lost(closed: ConnectionClosed, limit: int) -> Stopped:
+    if closed.sent is not None and closed.sent.code == _TOO_BIG and not closed.rcvd_then_sent:
+        return Stopped(Why.FRAME_TOO_LONG, f"a frame over {limit} bytes")
+    if closed.rcvd is not None:
+        return Stopped(Why.CONNECTION_LOST, quote_peer(f"closed with {closed.rcvd.code} {closed.rcvd.reason}".strip()))
+    if closed.sent is not None and "ping" in closed.sent.reason:
+        return Stopped(Why.CONNECTION_LOST, "it does not answer pings")
+    return Stopped(Why.CONNECTION_LOST)
