@@ -66,6 +66,16 @@ async def test_servers_are_added_changed_and_removed_and_the_rest_of_the_file_st
     assert json.loads(path.read_text("utf-8"))["其他"] == 1
 
 
+async def test_paths_are_those_of_the_folder_it_was_typed_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    assert (await command(tmp_path, "add", "calc", "--", "python3", "examples/calculator.py"))[0] == 0
+    assert (await command(tmp_path, "add", "units", "--python", "examples/tools/units.py"))[0] == 0
+    assert entries(tmp_path) == {
+        "calc": {"command": "python3", "args": ["examples/calculator.py"], "cwd": str(ROOT)},
+        "units": {"python": str(ROOT / "examples" / "tools" / "units.py")},
+    }
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

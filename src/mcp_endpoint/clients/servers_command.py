@@ -56,12 +56,14 @@ class NewServer:
         entry: dict[str, Any] = {}
         if self.command:
             entry |= {"command": self.command[0], "args": list(self.command[1:])}
+            if any(_is_here(word) for word in self.command):
+                entry["cwd"] = str(Path.cwd())  # the broker may run elsewhere
         if self.url:
             entry |= {"url": self.url} | ({"type": self.type} if self.type else {})
         if self.openapi:
-            entry["openapi"] = self.openapi
+            entry["openapi"] = _absolute(self.openapi)
         if self.python:
-            entry["python"] = self.python
+            entry["python"] = _absolute(self.python)
         if self.headers:
             entry["headers"] = _pairs("--header", self.headers, ":")
         if self.environ:
@@ -69,6 +71,16 @@ class NewServer:
         if self.agents:
             entry["agents"] = list(self.agents)
         return entry
+
+
+def _is_here(word: str) -> bool:
+    """Whether a word of a command is a path from the current folder."""
+    return not Path(word).is_absolute() and Path(word).is_file()
+
+
+def _absolute(path: str) -> str:
+    """A path of a file that is there, from the root: in the file it would be taken from the settings' folder."""
+    return str(Path(path).absolute()) if _is_here(path) else path
 
 
 def _pairs(option: str, texts: Sequence[str], joint: str) -> dict[str, str]:
