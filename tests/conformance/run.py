@@ -24,7 +24,7 @@ async def checks_of(suite: Suite, target: Target, folder: Path) -> Checks:
     if target.with_header == target.url:
         return checks
     for scenario in suite.without_query:
-        again = await suite.run(target.with_header, folder / scenario, "--scenario", scenario)
+        again = await suite.run(target.with_header, folder / scenario, scenario)
         checks = {name: state for name, state in checks.items() if name.partition(":")[0] != scenario} | again
     return checks
 

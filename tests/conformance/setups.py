@@ -12,7 +12,7 @@ from pathlib import Path
 
 from everything import PARTS
 from relay import Relay
-from support import ROOT, SECTIONS, Agent, Broker
+from support import ROOT, Agent, Broker
 from wire import PATIENCE
 
 SERVER = Path(__file__).with_name("everything.py")
@@ -66,8 +66,7 @@ async def in_three_parts(folder: Path) -> AsyncIterator[Target]:
 @contextlib.asynccontextmanager
 async def relayed(folder: Path, parts: dict[str, list[str]]) -> AsyncIterator[Target]:
     """A broker, and the server or its parts dialled in by the bridge over WebSocket."""
-    known = {key: value for key, value in SETTINGS.items() if key in SECTIONS}
-    broker = await asyncio.to_thread(partial(Broker, folder, **known))
+    broker = await asyncio.to_thread(partial(Broker, folder, **SETTINGS))
     try:
         agent = broker.agent()
         async with contextlib.AsyncExitStack() as programs:
