@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from support import Agent, Frame
+from support import Agent, Broker, Frame
 from wire import PATIENCE
 
 BOTH = "application/json, text/event-stream"
@@ -30,6 +30,15 @@ class Event:
         return frame
 
 
+async def lines_of(response: httpx.Response) -> AsyncIterator[str]:
+    """The lines of a stream of events: these end with a line feed here, while httpx would cut at U+2028 as well."""
+    rest = b""
+    async for data in response.aiter_bytes():
+        *lines, rest = (rest + data).split(b"\n")
+        for line in lines:
+            yield line.decode()
+
+
 class Stream:
     """The events of one answer, as they come. Comments are counted."""
 
@@ -37,7 +46,7 @@ class Stream:
         self.response = response
         self.status = response.status_code
         self.comments = 0
-        self._lines = response.aiter_lines()
+        self._lines = lines_of(response)
 
     async def event(self) -> Event:
         """The next event."""
@@ -151,3 +160,16 @@ def initialize(revision: str = "2025-11-25", id_: object = 0) -> Frame:
 async def mcp_client(agent: Agent, path: str = "/mcp_endpoint/mcp/", **options: Any) -> AsyncIterator[McpClient]:
     async with httpx.AsyncClient(timeout=PATIENCE, trust_env=False, **options) as http:
         yield McpClient(agent, http, path)
+
+
+async def gone(broker: Broker, **left: int) -> None:
+    """Nothing is left of clients over HTTP but what is named."""
+    due = {"sessions": 0, "streams": 0, "callers": 0} | left
+    async with asyncio.timeout(PATIENCE):
+        while {name: (await broker.stats())["census"][name] for name in due} != due:
+            continue
+
+
+async def end_of(agent: Agent, count: int = 1) -> Any:
+    """How the last of the agent's sessions ended, once `count` of its devices have."""
+    return next(end for end in await agent.ended("device", count) if end["role"] == "device")

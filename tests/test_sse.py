@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from conftest import Brokers
-from mcp_http import initialize
+from mcp_http import initialize, lines_of
 from support import Agent, Broker, Frame, text_result
 from wire import PATIENCE
 
@@ -28,7 +28,7 @@ class SseClient:
     lines: Any = field(init=False)
 
     def __post_init__(self) -> None:
-        self.lines = self.response.aiter_lines()
+        self.lines = lines_of(self.response)
 
     async def event(self) -> tuple[str, str]:
         """Name and data of the next event."""
