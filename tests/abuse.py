@@ -23,11 +23,17 @@ HEAD = (
     "GET {path} HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
     "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n{header}\r\n"
 )
+POST = (
+    "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+    "Accept: application/json, text/event-stream\r\n{headers}Content-Length: {length}\r\n\r\n"
+)
+HTTP_CONNECTIONS, PIPELINED = 100, 8
 
 
 class Abuser:
     def __init__(self, host: str, port: str, path: str, header: str = "") -> None:
         self.where = (host, int(port))
+        self.path = path
         self.head = HEAD.format(path=path, header=f"{header}\r\n" if header else "").encode()
 
     def dial(self) -> socket.socket:
@@ -88,6 +94,43 @@ class Abuser:
 
     def junk(self) -> Iterator[None]:
         return self.frames(b"x")
+
+    def posts(self) -> Iterator[None]:
+        """Requests over HTTP that stand for themselves."""
+        about = {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": about}}
+        return self.requests_by_http(message, "MCP-Protocol-Version: 2026-07-28\r\nMcp-Method: tools/list\r\n")
+
+    def batches(self) -> Iterator[None]:
+        """Batches of a session, each as long as one may be."""
+        params = {"protocolVersion": "2025-03-26", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        with self.dial() as sock:
+            sock.sendall(self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+            answer = sock.recv(PIECE).decode()
+            session = next(line for line in answer.split("\r\n") if line.lower().startswith("mcp-session-id:"))
+            pings = [{"jsonrpc": "2.0", "id": number, "method": "ping"} for number in range(100)]
+            yield from self.requests_by_http(pings, f"{session}\r\n")
+
+    def requests_by_http(self, message: object, headers: str) -> Iterator[None]:
+        """The same request on many connections, on each a few more whenever some are answered."""
+        request = self.post(message, headers)
+        socks = [self.dial() for _ in range(HTTP_CONNECTIONS)]
+        for sock in socks:
+            sock.sendall(request * PIPELINED)
+        while True:
+            for sock in select.select(socks, [], [], 0.1)[0]:
+                answers = sock.recv(PIECE)
+                if not answers:
+                    return
+                sock.sendall(request * answers.count(b"HTTP/1.1 20"))
+                yield
+
+    def post(self, message: object, headers: str = "") -> bytes:
+        body = json.dumps(message).encode()
+        return POST.format(path=self.path, headers=headers, length=len(body)).encode() + body
 
     def lists(self) -> Iterator[None]:
         """A tool program whose tools change all the time."""

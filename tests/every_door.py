@@ -16,76 +16,87 @@ from test_stateless import asking, heads
 class Client:
     """One client that has introduced itself, where its door wants that."""
 
-    call: Callable[..., Awaitable[list[Frame]]]
-    """`call(tool, id, token=None)`: all frames up to the answer. To cancel it drops its connection, if it has one."""
+    ask: Callable[[Frame], Awaitable[list[Frame]]]
+    """All frames about a request up to its answer. To cancel it drops the request's connection, if it has one."""
     give_up: Callable[[object], Awaitable[None]] | None
-    """Say that a call with this id is given up; None where dropping the call's connection says so."""
+    """Say that the request with this id is given up; None where dropping its connection says so."""
+
+    async def call(self, tool: str, id_: object = 1, token: object = None) -> list[Frame]:
+        """Call a tool; a token asks for progress."""
+        return await self.ask(McpClient.calling(tool, id_, token))
+
+    async def names(self) -> list[str]:
+        """The names of the tools it is shown."""
+        *_, answer = await self.ask({"jsonrpc": "2.0", "id": "list", "method": "tools/list"})
+        return [tool["name"] for tool in answer["result"]["tools"]]
 
 
 @contextlib.asynccontextmanager
 async def by_websocket(agent: Agent) -> AsyncIterator[Client]:
     async with agent.device() as device:
 
-        async def call(tool: str, id_: object, token: object = None) -> list[Frame]:
-            await device.send(McpClient.calling(tool, id_, token))
+        async def ask(message: Frame) -> list[Frame]:
+            await device.send(message)
             return await until_answered(device.frame)
 
-        yield Client(call, lambda id_: device.send(cancelled(id_)))
+        yield Client(ask, lambda id_: device.send(cancelled(id_)))
 
 
 @contextlib.asynccontextmanager
-async def by_session(agent: Agent) -> AsyncIterator[Client]:
+async def by_session(agent: Agent, **query: str) -> AsyncIterator[Client]:
     """Streamable HTTP of the handshake era; the session is ended by DELETE."""
-    async with mcp_client(agent) as client:
+    async with mcp_client(agent, agent.path("mcp", **query)) as client:
         await client.initialize()
 
-        async def call(tool: str, id_: object, token: object = None) -> list[Frame]:
-            async with client.stream("POST", McpClient.calling(tool, id_, token)) as stream:
+        async def ask(message: Frame) -> list[Frame]:
+            async with client.stream("POST", message) as stream:
                 return await all_frames(stream)
 
         async def give_up(id_: object) -> None:
             assert (await client.post(cancelled(id_))).status_code == 202
 
-        yield Client(call, give_up)
+        yield Client(ask, give_up)
         await client.delete()
 
 
 @contextlib.asynccontextmanager
-async def stateless(agent: Agent) -> AsyncIterator[Client]:
-    async with mcp_client(agent) as client:
+async def stateless(agent: Agent, **query: str) -> AsyncIterator[Client]:
+    async with mcp_client(agent, agent.path("mcp", **query)) as client:
 
-        async def call(tool: str, id_: object, token: object = None) -> list[Frame]:
-            message = asking("tools/call", id_, {} if token is None else {"progressToken": token}, name=tool)
+        async def ask(message: Frame) -> list[Frame]:
+            params = message.get("params", {})
+            message = asking(message["method"], message["id"], params.get("_meta"), **params)
             async with client.stream("POST", message, **heads(message)) as stream:
                 return await all_frames(stream)
 
-        yield Client(call, None)
+        yield Client(ask, None)
 
 
 @contextlib.asynccontextmanager
-async def by_sse(agent: Agent) -> AsyncIterator[Client]:
-    async with reading(agent) as client:
+async def by_sse(agent: Agent, **query: str) -> AsyncIterator[Client]:
+    async with reading(agent, agent.path("sse", **query)) as client:
         await client.ask(0, "initialize", initialize()["params"])
         await client.post({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
-        async def call(tool: str, id_: object, token: object = None) -> list[Frame]:
-            assert (await client.post(McpClient.calling(tool, id_, token))).status_code == 202
+        async def ask(message: Frame) -> list[Frame]:
+            assert (await client.post(message)).status_code == 202
             return await until_answered(frames.get)
 
         async def give_up(id_: object) -> None:
             assert (await client.post(cancelled(id_))).status_code == 202
 
-        # Calls that are given up must not end the stream that all of them are read from.
+        # Requests that are given up must not end the stream that all of them are read from.
         frames: asyncio.Queue[Frame] = asyncio.Queue()
         reading_on = asyncio.create_task(pump(client.frame, frames))
         try:
-            yield Client(call, give_up)
+            yield Client(ask, give_up)
         finally:
             reading_on.cancel()
             await asyncio.wait({reading_on})
 
 
-DOORS = {"websocket": by_websocket, "session": by_session, "stateless": stateless, "sse": by_sse}
+HTTP = {"session": by_session, "stateless": stateless, "sse": by_sse}
+DOORS = {"websocket": by_websocket} | HTTP
 
 
 def cancelled(id_: object) -> Frame:

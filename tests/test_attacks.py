@@ -113,6 +113,15 @@ async def test_a_flood_of_frames(new_broker: Brokers, how: str, reason: str | No
     assert reason is None or stats["errors_by_reason"][reason] > 100
 
 
+@pytest.mark.parametrize("how", ["posts", "batches"])
+async def test_a_flood_of_requests_over_http(new_broker: Brokers, how: str) -> None:
+    broker = new_broker()
+    agent = broker.agent()
+    async with agent.tool_side("t"):
+        stats = await suffer(broker, how, agent.path("mcp"))
+    assert "full" not in stats["refused_by_reason"]
+
+
 async def test_a_flood_of_tool_definitions(new_broker: Brokers) -> None:
     broker = new_broker()
     await suffer(broker, "lists", broker.agent().path("mcp"))

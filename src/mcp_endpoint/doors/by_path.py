@@ -63,6 +63,7 @@ class ByPath:
 async def _admitted(door: Door, exchange: Exchange) -> None:
     visitor = await admit(exchange)
     if visitor is not None:
+        await exchange.front.turns.request(visitor.agent_id)
         await door(exchange, visitor)
 
 

@@ -71,6 +71,7 @@ class Sse:
         link = self._sessions.get(exchange.query.get("sessionId", exchange.query.get("session_id", "")))
         if link is None or not self._may(exchange, link):
             raise Refused(Refusal.UNKNOWN_SSE_SESSION)
+        await self._front.turns.request(link.agent_id)
         if not is_json(exchange):
             raise Refused(Refusal.NOT_JSON_TYPE)
         [message], _ = parse(await read_body(exchange, link.agent_id))
