@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from mcp_endpoint.doors.access import METHODS, Visitor, token_of
-from mcp_endpoint.doors.body import Refused, is_json, parse, read_body
+from mcp_endpoint.doors.body import Refused, accepts, is_json, parse, read_body
 from mcp_endpoint.doors.event_link import EventLink
 from mcp_endpoint.doors.event_stream import event, write_events
 from mcp_endpoint.doors.exchange import Exchange
@@ -51,6 +51,8 @@ class Sse:
         """A session, as long as the client reads."""
         if exchange.method != "GET":
             raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"GET, OPTIONS"),))
+        if "accept" in exchange.headers and not accepts(exchange, "text/event-stream"):
+            raise Refused(Refusal.NOT_ACCEPTABLE)
         front = self._front
         if len(front.sessions) + len(self._sessions) >= front.settings.mcp.max_sessions:
             raise Refused(Refusal.TOO_MANY_SESSIONS)
