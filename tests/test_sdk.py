@@ -22,10 +22,11 @@ def environ() -> dict[str, str]:
 
 
 @contextlib.asynccontextmanager
-async def piped(agent: Agent, server: Path) -> AsyncIterator[None]:
-    """A stdio server dialled in by the bridge, as users do it."""
-    command = [str(ROOT / "main.py"), "pipe", agent.tool_url, "--", sys.executable, str(server)]
-    bridge = await asyncio.create_subprocess_exec(sys.executable, *command, stdout=PIPE, stderr=STDOUT, env=environ())
+async def piped(agent: Agent, server: Path | list[str]) -> AsyncIterator[None]:
+    """A stdio server dialled in by the bridge, as users do it: a command, or a Python program."""
+    command = server if isinstance(server, list) else [sys.executable, str(server)]
+    pipe = [str(ROOT / "main.py"), "pipe", agent.tool_url, "--", *command]
+    bridge = await asyncio.create_subprocess_exec(sys.executable, *pipe, stdout=PIPE, stderr=STDOUT, env=environ())
     try:
         yield
     finally:
