@@ -3,14 +3,12 @@
 import asyncio
 import contextlib
 import json
-import re
 import shutil
 import subprocess
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
