@@ -9,10 +9,13 @@ import pytest
 from conftest import Brokers
 from http_peers import everything, sdk
 from live import live
+from mcp_endpoint.clients.broker_checks import call_through
+from mcp_endpoint.clients.findings import Status
+from mcp_endpoint.tokens import Tokens
 from opened import server
 from petstore import Petstore
 from sources import needs_node, npm_server
-from support import ROOT, Broker, parsed, said
+from support import ROOT, Broker, device, parsed, said
 
 PETSTORE = ROOT / "tests" / "openapi" / "petstore-3.0.yaml"
 TOOLS = """
@@ -173,6 +176,23 @@ async def test_why_a_server_of_another_kind_does_not_serve(opening: Brokers, ent
     async with broker.agent().device() as device:
         await broker.logged(rf"server bad: .*\({reason}\)")
         assert await device.names() == ["t"]
+
+
+async def test_doctors_call_does_not_start_servers(opening: Brokers) -> None:
+    broker = opening(home=server("lamp"))
+    await call_through(broker.url("", "http"), Tokens(broker.key), None)
+    finding = await call_through(broker.url("", "http"), Tokens(broker.key), None)
+    assert finding.status is Status.OK, finding
+    assert (await broker.stats())["servers"][0]["state"] == "idle"
+
+
+async def test_a_device_may_want_one_tool_side_alone(opening: Brokers) -> None:
+    broker = opening(home=server("lamp"), work=server("lamp"))
+    agent = broker.agent()
+    async with device(broker.url(agent.path("call", provider="work"))) as alone:
+        assert await alone.names() == ["lamp"]
+        assert said(await alone.call("lamp")).startswith('["lamp"')
+    assert [one["state"] for one in (await broker.stats())["servers"]] == ["idle", "serving"]
 
 
 async def test_two_hundred_tools_of_ten_servers_are_listed_in_twenty_milliseconds(opening: Brokers) -> None:

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mcp_endpoint import settings as settings_module
 from mcp_endpoint import settings_file
-from mcp_endpoint.settings import SettingsError, prepare
+from mcp_endpoint.settings import SettingsError, prepare, shipped_file
 
 HERE = Path("FILE")
 POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX file modes")
@@ -263,8 +264,13 @@ def unprivileged_folder() -> Iterator[Path]:
 
 @POSIX
 @pytest.mark.parametrize("name", ["x.cfg", "new.cfg", "sub/new.cfg"])
-def test_a_folder_that_cannot_be_written_is_one_line(name: str) -> None:
-    with unprivileged_folder() as folder:
+def test_a_folder_that_cannot_be_written_is_one_line(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    shipped = shipped_file().read_text("utf-8")
+    with unprivileged_folder() as folder, tempfile.TemporaryDirectory() as public:
+        # The tests may lie where that user cannot look.
+        copy = Path(public, "shipped.cfg")
+        copy.write_text(shipped, "utf-8")
+        monkeypatch.setattr(settings_module, "shipped_file", lambda: copy)
         with pytest.raises(SettingsError) as caught:
             prepare(folder / name, {})
         line = f"{folder / name}: Permission denied: cannot be written; make its folder writable for this user"

@@ -85,6 +85,9 @@ class Shelf:
         return self._shown.get(name)
 
 
+_BARE = {kind: Shelf(kind) for kind in Kind}
+
+
 class Catalogue:
     """All shelves at one moment."""
 
@@ -92,7 +95,13 @@ class Catalogue:
 
     def __init__(self, seats: Iterable[Seat] = (), publish: Publish | None = None) -> None:
         seats = list(seats)
-        self._shelves = {kind: Shelf(kind, seats, publish if kind is Kind.TOOLS else None) for kind in Kind}
+        # Most agents have tools alone: what is bare is the same for all of them.
+        self._shelves = {
+            kind: Shelf(kind, seats, publish if kind is Kind.TOOLS else None)
+            if any(seat.offers.get(kind) for seat in seats)
+            else _BARE[kind]
+            for kind in Kind
+        }
 
     def __getitem__(self, kind: Kind) -> Shelf:
         return self._shelves[kind]

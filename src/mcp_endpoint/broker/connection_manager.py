@@ -57,8 +57,11 @@ class ConnectionManager:
         self._ends: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._providers: Mapping[str, Callable[[str], bool]] = {}
-        self.wanted: Callable[[str], None] = lambda agent_id: None
-        """Told of every agent that a device comes for: servers that the broker opens itself may have to start."""
+        self.wanted: Callable[[str, str | None], None] = lambda agent_id, provider: None
+        """Told of every agent that a device comes for, and of the one tool side it wants if it does not want all.
+
+        Servers that the broker opens itself may have to start.
+        """
         self.tool_connections = 0
         self.robot_connections = 0
 
@@ -68,7 +71,7 @@ class ConnectionManager:
         """Let a link in for an agent, or say why not. The caller tells `ended` exactly once for a session."""
         agent = self._agent(agent_id)
         if role is Role.DEVICE:
-            self.wanted(agent_id)
+            self.wanted(agent_id, link.peer.provider)
         if not agent.sources and self._sources(agent_id):
             self._connect_sources(agent)
             agent.renew(now)

@@ -101,7 +101,9 @@ class Listing:
             return
         if self._full or cursor is not None:
             self._tool.note(Note.TOO_MANY_TOOLS, now)
-        self._done(tuple(self._got.values()), now)
+        offers = tuple(self._got.values())
+        del self._got  # ten thousand idle tool sides keep what they show, not how it was put together
+        self._done(offers, now)
 
     def _take(self, raw: Raw) -> None:
         limits = self._tool.agent.limits

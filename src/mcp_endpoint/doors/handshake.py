@@ -79,4 +79,5 @@ def peer_of(address: str, query: Mapping[str, str], headers: Headers) -> Peer:
         device=query.get("device", "")[:64] or None,
         mac=query.get("mac", "")[:64] or None,
         wants_caller=query.get("caller") == "1",
+        provider=query.get("provider", "")[:64] or None,
     )

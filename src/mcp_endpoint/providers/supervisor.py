@@ -104,10 +104,10 @@ class Providers:
 
     # --- what runs ---
 
-    def _wanted(self, agent_id: str) -> None:
-        """A client came for an agent: what serves it has to run."""
+    def _wanted(self, agent_id: str, provider: str | None = None) -> None:
+        """A client came for an agent, or for one tool side of it: what serves it has to run."""
         for server in self._servers.values():
-            if _serves(server)(agent_id):
+            if _serves(server)(agent_id) and provider in (None, server.shown):
                 self._start(server, agent_id if server.per_agent else PROVIDER + server.name)
 
     def _start(self, server: Server, agent_id: str) -> None:
