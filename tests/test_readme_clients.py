@@ -11,11 +11,12 @@ from typing import Any
 import httpx
 import pytest
 
+from conftest import Brokers
 from mcp_http import BOTH, initialize
 from sources import needs_node
 from support import Agent, Broker, text_result
 from test_docs import FENCE, READMES
-from test_sdk_npm import INSPECTOR, PATIENCE, ran
+from test_sdk_npm import INSPECTOR, OF_INSPECTOR, PATIENCE, ran
 
 HEADINGS = {"en": "## Connect MCP clients over HTTP", "zh": "## 接入 MCP 客户端（HTTP）"}
 
@@ -66,8 +67,8 @@ async def test_curl_lists_and_calls(broker: Broker, language: str) -> None:
 
 
 @needs_node
-async def test_inspector_lists_and_calls(broker: Broker, language: str, tmp_path: Path) -> None:
-    agent = broker.agent()
+async def test_inspector_lists_and_calls(broker_with: Brokers, language: str, tmp_path: Path) -> None:
+    agent = broker_with(**OF_INSPECTOR).agent()
     block = one(snippets(language, agent), "inspector --cli").replace("\\\n", " ")
     (url,) = re.findall(r"^URL='(.*)'$", block, re.MULTILINE)
     commands = [line.split(" --cli ")[1] for line in block.splitlines() if " --cli " in line]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from conftest import Brokers
 from sources import NODE_MODULES, needs_node, npm_server
 from support import ROOT, Agent, Broker, ToolSide, text_result
 from test_sdk import PATIENCE, environ, piped
@@ -32,6 +33,8 @@ WAYS = [
 ]
 """SDK, transport and door. 2.x has no WebSocket."""
 INSPECTOR = NODE_MODULES / "@modelcontextprotocol" / "inspector" / "clients" / "launcher" / "build" / "index.js"
+OF_INSPECTOR = {"session_idle": 20}
+"""Settings of a broker for Inspector, which leaves its sessions behind."""
 
 pytestmark = needs_node
 
@@ -134,8 +137,9 @@ async def test_an_sdk_client_uses_everything(
 )
 @pytest.mark.parametrize("where", ["url", "header"])
 async def test_inspectors_cli_lists_and_calls(
-    broker: Broker, tmp_path: Path, transport: str, door: str, options: tuple[str, ...], where: str
+    broker_with: Brokers, tmp_path: Path, transport: str, door: str, options: tuple[str, ...], where: str
 ) -> None:
+    broker = broker_with(**OF_INSPECTOR)
     agent = broker.agent()
     path = agent.path(door) if where == "url" else f"/mcp_endpoint/{door}/"
     token = () if where == "url" else ("--header", f"Authorization: Bearer {agent.token}")
