@@ -1,6 +1,7 @@
 """OpenAPI documents as tools: what is read and refused, and schemas that stand alone. No server is talked to."""
 
 import contextlib
+import copy
 import gzip
 import json
 import time
@@ -319,7 +320,7 @@ def places(node: Any, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 def put(node: Any, place: tuple[Any, ...], value: Any) -> None:
     for key in place[:-1]:
         node = node[key]
-    node[place[-1]] = value
+    node[place[-1]] = copy.deepcopy(value)  # later values may be put into it
 
 
 PETSTORES = [(FOLDER / name).read_bytes() for name in ("petstore-2.0.json", "petstore-3.1.json")]
