@@ -17,6 +17,9 @@ from mcp_endpoint.settings import AgentSettings
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.envelope import members
 
+MOST_DEFINITIONS = 5000
+"""Definitions of one page that are looked at, good or bad: a page of megabytes may have a million of them, and to look
+at those would hold up everybody."""
 LONGEST_NAME = 256
 LONGEST_DESCRIPTION = 16_384
 """Characters of a description that are passed on."""
@@ -58,7 +61,7 @@ class Definitions:
         page = members(result)
         if read is None or page is None:
             return bytes(result)
-        offers = [offer for raw in read[0] if (offer := checked(raw)) is not None]
+        offers = [offer for raw in read[0][:MOST_DEFINITIONS] if (offer := checked(raw)) is not None]
         self.left_out += len(read[0]) - len(offers)
         withheld = judge({offer.name: offer.definition for offer in offers})
         shown: list[Raw] = []

@@ -148,31 +148,31 @@ class Joint:
         return frame
 
     def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes:
-        params = wire.members(envelope.params) or {}
+        params = asked = wire.members(envelope.params) or {}
         shown = mcp.string(params.get("name")) or ""
         own = self._definitions.own_names.get(shown, shown)
         if self._background is not None and self._may_take_long(own):
             params = self._background.call(number, shown, params)
         elif self._timeout is not None:
             self._calls[number] = self._timers.at(
-                self._clock() + self._timeout, lambda now: self._too_late(number, shown, now)
+                self._clock() + self._timeout, lambda _: self._too_late(number, shown)
             )
         if not self._local:
             params = _without_caller(params)
+        if own == shown and params is asked:
+            return frame
         return wire.request(number, "tools/call", encode(params | {"name": Raw(encode(own))}))
 
-    def _too_late(self, number: int, name: str, now: float) -> None:
+    def _too_late(self, number: int, name: str) -> None:
         """The server's own `timeout` is over: an answer for the broker, and word to the server."""
-        if self._calls.pop(number, None) is None or self._session is None:
-            return
+        del self._calls[number]
         seconds = f"{self._timeout:g}"
         zh = f"{name} 在 {seconds} 秒内没有返回结果（mcp_servers.json 中的 timeout）。"
         en = f"{name} did not answer within {seconds} s (its timeout in mcp_servers.json)."
         data: dict[str, object] = {"details": f"{zh} / {en}", "reason": "call_timed_out"}
         code = Code.TOOL_SIDE_FAILED
-        self._session.receive(wire.failure(b"%d" % number, int(code), MESSAGES[code], data), now)
-        if self._source is not None:
-            self._source.send(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+        self.to_broker(wire.failure(b"%d" % number, int(code), MESSAGES[code], data))
+        self.to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
 
     # --- the source's side ---
 

@@ -16,7 +16,7 @@ from msgspec import Struct, field
 from msgspec.json import Decoder, decode, encode
 
 from mcp_endpoint.providers.definitions import canonical
-from mcp_endpoint.providers.servers_file import write_document
+from mcp_endpoint.providers.servers_file import stamp_of, write_document
 from mcp_endpoint.redaction import quote_peer
 
 MOST_TOOLS = 2000
@@ -47,12 +47,12 @@ class PinFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pins = Pins()
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._told = False
 
     def reload(self) -> bool:
         """Read the file if somebody else wrote it; whether it was read."""
-        stamp = self._stamp_now()
+        stamp = stamp_of(self.path)
         if stamp is None or stamp == self._stamp:
             return False
         self._stamp = stamp
@@ -124,14 +124,7 @@ class PinFile:
                 logger.warning("{}: the pins of tools cannot be written: {}", self.path, error)
             self._told = True
         else:
-            self._stamp = self._stamp_now()
-
-    def _stamp_now(self) -> tuple[int, int] | None:
-        try:
-            found = self.path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_ino
+            self._stamp = stamp_of(self.path)
 
 
 def difference(before: Any, after: Any) -> str:

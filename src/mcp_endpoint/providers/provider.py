@@ -13,7 +13,7 @@ from loguru import logger
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.pattern import Pattern
-from mcp_endpoint.broker.why import Trouble, duration
+from mcp_endpoint.broker.why import PROVIDER, Trouble, duration
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.background import Background, Office
 from mcp_endpoint.providers.backoff import Backoff
@@ -260,7 +260,7 @@ class Provider:
         return {
             "name": self.server.name,
             "kind": self.server.kind.value,
-            "agent": None if self.agent_id.startswith("@") else self.agent_id,
+            "agent": None if self.agent_id.startswith(PROVIDER) else self.agent_id,
             "state": self.state.value,
             "since": stamp(self.since),
             "starts": self.starts,

@@ -78,6 +78,15 @@ def read_document(path: Path) -> Any:
         raise UnusableFile(path, "", "is nested too deeply", "嵌套过深") from None
 
 
+def stamp_of(path: Path) -> tuple[int, int, int] | None:
+    """What changes when the file (or what lies in the folder) at `path` does; None if there is none."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def write_document(path: Path, document: Any) -> None:
     """Write JSON in place of the file, whole or not at all, for its owner alone. Raises OSError."""
     text = json.dumps(document, ensure_ascii=False, indent=2) + "\n"

@@ -10,7 +10,7 @@ from mcp_endpoint.broker.why import PROVIDER
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Hub, Provider
 from mcp_endpoint.providers.server_entry import Kind, Server
-from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
+from mcp_endpoint.providers.servers_file import UnusableFile, read_servers, stamp_of
 from mcp_endpoint.tokens import agent_ids
 
 LOOK_EVERY = 2.0
@@ -35,12 +35,14 @@ class Providers:
         self._pins = pins
         self._blocks = blocks
         self._servers: dict[str, Server] = {}
+        self._serves: dict[str, Callable[[str], bool]] = {}
+        """By name, whether a server is for an agent: asked whenever a client comes."""
         self._running: dict[tuple[str, str], Provider] = {}
         """By name of the server and agent it is joined to."""
         self._last_used: dict[tuple[str, str], float] = {}
         self._ending: set[asyncio.Task[None]] = set()
         self._stamp: tuple[int, int, int] | None = None
-        self._signed: int | None = None
+        self._signed: tuple[int, int, int] | None = None
         """When somebody last signed in to a server, as the folder of tokens tells."""
         self._next_look = 0.0
         self._ended = False
@@ -53,12 +55,12 @@ class Providers:
         if now < self._next_look or self._ended:
             return
         self._next_look = now + LOOK_EVERY
-        if self._stamp_now() != self._stamp:
+        if stamp_of(self._path) != self._stamp:
             self.load()
         if self._pins.reload():
             for provider in self._running.values():
                 provider.list_again()
-        signed = _changed(self._hub.folder / TOKENS)
+        signed = stamp_of(self._hub.folder / TOKENS)
         if signed != self._signed:
             self._signed = signed
             for provider in self._running.values():
@@ -67,7 +69,7 @@ class Providers:
 
     def load(self) -> None:
         """Read the file and bring the servers in line with it; a bad one changes nothing and is told."""
-        self._stamp = self._stamp_now()
+        self._stamp = stamp_of(self._path)
         try:
             listed = read_servers(self._path) if self._stamp is not None else []
         except UnusableFile as error:
@@ -78,12 +80,13 @@ class Providers:
         if not changed:
             return
         logger.info("{}: changed servers: {}", self._path.name, ", ".join(sorted(changed)))
+        self._serves = {name: _serves(server) for name, server in self._servers.items()}
         again = [key for key in self._running if key[0] in changed]
         for key in again:
             self._end(key)
         now = self._hub.loop.time()
         self._hub.manager.provide(
-            {PROVIDER + server.name: _serves(server) for server in self._servers.values() if not server.per_agent}, now
+            {PROVIDER + name: self._serves[name] for name, server in self._servers.items() if not server.per_agent}, now
         )
         for server in self._servers.values():
             if server.autostart and not server.per_agent:
@@ -95,19 +98,12 @@ class Providers:
         for agent_id in self._hub.manager.agents_with_devices():
             self._wanted(agent_id)
 
-    def _stamp_now(self) -> tuple[int, int, int] | None:
-        try:
-            found = self._path.stat()
-        except OSError:
-            return None
-        return found.st_mtime_ns, found.st_size, found.st_ino
-
     # --- what runs ---
 
     def _wanted(self, agent_id: str, provider: str | None = None) -> None:
         """A client came for an agent, or for one tool side of it: what serves it has to run."""
         for server in self._servers.values():
-            if _serves(server)(agent_id) and provider in (None, server.shown):
+            if self._serves[server.name](agent_id) and provider in (None, server.shown):
                 self._start(server, agent_id if server.per_agent else PROVIDER + server.name)
 
     def _start(self, server: Server, agent_id: str) -> None:
@@ -156,13 +152,6 @@ class Providers:
             for report in [provider.report(stamp) for provider in running] or [idle]:
                 reports.append(report | {"changed": self._pins.changes(server.name)})
         return reports
-
-
-def _changed(folder: Path) -> int | None:
-    try:
-        return folder.stat().st_mtime_ns
-    except OSError:
-        return None
 
 
 def _serves(server: Server) -> Callable[[str], bool]:
