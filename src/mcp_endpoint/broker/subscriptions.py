@@ -62,10 +62,15 @@ def subscribers(seat: "Seat", uri: str) -> list[tuple["DeviceSide", str]]:
     """Who is to hear that a resource changed, and its URI for them; it may be part of the one they subscribed to."""
     found: dict[DeviceSide, str] = {}
     for subscribed, devices in seat.subscribers.items():
-        if uri == subscribed or uri.startswith(subscribed.rstrip("/") + "/"):
+        if is_part_of(uri, subscribed):
             for device, public in devices.items():
                 found[device] = public + uri[len(subscribed) :]
     return list(found.items())
+
+
+def is_part_of(uri: str, whole: str) -> bool:
+    """Whether a resource is the one at `whole`, or below it: an update of either is news of `whole`."""
+    return uri == whole or uri.startswith(whole.rstrip("/") + "/")
 
 
 def _tell(seat: "Seat", method: str, uri: str, now: float) -> None:

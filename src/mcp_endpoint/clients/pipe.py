@@ -81,25 +81,34 @@ async def pipe(
     cancellation, with the child and all it started gone.
     """
     log = logger if name is None else logger.patch(_named(name))
-    url = url or environ.get(URL_VARIABLE)
-    if not url:
-        log.error(NO_URL)
+    where = tool_endpoint(url, environ, log)
+    if where is None:
         return USAGE
     try:
-        where = endpoint(url, "mcp")
         resolved = resolve(command, environ, cwd)
-    except UnusableURL as error:
-        log.error(f"{error}")
-        return USAGE
     except CommandNotFound as error:
         shown = quote_peer(str(error))
         log.error(
             f"找不到程序 {shown}，请检查是否已安装。 / There is no program {shown}; is it installed and on the PATH?"
         )
         return NOT_FOUND
+    return await _again_and_again(_Program(where, resolved, environ, cwd, log), backoff or Backoff())
+
+
+def tool_endpoint(url: str | None, environ: Mapping[str, str], log: "Logger" = logger) -> Endpoint | None:
+    """The endpoint of a tool side at `url` (None: `$MCP_ENDPOINT`); None if it is unusable, which the log says."""
+    url = url or environ.get(URL_VARIABLE)
+    if not url:
+        log.error(NO_URL)
+        return None
+    try:
+        where = endpoint(url, "mcp")
+    except UnusableURL as error:
+        log.error(f"{error}")
+        return None
     for note in where.notes:
         log.info(note)
-    return await _again_and_again(_Program(where, resolved, environ, cwd, log), backoff or Backoff())
+    return where
 
 
 def _named(name: str) -> "Callable[[Record], None]":

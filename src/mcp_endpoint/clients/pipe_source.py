@@ -11,8 +11,8 @@ from typing import Any
 from loguru import logger
 from websockets.asyncio.client import ClientConnection
 
-from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
-from mcp_endpoint.clients.pipe import GOING_AWAY, NO_URL, URL_VARIABLE, USAGE, run_until_signal
+from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
+from mcp_endpoint.clients.pipe import GOING_AWAY, USAGE, run_until_signal, tool_endpoint
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.outlet import Unsent
 from mcp_endpoint.providers.source import Source, Stopped
@@ -27,17 +27,9 @@ async def pipe_source(
 
     Returns an exit code if the URL is unusable, and if the source cannot be opened or ends by itself.
     """
-    url = url or environ.get(URL_VARIABLE)
-    if not url:
-        logger.error(NO_URL)
+    where = tool_endpoint(url, environ)
+    if where is None:
         return USAGE
-    try:
-        where = endpoint(url, "mcp")
-    except UnusableURL as error:
-        logger.error(f"{error}")
-        return USAGE
-    for note in where.notes:
-        logger.info(note)
     bridge = _Bridge(where, source, backoff or Backoff())
     try:
         await source.open(bridge.take, bridge.stopped)

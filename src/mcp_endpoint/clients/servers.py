@@ -12,8 +12,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from loguru import logger
 
-from mcp_endpoint.clients.endpoint import UnusableURL, endpoint
-from mcp_endpoint.clients.pipe import NO_URL, URL_VARIABLE, USAGE, pipe, run_until_signal
+from mcp_endpoint.clients.pipe import USAGE, pipe, run_until_signal, tool_endpoint
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.server_entry import Server, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
@@ -37,17 +36,9 @@ async def pipe_servers(
     What is wrong with one of them is logged under its name and does not end the others. Returns an exit code only
     if the URL is unusable or no server is left; `backoff` replaces the one that each has of its own.
     """
-    url = url or environ.get(URL_VARIABLE)
-    if not url:
-        logger.error(NO_URL)
+    where = tool_endpoint(url, environ)
+    if where is None:
         return USAGE
-    try:
-        where = endpoint(url, "mcp")
-    except UnusableURL as error:
-        logger.error(f"{error}")
-        return USAGE
-    for note in where.notes:
-        logger.info(note)
     bridges = [
         asyncio.create_task(_bridge(with_server_id(where.url, server.name), server, environ, backoff))
         for server in servers

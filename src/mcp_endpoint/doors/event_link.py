@@ -10,6 +10,7 @@ from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.doors.body import Refused
 from mcp_endpoint.doors.event_stream import event
+from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire import envelope as wire
 
@@ -25,7 +26,7 @@ class EventLink:
         self, front: "Front", agent_id: str, peer: Peer, connection: "HttpDoor", id_: bytes = wire.NULL_ID
     ) -> None:
         self._front = front
-        self._last_frame: float | None = None
+        self.last_frame: float | None = None
         self.connection = connection
         self.peer = peer
         self.heard = front.loop.time()
@@ -50,7 +51,7 @@ class EventLink:
         try:
             for frame in frames:
                 if self.side is not None and self.ended is None:
-                    now = self.heard = self._last_frame = self._front.loop.time()
+                    now = self.heard = self.last_frame = self._front.loop.time()
                     self.frames_in += 1
                     self.bytes_in += len(frame)
                     self.side.receive(frame, now)
@@ -99,7 +100,7 @@ class EventLink:
         if self.ended is None:
             self.frames_out += 1
             self.bytes_out += len(frame)
-            self._last_frame = self._front.loop.time()
+            self.last_frame = self._front.loop.time()
             self.told(frame, about)
 
     def told(self, frame: bytes, about: bytes | None) -> None:
@@ -128,11 +129,4 @@ class EventLink:
 
     def traffic(self) -> Mapping[str, float | int | None]:
         """What `/stats` shows of it."""
-        return {
-            "frames_in": self.frames_in,
-            "frames_out": self.frames_out,
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "last_frame": self._last_frame,
-            "ping_rtt_ms": None,
-        }
+        return traffic_of(self)

@@ -11,6 +11,7 @@ from mcp_endpoint.broker.link import Ended, Peer
 from mcp_endpoint.doors.body import Message
 from mcp_endpoint.doors.event_store import EventStore
 from mcp_endpoint.doors.streams import STANDING, Reader, Stream
+from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -25,7 +26,6 @@ class HttpSession:
 
     __slots__ = (
         "_front",
-        "_last_frame",
         "_numbers",
         "bytes_in",
         "bytes_out",
@@ -34,6 +34,7 @@ class HttpSession:
         "frames_out",
         "heard",
         "id",
+        "last_frame",
         "peer",
         "pending",
         "queued",
@@ -44,7 +45,7 @@ class HttpSession:
 
     def __init__(self, front: "Front", id_: str, peer: Peer) -> None:
         self._front = front
-        self._last_frame: float | None = None
+        self.last_frame: float | None = None
         self._numbers = STANDING
         self.id = id_
         self.peer = peer
@@ -104,7 +105,7 @@ class HttpSession:
     def _hand(self, message: Message) -> None:
         if self.side is None or self.ended is not None:
             return
-        now = self.heard = self._last_frame = self._front.loop.time()
+        now = self.heard = self.last_frame = self._front.loop.time()
         self.frames_in += 1
         self.bytes_in += len(message.frame)
         self.side.receive(message.frame, now)
@@ -148,7 +149,7 @@ class HttpSession:
             return  # about a request that has its answer, or was cancelled
         self.frames_out += 1
         self.bytes_out += len(frame)
-        self._last_frame = self._front.loop.time()
+        self.last_frame = self._front.loop.time()
         if about is not None and wire.read(frame).method is UNSET:
             del self.pending[about]
             stream.pending.discard(about)
@@ -187,11 +188,4 @@ class HttpSession:
 
     def traffic(self) -> Mapping[str, float | int | None]:
         """What `/stats` shows of it."""
-        return {
-            "frames_in": self.frames_in,
-            "frames_out": self.frames_out,
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "last_frame": self._last_frame,
-            "ping_rtt_ms": None,
-        }
+        return traffic_of(self)

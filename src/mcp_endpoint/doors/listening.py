@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 
+from mcp_endpoint.broker.subscriptions import is_part_of
 from mcp_endpoint.doors.access import Visitor
 from mcp_endpoint.doors.body import Message
 from mcp_endpoint.doors.stateless_link import StatelessLink, request
@@ -90,7 +91,7 @@ class Listening(StatelessLink):
         if envelope.method != mcp.RESOURCE_UPDATED:
             return False
         uri = mcp.string((wire.members(envelope.params) or {}).get("uri")) or ""
-        return any(uri == granted or uri.startswith(granted.rstrip("/") + "/") for granted in self._granted)
+        return any(is_part_of(uri, granted) for granted in self._granted)
 
     def ending(self, end: End) -> None:
         """The broker ends the stream on purpose: its one result says so, and nothing is to be asked for in between."""

@@ -22,6 +22,7 @@ from mcp_endpoint.doors.frames import FrameReader, LastFrames
 from mcp_endpoint.doors.front import FrontConfig
 from mcp_endpoint.doors.handshake import WebSocket, answer, peer_of
 from mcp_endpoint.doors.sending import Sending
+from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.doors.turns import Share
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.tokens import TokenError
@@ -330,14 +331,7 @@ class WebSocketLink(Sending):
 
     def traffic(self) -> Mapping[str, float | int | None]:
         """What `/stats` shows of the connection."""
-        return {
-            "frames_in": self.frames_in,
-            "frames_out": self.frames_out,
-            "bytes_in": self.bytes_in,
-            "bytes_out": self.bytes_out,
-            "last_frame": self.last_frame,
-            "ping_rtt_ms": self.rtt_ms,
-        }
+        return traffic_of(self, self.rtt_ms)
 
     # --- heartbeat's side ---
 
