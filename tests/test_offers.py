@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS
 from support import Agent, Broker, Device, Frame, ToolSide, fault, parsed, tool
 
 LISTS = {
@@ -289,6 +290,18 @@ async def test_a_subscription_is_renewed_when_the_tool_side_comes_back(agent: Ag
             await home.settled()
             heard = [frame for frame in await device.settled() if "updated" in frame]
             assert len(heard) == 1
+
+
+async def test_a_session_has_only_so_many_subscriptions_and_is_told_what_the_limit_is_of(agent: Agent) -> None:
+    async with offering(agent, "home", capabilities={"resources": {"subscribe": True}}), agent.device() as device:
+        for number in range(MAX_SUBSCRIPTIONS):
+            answer = await device.request("resources/subscribe", {"uri": f"a://{number}"})
+            assert answer["result"] == {}
+        answer = await device.request("resources/subscribe", {"uri": "a://more"})
+        assert fault(answer) == (-32002, "too_many_subscriptions")
+        assert str(MAX_SUBSCRIPTIONS) in answer["error"]["data"]["details"]
+        assert (await device.request("resources/unsubscribe", {"uri": "a://0"}))["result"] == {}
+        assert (await device.request("resources/subscribe", {"uri": "a://more"}))["result"] == {}
 
 
 async def test_a_refused_subscription_is_none(agent: Agent) -> None:

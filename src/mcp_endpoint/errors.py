@@ -104,6 +104,11 @@ class Fault(Enum):
         "这个智能体同时进行的调用已达上限 {limit}，请稍后再试。",
         "This agent already has {limit} calls in flight, its limit; try again shortly.",
     )
+    TOO_MANY_SUBSCRIPTIONS = (
+        Code.NOT_SENT,
+        "这个连接的资源订阅已达上限 {limit}，请先取消一些订阅。",
+        "This session is subscribed to {limit} resources, its limit; end some of its subscriptions first.",
+    )
     CALL_TIMED_OUT = (
         Code.TOOL_SIDE_FAILED,
         "工具端 {tool_side} 在 {seconds} 秒内没有返回 {tool} 的结果{zh}。",

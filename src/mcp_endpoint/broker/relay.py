@@ -113,7 +113,7 @@ class Relay:
             held.add(seat, own, uri)
             self.device.link.send(wire.result(id_, b"{}"), key)
         elif len(held) >= MAX_SUBSCRIPTIONS:
-            self.device.fail(id_, Fault.TOO_MANY_CALLS, limit=MAX_SUBSCRIPTIONS)
+            self.device.fail(id_, Fault.TOO_MANY_SUBSCRIPTIONS, limit=MAX_SUBSCRIPTIONS)
         else:
 
             def done(succeeded: bool) -> None:
