@@ -12,7 +12,7 @@ import pytest
 from asking import Asker, asking, text_of
 from echo_server import Echo
 from live import live
-from mcp_endpoint.providers.openapi import OpenApi, OpenApiSettings
+from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from mcp_endpoint.providers.source import Stopped, Why
 from support import Broker
 

@@ -14,13 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.providers import openapi_document
 from mcp_endpoint.providers.offer import BadArguments
-from mcp_endpoint.providers.openapi_document import BadDocument, Document, read_document
-from mcp_endpoint.providers.openapi_operation import METHODS, Operation
-from mcp_endpoint.providers.openapi_operations import Filter, operations
-from mcp_endpoint.providers.openapi_request import Preparer
-from mcp_endpoint.providers.openapi_schema import LARGEST, stand_alone
+from mcp_endpoint.providers.openapi import document as openapi_document
+from mcp_endpoint.providers.openapi.document import BadDocument, Document, read_document
+from mcp_endpoint.providers.openapi.operation import METHODS, Operation
+from mcp_endpoint.providers.openapi.operations import Filter, operations
+from mcp_endpoint.providers.openapi.request import Preparer
+from mcp_endpoint.providers.openapi.schema import LARGEST, stand_alone
 from mcp_endpoint.providers.text import clean, slug
 
 FOLDER = Path(__file__).parent / "openapi"

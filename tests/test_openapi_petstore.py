@@ -10,8 +10,8 @@ from jsonschema import Draft202012Validator
 
 from asking import Asker, asking
 from live import live
-from mcp_endpoint.providers.openapi import OpenApi, OpenApiSettings
-from mcp_endpoint.providers.openapi_operation import WITHOUT_ASKING
+from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING
+from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from petstore import Petstore
 
 FOLDER = Path(__file__).parent / "openapi"

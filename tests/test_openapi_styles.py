@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_endpoint.providers.offer import BadArguments
-from mcp_endpoint.providers.openapi_operation import Parameter
-from mcp_endpoint.providers.openapi_styles import in_header, in_path, in_query
+from mcp_endpoint.providers.openapi.operation import Parameter
+from mcp_endpoint.providers.openapi.styles import in_header, in_path, in_query
 
 LIST = ["blue", "black", "brown"]
 OBJECT = {"R": 100, "G": 200, "B": 150}

@@ -68,8 +68,8 @@ def _http(server: Server, hub: Hub) -> Source:
 
 
 def _openapi(server: Server, api: OpenApi, hub: Hub) -> Source:
-    from mcp_endpoint.providers.openapi import OpenApi as OpenApiSource
-    from mcp_endpoint.providers.openapi_api import OpenApiSettings
+    from mcp_endpoint.providers.openapi.api import OpenApiSettings
+    from mcp_endpoint.providers.openapi.source import OpenApi as OpenApiSource
 
     document = api.document if "://" in api.document else _found(api.document, hub.folder)
     defaults = OpenApiSettings(document)

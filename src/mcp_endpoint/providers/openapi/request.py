@@ -13,9 +13,9 @@ from jsonschema.exceptions import ValidationError, best_match
 from jsonschema.validators import extend
 
 from mcp_endpoint.providers.offer import BadArguments
-from mcp_endpoint.providers.openapi_operation import BODY, Body, Operation
-from mcp_endpoint.providers.openapi_schema import is_binary
-from mcp_endpoint.providers.openapi_styles import in_cookie, in_header, in_path, in_query, plain
+from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation
+from mcp_endpoint.providers.openapi.schema import is_binary
+from mcp_endpoint.providers.openapi.styles import in_cookie, in_header, in_path, in_query, plain
 
 # A regular expression of a third party could search for ever; the server that wrote it checks it anyway.
 _Validator: Any = extend(Draft202012Validator, {"pattern": None, "patternProperties": None})  # type: ignore[no-untyped-call]

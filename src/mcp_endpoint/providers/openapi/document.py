@@ -13,7 +13,7 @@ import yaml
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 
-from mcp_endpoint.providers.openapi_v2 import from_version_2
+from mcp_endpoint.providers.openapi.v2 import from_version_2
 
 MOST_BYTES = 32 * 1024 * 1024
 MOST_VALUES = 4_000_000

@@ -17,12 +17,12 @@ from mcp_endpoint.providers.addresses import Allowed
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, body_chunks, make_client, send
 from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused, failed
-from mcp_endpoint.providers.openapi_api import OpenApiSettings, is_url, read_api, read_file
-from mcp_endpoint.providers.openapi_document import MOST_BYTES, BadDocument
-from mcp_endpoint.providers.openapi_operation import Operation
-from mcp_endpoint.providers.openapi_request import Preparer
-from mcp_endpoint.providers.openapi_response import Answer, error_text, result
-from mcp_endpoint.providers.openapi_security import Credentials
+from mcp_endpoint.providers.openapi.api import OpenApiSettings, is_url, read_api, read_file
+from mcp_endpoint.providers.openapi.document import MOST_BYTES, BadDocument
+from mcp_endpoint.providers.openapi.operation import Operation
+from mcp_endpoint.providers.openapi.request import Preparer
+from mcp_endpoint.providers.openapi.response import Answer, error_text, result
+from mcp_endpoint.providers.openapi.security import Credentials
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import Redactor, quote_peer

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from mcp_endpoint.providers.openapi_document import BadDocument, Document, an_object
+from mcp_endpoint.providers.openapi.document import BadDocument, Document, an_object
 
 
 @dataclass(frozen=True)

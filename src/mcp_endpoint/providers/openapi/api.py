@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from mcp_endpoint.providers.openapi_document import (
+from mcp_endpoint.providers.openapi.document import (
     MOST_BYTES,
     BadDocument,
     Document,
@@ -13,10 +13,10 @@ from mcp_endpoint.providers.openapi_document import (
     an_object,
     read_document,
 )
-from mcp_endpoint.providers.openapi_operation import WITHOUT_ASKING, Operation
-from mcp_endpoint.providers.openapi_operations import Filter, operations
-from mcp_endpoint.providers.openapi_reader import server_url
-from mcp_endpoint.providers.openapi_security import Security
+from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING, Operation
+from mcp_endpoint.providers.openapi.operations import Filter, operations
+from mcp_endpoint.providers.openapi.reader import server_url
+from mcp_endpoint.providers.openapi.security import Security
 from mcp_endpoint.providers.text import clean
 
 

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp_endpoint.providers.openapi_document import BadDocument, Document, a_list, an_object
-from mcp_endpoint.providers.openapi_operation import METHODS, WITHOUT_ASKING, Operation
-from mcp_endpoint.providers.openapi_reader import OperationReader
+from mcp_endpoint.providers.openapi.document import BadDocument, Document, a_list, an_object
+from mcp_endpoint.providers.openapi.operation import METHODS, WITHOUT_ASKING, Operation
+from mcp_endpoint.providers.openapi.reader import OperationReader
 from mcp_endpoint.providers.text import clean, slug
 
 MOST_OPERATIONS = 2000

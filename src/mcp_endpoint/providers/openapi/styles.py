@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp_endpoint.providers.offer import BadArguments
-from mcp_endpoint.providers.openapi_operation import Parameter
+from mcp_endpoint.providers.openapi.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="
 _JOINTS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}

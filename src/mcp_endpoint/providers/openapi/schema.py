@@ -8,7 +8,7 @@ import json
 import re
 from typing import Any
 
-from mcp_endpoint.providers.openapi_document import BadDocument, Document, reference
+from mcp_endpoint.providers.openapi.document import BadDocument, Document, reference
 from mcp_endpoint.providers.text import clean
 
 LARGEST = 48 * 1024
