@@ -91,3 +91,30 @@ def write(folder: Path, **servers: object) -> Path:
     path = folder / "mcp_servers.json"
     path.write_text(json.dumps({"mcpServers": servers}), "utf-8")
     return path
+
+
+FLOOD = r"""
+import json, os, sys
+CHUNK = b'{"jsonrpc":"2.0","method":"notifications/message","params":{"level":"info","data":"x"}}\n' * 1000
+for line in sys.stdin:
+    frame = json.loads(line)
+    if "id" not in frame:
+        continue
+    method, params = frame["method"], frame.get("params", {})
+    result = {"tools": [{"name": "flood", "inputSchema": {"type": "object"}}]}
+    if method == "initialize":
+        result = {"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
+                  "serverInfo": {"name": "flood", "version": "1"}}
+    elif method == "tools/call":
+        for _ in range(params["arguments"]["chunks"]):
+            sent = 0
+            while sent < len(CHUNK):
+                sent += os.write(1, CHUNK[sent:])
+        result = {"content": []}
+    print(json.dumps({"jsonrpc": "2.0", "id": frame["id"], "result": result}), flush=True)
+"""
+
+
+def flooding() -> dict[str, object]:
+    """A server whose tool `flood` says thousands of things before it answers."""
+    return {"command": sys.executable, "args": ["-I", "-c", FLOOD], "agents": ["attacker"]}

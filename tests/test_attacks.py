@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from conftest import Brokers
-from support import Broker, Device
+from opened import flooding
+from support import Agent, Broker, Device
 from test_isolation import p99_of
 from wire import PATIENCE
 
@@ -165,3 +166,29 @@ async def test_a_flood_of_messages_that_never_end(new_broker: Brokers) -> None:
     await suffer(broker, "unfinished", path)
     async with abuse("unfinished", broker, path):
         await broker.logged(r"\(too_much_unfinished, code 1013\)")
+
+
+async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers) -> None:
+    broker = opening({"call_timeout": 60}, flood=flooding())
+    async with contextlib.AsyncExitStack() as stack:
+        attacker = await stack.enter_async_context(Agent(broker, "attacker").device("XiaozhiMCPEndpointClient"))
+        assert await attacker.names() == ["flood"]
+        devices = []
+        for _ in range(4):
+            agent = broker.agent()
+            await stack.enter_async_context(agent.tool_side("t"))
+            devices.append(await stack.enter_async_context(agent.device()))
+        await stack.enter_async_context(apart(broker))
+        await p99_of(devices)
+        for attempt in range(3):
+            quiet, abused = [], []
+            for number in range(ROUNDS):
+                quiet.append(await p99_of(devices))
+                await attacker.begin_call("flood", f"{attempt}-{number}", chunks=300)
+                abused.append(await p99_of(devices))
+                assert "result" in await attacker.reply(f"{attempt}-{number}")
+                attacker.unread.clear()
+            tried = sorted(quiet)[1], sorted(abused)[1]
+            if fair(*tried):
+                break
+    assert fair(*tried), f"p99 without and with the flood, seconds: {tried}"

@@ -10,6 +10,7 @@ from msgspec.json import decode
 from mcp_endpoint.errors import Code
 from mcp_endpoint.providers.events import EVENT_LIMIT, RETRY, EventReader
 from mcp_endpoint.providers.http_client import body_chunks, read_body, words_of
+from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope
@@ -78,7 +79,7 @@ async def messages(response: httpx.Response, place: Place, limit: int = EVENT_LI
 
     Raises Stopped: FRAME_TOO_LONG, or CONNECTION_LOST if it is cut off.
     """
-    reader = EventReader(limit)
+    reader, pace = EventReader(limit), Pace()
     async for chunk in body_chunks(response):
         events = reader.feed(chunk)
         place.last_id = place.last_id if reader.last_id is None else reader.last_id
@@ -86,6 +87,7 @@ async def messages(response: httpx.Response, place: Place, limit: int = EVENT_LI
         for event in events:
             if event.is_message:
                 yield event.data
+            await pace.frame()
 
 
 def failure(id_: bytes, why: Stopped) -> bytes:

@@ -26,7 +26,7 @@ from mcp_endpoint.providers.http_client import (
     same_origin,
     send,
 )
-from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope
@@ -142,10 +142,11 @@ class SseSource:
         return ()
 
     async def _heard(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
-        reader = EventReader(self._settings.event_limit)
+        reader, pace = EventReader(self._settings.event_limit), Pace()
         async for chunk in body_chunks(response):
             for event in reader.feed(chunk):
                 yield event
+                await pace.frame()
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
         try:

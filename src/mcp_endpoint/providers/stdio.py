@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from mcp_endpoint.providers.child import Child, CommandNotFound, LineTooLong, resolve
-from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import one_line
@@ -111,11 +111,13 @@ class StdioSource:
             self._said.append(self._outlet.quote(line, SAID_LENGTH))
 
     async def _read(self, child: Child) -> None:
+        pace = Pace()
         try:
             while True:
                 line = await child.read_line()
                 if line.strip():
                     self._outlet.frame(line)
+                await pace.frame()
         except EOFError:
             # A program that exits closes its pipes first: its exit code follows at once.
             if not await child.exited_within(LAST_LINES):

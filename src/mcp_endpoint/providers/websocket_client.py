@@ -13,7 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, S
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
-from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 
@@ -132,9 +132,11 @@ class WebSocketSource:
         return ()
 
     async def _read(self, connection: ClientConnection) -> None:
+        pace = Pace()
         try:
             while True:
                 self._outlet.frame(await connection.recv(decode=False))
+                await pace.frame()
         except ConnectionClosed as closed:
             self._outlet.end(_lost(closed, self._settings.frame_limit))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it

@@ -31,7 +31,7 @@ def from_version_2(old: dict[str, Any]) -> dict[str, Any]:
     shared = _objects(old.get("parameters"))
     # Those that are a body or a part of one stand in each operation that names them.
     bodies = {f"#/parameters/{name}": one for name, one in shared.items() if one.get("in") in ("body", "formData")}
-    converter = _Converter(_texts(old.get("consumes")), _texts(old.get("produces")), bodies)
+    converter = _Converter(_texts(old.get("consumes")), bodies)
     new = {
         "openapi": "3.0.3",
         "info": old.get("info", {}),
@@ -60,9 +60,8 @@ def _servers(old: dict[str, Any]) -> list[dict[str, str]]:
 
 
 class _Converter:
-    def __init__(self, consumes: list[str], produces: list[str], bodies: dict[str, dict[str, Any]]) -> None:
+    def __init__(self, consumes: list[str], bodies: dict[str, dict[str, Any]]) -> None:
         self._consumes = consumes or ["application/json"]
-        self._produces = produces or ["application/json"]
         self._bodies = bodies
 
     def path(self, item: dict[str, Any]) -> dict[str, Any]:
