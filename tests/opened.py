@@ -110,6 +110,11 @@ for line in sys.stdin:
             sent = 0
             while sent < len(CHUNK):
                 sent += os.write(1, CHUNK[sent:])
+        lines, errors = b"oh\n" * 20_000, params["arguments"]["errors"]
+        for _ in range(errors):
+            sent = 0
+            while sent < len(lines):
+                sent += os.write(2, lines[sent:])
         result = {"content": []}
     print(json.dumps({"jsonrpc": "2.0", "id": frame["id"], "result": result}), flush=True)
 """

@@ -168,7 +168,8 @@ async def test_a_flood_of_messages_that_never_end(new_broker: Brokers) -> None:
         await broker.logged(r"\(too_much_unfinished, code 1013\)")
 
 
-async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers) -> None:
+@pytest.mark.parametrize("flood", [{"chunks": 300, "errors": 0}, {"chunks": 0, "errors": 15}], ids=["frames", "stderr"])
+async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers, flood: dict[str, int]) -> None:
     broker = opening({"call_timeout": 60}, flood=flooding())
     async with contextlib.AsyncExitStack() as stack:
         attacker = await stack.enter_async_context(Agent(broker, "attacker").device("XiaozhiMCPEndpointClient"))
@@ -184,7 +185,7 @@ async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers) ->
             quiet, abused = [], []
             for number in range(ROUNDS):
                 quiet.append(await p99_of(devices))
-                await attacker.begin_call("flood", f"{attempt}-{number}", chunks=300)
+                await attacker.begin_call("flood", f"{attempt}-{number}", **flood)
                 abused.append(await p99_of(devices))
                 assert "result" in await attacker.reply(f"{attempt}-{number}")
                 attacker.unread.clear()

@@ -99,7 +99,7 @@ class StdioSource:
     @property
     def said(self) -> Sequence[str]:
         """The last 50 lines of its stderr, without values of `env`, escaped, at most 500 characters each."""
-        return list(self._said)
+        return [self._outlet.quote(line, SAID_LENGTH) for line in self._said]
 
     @property
     def pid(self) -> int | None:
@@ -108,7 +108,7 @@ class StdioSource:
 
     def _hear(self, line: str) -> None:
         if line.strip():
-            self._said.append(self._outlet.quote(line, SAID_LENGTH))
+            self._said.append(line)  # quoted when somebody reads it: most lines are gone before
 
     async def _read(self, child: Child) -> None:
         pace = Pace()
