@@ -339,6 +339,19 @@ async def test_a_program_that_never_finishes_its_handshake_is_said_to_be_startin
         assert said(await device.call("t")) == "calc.t({})"
 
 
+async def test_a_call_waits_for_a_tool_side_that_is_starting(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a"), agent.tool_side(greets=False) as slow, agent.device() as device:
+        for id_ in (1, 2):
+            await device.begin_call("t", id_)
+        await device.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}})
+        assert said(await device.call("a")) == "calc.a({})", "what is there is not held up"
+        await finish(slow, "t")
+        assert said(await device.reply(1)) == "calc.t({})"
+        assert said(await device.call("t")) == "calc.t({})"
+        assert fault(await device.call("u")) == (-32602, "unknown_tool"), "nobody is starting any more"
+
+
 async def finish(program: ToolSide, *names: str) -> None:
     """Have a program that kept silent complete its handshake."""
     program.tools = [tool(name) for name in names]

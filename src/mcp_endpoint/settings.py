@@ -110,7 +110,7 @@ class BrokerSettings(_Section):
         "28", "seconds a tool call may take (Xiaozhi waits 30)", "工具调用超时（秒），小智端等待 30 秒"
     )
     tools_wait: _SecondsOrZero = _key(
-        "8", "seconds a tool list waits for a tool side", "等待工具端上线的时间（秒），0 表示不等"
+        "8", "seconds a list or call waits for a tool side", "等待工具端上线的时间（秒），0 表示不等"
     )
     offline_grace: _SecondsOrZero = _key(
         "600",

@@ -255,7 +255,7 @@ class Agent:
                         return seat, seat.live
         return entry.seat, entry.seat.live
 
-    # --- lists that wait ---
+    # --- requests that wait ---
 
     def list_waits_until(self, device: DeviceSide, kind: Kind, now: float, wait: float, *, live_only: bool) -> float:
         """Until when a list asked for now should wait; `now` or earlier if it can be answered at once.
@@ -266,14 +266,20 @@ class Agent:
         provider = device.link.peer.provider
         live = bool(self.live_tools(provider))
         somebody = live or (not live_only and bool(self.view(provider)[kind].definitions))
-        until = now if somebody else now + wait
+        return max(now if somebody else now + wait, self.starting_until(device, kind, now, wait))
+
+    def starting_until(self, device: DeviceSide, kind: Kind, now: float, wait: float) -> float:
+        """Until when a tool side may still say that it has what a device asked for; `now` if none is starting."""
+        provider = device.link.peer.provider
+        live = bool(self.live_tools(provider))
+        until = now
         for tool in self.all_tools():
             if tool.awaited(kind) and (provider is None or not live or tool.name == provider):
                 until = max(until, min(now + wait, tool.opened + self.limits.tools_wait))
         return until
 
     def settle_lists(self, now: float) -> None:
-        """Answer the lists that have nothing to wait for any more."""
+        """Go on with requests that have nothing to wait for any more."""
         for device in list(self.devices):
             device.showing.settle(now)
 

@@ -39,8 +39,8 @@ class Relay:
 
     # --- where to ---
 
-    def call_tool(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:
-        """`tools/call`, by the name of the tool."""
+    def call_tool(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float, *, may_wait: bool = True) -> None:
+        """`tools/call`, by the name of the tool; one that nobody has waits while a tool side is starting."""
         device = self.device
         try:
             params = mcp.read_call_params(b"null" if raw is UNSET else raw)
@@ -50,6 +50,8 @@ class Relay:
         name = params.name
         entry = device.showing.find(Kind.TOOLS, name)
         if entry is None:
+            if may_wait and self._held(id_, key, name, raw, now):
+                return
             device.no_such_tool(id_, name, now)
             device.showing.call_done(key)
             return
@@ -76,6 +78,20 @@ class Relay:
         call = Call(self, id_, key, name, now, deadline, token)
         self.calls[key] = (call, tool)
         tool.call(call, "tools/call", body)
+
+    def _held(self, id_: bytes, key: bytes, name: str, raw: Raw | UnsetType, now: float) -> bool:
+        """Whether a call waits, `tools_wait` at most, for a tool side that may bring the tool it names."""
+        device, showing = self.device, self.device.showing
+        wait = device.agent.limits.tools_wait
+
+        def until(now: float) -> float:
+            there = showing.find(Kind.TOOLS, name) is not None
+            return now if there else device.agent.starting_until(device, Kind.TOOLS, now, wait)
+
+        held = showing.hold(id_, key, until, lambda now: self.call_tool(id_, key, raw, now, may_wait=False), now)
+        if held and key not in showing.waiting:
+            showing.call_done(key)
+        return held
 
     def get_prompt(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`prompts/get`, by the name of the prompt."""

@@ -1,6 +1,6 @@
-"""What one device session was shown: lists that wait for tool sides, pages, names, and lists it gets unasked."""
+"""What one device session was shown: requests that wait for tool sides, pages, names, and lists it gets unasked."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import TYPE_CHECKING, NamedTuple
 
 from msgspec import Raw, UnsetType
@@ -22,11 +22,15 @@ NAMES_KEPT = 4096
 
 
 class Waiting(NamedTuple):
-    """A list whose answer is held back until a tool side is there."""
+    """A request that is held back until a tool side is there."""
 
-    id: bytes
-    kind: Kind
+    until: Callable[[float], float]
+    """Until when it should wait, as things are now."""
+    go_on: Callable[[float], None]
+    """Answers it by what there is, or sends it on."""
     timer: "Timer"
+    kind: Kind | None = None
+    """Of the list that it asks for, if it asks for one."""
 
 
 class Showing:
@@ -56,22 +60,36 @@ class Showing:
         if "cursor" in params and params["cursor"] != wire.NULL:
             self._list_on(kind, id_, bytes(params["cursor"]))
             return
-        until = self._waits_until(kind, now)
-        if until <= now:
+        if not self.hold(
+            id_, key, lambda now: self._waits_until(kind, now), lambda _: self._show(kind, id_), now, kind
+        ):
             self._show(kind, id_)
-        elif not self._device.may_wait(id_):
-            return
-        else:
-            timer = self._device.agent.timers.at(until, lambda _: self._settle_one(key))
-            self.waiting[key] = Waiting(id_, kind, timer)
 
-    def _settle_one(self, key: bytes) -> None:
+    def hold(
+        self,
+        id_: bytes,
+        key: bytes,
+        until: Callable[[float], float],
+        go_on: Callable[[float], None],
+        now: float,
+        kind: Kind | None = None,
+    ) -> bool:
+        """Hold a request back if it should wait; whether there is nothing more to do about it for now."""
+        deadline = until(now)
+        if deadline <= now:
+            return False
+        if self._device.may_wait(id_):
+            timer = self._device.agent.timers.at(deadline, lambda now: self._settle_one(key, now))
+            self.waiting[key] = Waiting(until, go_on, timer, kind)
+        return True
+
+    def _settle_one(self, key: bytes, now: float) -> None:
         waiting = self.drop_waiting(key)
         if waiting is not None:
-            self._show(waiting.kind, waiting.id)
+            waiting.go_on(now)
 
     def drop_waiting(self, key: bytes) -> Waiting | None:
-        """Take a list out of those that wait; None if there is none of that id."""
+        """Take a request out of those that wait; None if there is none of that id."""
         waiting = self.waiting.pop(key, None)
         if waiting is not None:
             waiting.timer.cancel()
@@ -85,10 +103,10 @@ class Showing:
         return device.agent.list_waits_until(device, kind, now, device.agent.limits.tools_wait, live_only=False)
 
     def settle(self, now: float) -> None:
-        """Answer the lists that waited, if there is nothing to wait for any more."""
+        """Go on with what waited, if there is nothing to wait for any more."""
         for key, waiting in [*self.waiting.items()]:
-            if self._waits_until(waiting.kind, now) <= now:
-                self._settle_one(key)
+            if waiting.until(now) <= now:
+                self._settle_one(key, now)
 
     def _show(self, kind: Kind, id_: bytes) -> None:
         shelf = self._catalogue[kind]
