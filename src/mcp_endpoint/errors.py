@@ -91,6 +91,11 @@ class Fault(Enum):
     )
     UNKNOWN_PROMPT = (Code.INVALID_PARAMS, "没有名为 {prompt} 的提示词。", "There is no prompt {prompt}.")
     UNKNOWN_RESOURCE = (Code.INVALID_PARAMS, "没有资源 {uri}。", "There is no resource {uri}.")
+    UNKNOWN_TASK = (
+        Code.INVALID_PARAMS,
+        "没有编号为 {task} 的任务，它可能已过期。",
+        "There is no task {task}; it may have expired.",
+    )
     BAD_CURSOR = (
         Code.INVALID_PARAMS,
         "分页游标无效，请重新获取列表。",

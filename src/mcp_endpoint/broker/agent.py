@@ -15,6 +15,7 @@ from mcp_endpoint.broker.levels import renew_levels
 from mcp_endpoint.broker.link import Ended, Journal, Link
 from mcp_endpoint.broker.seat import Offer, Seat, names_of
 from mcp_endpoint.broker.seating import Seating
+from mcp_endpoint.broker.tasks import Tasks, does_tasks
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.broker.why import State, Trouble, Why, explain, explain_seat
@@ -95,6 +96,7 @@ class Agent:
         "seating",
         "sources",
         "tally",
+        "tasks",
         "timers",
         "tools",
         "version",
@@ -120,6 +122,7 @@ class Agent:
         self.views: dict[str | None, Catalogue] = {None: EMPTY}
         """What there is to see: all of it under None, and of one tool side alone under its alias."""
         self.in_flight = 0
+        self.tasks = Tasks(self)
         self.seating = Seating(self)
         self.last_seat: Seat | None = None
         """The place that was given up last: what there is to say about an agent without any."""
@@ -127,8 +130,8 @@ class Agent:
 
     @property
     def idle(self) -> bool:
-        """Whether nothing is left of it: no link, no tool side whose return is awaited, nobody it serves."""
-        return not (self.tools or self.devices or self.seating.seats or self.followers)
+        """Whether nothing is left of it: no link, no tool side whose return is awaited, nobody it serves, no task."""
+        return not (self.tools or self.devices or self.seating.seats or self.followers or self.tasks)
 
     # --- links come and go ---
 
@@ -165,6 +168,7 @@ class Agent:
     def device_ended(self, device: DeviceSide) -> None:
         """A device side's link is gone."""
         del self.devices[device]
+        self.tasks.left(device)
 
     def fail_pending(self, tool: ToolSide, ended: Ended) -> None:
         """End all that is pending on a tool side whose link has ended."""
@@ -285,21 +289,22 @@ class Agent:
 
     # --- answers of the broker's own ---
 
-    def introduction(self, revision: str, provider: str | None) -> bytes:
+    def introduction(self, device: DeviceSide) -> bytes:
         """The result of a device's `initialize`, in the words of the only tool side if there is just one."""
-        live = self.live_tools(provider)
+        revision = device.protocol_version
+        live = self.live_tools(device.link.peer.provider)
         server: object = {"name": "mcp-endpoint", "version": self.version}
         if len(live) == 1 and live[0].server_info is not None:
             server = Raw(live[0].server_info)
         told = [(tool.name, tool.instructions) for tool in live if tool.instructions]
-        answer = {"protocolVersion": revision, "capabilities": self._capabilities(live), "serverInfo": server}
+        answer = {"protocolVersion": revision, "capabilities": self._capabilities(live, device), "serverInfo": server}
         if len(live) == 1 and told:
             answer["instructions"] = told[0][1]
         elif told:
             answer["instructions"] = "\n\n".join(f"# {name}\n{text}" for name, text in told)
         return encode(answer)
 
-    def _capabilities(self, live: list[ToolSide]) -> Facts:
+    def _capabilities(self, live: list[ToolSide], device: DeviceSide) -> Facts:
         """What can be routed; all of it while tool sides may still come that the client would not hear of later."""
         everything = not live or any(tool.awaited(kind) for tool in self.all_tools() for kind in Kind)
         there = {name for tool in live for name in tool.capabilities}
@@ -311,6 +316,8 @@ class Agent:
             "completions": {},
             "logging": {},
         }
+        if does_tasks(device):
+            known["tasks"] = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
         return {name: facts for name, facts in known.items() if everything or name in there or name == "tools"}
 
     def failure(self, id_: bytes, fault: Fault, **facts: object) -> bytes:

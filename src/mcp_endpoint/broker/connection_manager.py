@@ -182,8 +182,12 @@ class ConnectionManager:
         if agent.idle:
             self._forget(agent)
         elif not agent.tools and not agent.devices:
-            due = now + agent.limits.offline_grace
-            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
+            due = max(now + agent.limits.offline_grace, agent.tasks.kept_until)
+            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_in_time(agent, now))
+
+    def _let_go_in_time(self, agent: Agent, now: float) -> None:
+        agent.tasks.forget_old(now)
+        self._let_go_if_idle(agent)
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:
@@ -259,6 +263,7 @@ def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
     return {
         "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
         "calls_in_flight": agent.in_flight,
+        "tasks": len(agent.tasks),
         **{kind.member: list(agent.catalogue[kind].entries) for kind in Kind},
         "offline": [
             {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone and seat.gone.end.reason}

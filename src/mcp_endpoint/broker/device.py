@@ -10,6 +10,7 @@ from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.relay import Relay
 from mcp_endpoint.broker.showing import Showing
 from mcp_endpoint.broker.side import Side
+from mcp_endpoint.broker.tasks import does_tasks
 from mcp_endpoint.errors import Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -131,7 +132,12 @@ class DeviceSide(Side):
                     self.relay.complete(id_, key, method, envelope.params, now)
                 case mcp.Route.SET_LEVEL:
                     self._set_level(id_, key, envelope.params, now)
-                case mcp.Route.REFUSE:
+                case mcp.Route.TASK if does_tasks(self):
+                    self.relay.task(id_, key, method, envelope.params, now)
+                case mcp.Route.LIST_TASKS if does_tasks(self):
+                    listed = self.agent.tasks.listed(self.link.peer.provider, now)
+                    self.link.send(wire.result(id_, listed), key)
+                case mcp.Route.REFUSE | mcp.Route.TASK | mcp.Route.LIST_TASKS:
                     self.fail(id_, Fault.NO_SUCH_METHOD, method=method)
                 case _:
                     self.relay.unknown(id_, key, method, envelope.params, now)
@@ -156,7 +162,7 @@ class DeviceSide(Side):
     def _initialize(self, id_: bytes, key: bytes, raw: Raw | UnsetType) -> None:
         revision, self.client = mcp.read_initialize(raw)
         self.protocol_version = revision if revision in mcp.REVISIONS else mcp.NEWEST
-        answer = self.agent.introduction(self.protocol_version, self.link.peer.provider)
+        answer = self.agent.introduction(self)
         self.link.send(wire.result(id_, answer), key)
 
     def _set_level(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float) -> None:

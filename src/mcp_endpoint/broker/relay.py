@@ -1,6 +1,7 @@
 """Requests of one client that are sent on to a tool side, and what becomes of them: one outcome each, always."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, DecodeError, Raw, UnsetType
@@ -10,7 +11,8 @@ from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
-from mcp_endpoint.broker.tool import Call, ToolSide
+from mcp_endpoint.broker.tasks import does_tasks, of_task, result_of
+from mcp_endpoint.broker.tool import Call, Rewrite, ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -67,15 +69,19 @@ class Relay:
         if params.meta is not UNSET:
             token = (wire.members(params.meta) or {}).get("progressToken")
         body: Params = raw
-        if entry.name != name:
+        as_task = params.task is not UNSET and "tasks" in tool.capabilities and does_tasks(device)
+        if entry.name != name or (params.task is not UNSET and not as_task):
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
+            if not as_task:
+                members.pop("task", None)  # who has no tasks processes the request as if it were not there
             body = encode(members | {"name": Raw(encode(entry.name))})
         device.last_call = name
         if params.meta is not UNSET or tool.link.peer.wants_caller:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
         deadline = now + (device.link.call_timeout or device.agent.limits.call_timeout)
-        call = Call(self, id_, key, name, now, deadline, token)
+        rewrite = partial(device.agent.tasks.begun, tool.seat or entry.seat) if as_task else None
+        call = Call(self, id_, key, name, now, deadline, token, rewrite=rewrite)
         self.calls[key] = (call, tool)
         tool.call(call, "tools/call", body)
 
@@ -174,6 +180,25 @@ class Relay:
             params["ref"] = Raw(encode(ref | {member: Raw(encode(entry.name))}))
         self._send(id_, key, method, params, seat, tool, name, now)
 
+    def task(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
+        """`tasks/get`, `tasks/result` and `tasks/cancel`, by the id of the task."""
+        device = self.device
+        params = wire.members(raw) or {}
+        public = mcp.string(params.get("taskId"))
+        if public is None:
+            device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with a taskId")
+            return
+        task = device.agent.tasks.find(public, device.link.peer.provider, now)
+        if task is None:
+            device.fail(id_, Fault.UNKNOWN_TASK, task=public[:100])
+            return
+        params["taskId"] = Raw(encode(task.own))
+        deadline = now + self._timeout()
+        rewrite = partial(of_task, task)
+        if method == "tasks/result":  # is answered when the task is over
+            deadline, rewrite = max(deadline, task.expires), partial(result_of, task)
+        self._send(id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, deadline=deadline)
+
     def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """A method without a route: for the only tool side, if there is just one."""
         device = self.device
@@ -229,6 +254,8 @@ class Relay:
         name: str,
         now: float,
         done: Callable[[bool], None] | None = None,
+        rewrite: Rewrite | None = None,
+        deadline: float | None = None,
     ) -> None:
         device = self.device
         if tool is None:
@@ -241,8 +268,8 @@ class Relay:
         body: Params = encode(params)
         if meta is not None or tool.link.peer.wants_caller:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
-        deadline = now + self._timeout()
-        call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done)
+        deadline = now + self._timeout() if deadline is None else deadline
+        call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done, rewrite=rewrite)
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
@@ -290,6 +317,8 @@ class Relay:
         succeeded = False
         if error is UNSET and result is not UNSET:
             succeeded = True
+            if call.rewrite is not None:
+                result = call.rewrite(call, tool, result, now)
             limit = device.agent.limits.max_result_bytes
             if call.is_tool_call and len(result) > limit and device.link.call_timeout is None:
                 # Programs that come by HTTP have time and room; a device reads its results out.

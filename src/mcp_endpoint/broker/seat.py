@@ -9,6 +9,7 @@ from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
     from mcp_endpoint.broker.tool import ToolSide
 
@@ -49,6 +50,7 @@ class Seat:
         "returns",
         "standby",
         "subscribers",
+        "tasks",
     )
 
     def __init__(self, owner: str, identity: str, alias: str) -> None:
@@ -61,6 +63,8 @@ class Seat:
         self.standby: list[ToolSide] = []
         self.subscribers: dict[str, dict[DeviceSide, str]] = {}
         """Own URI of a resource → who wants to hear of its changes, and the URI they know it by."""
+        self.tasks: dict[str, Task] = {}
+        """By the tool side's own ids: calls that it goes on with."""
         self.gone: Ended | None = None
         """How the link that served last ended."""
         self.gone_at = 0.0

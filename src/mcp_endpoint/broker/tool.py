@@ -13,6 +13,7 @@ from mcp_endpoint.broker.listing import Listing
 from mcp_endpoint.broker.seat import Offer, Offers, Seat
 from mcp_endpoint.broker.side import Side
 from mcp_endpoint.broker.subscriptions import subscribers
+from mcp_endpoint.broker.tasks import status_told
 from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -21,6 +22,7 @@ from mcp_endpoint.wire.mcp import Kind
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
     from mcp_endpoint.broker.relay import Relay
+    from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
 
 MAX_ID = 2**31 - 1
@@ -48,6 +50,13 @@ class Call(Struct, gc=False, eq=False):
     """Whether the broker has a route for its method."""
     done: Callable[[bool], None] | None = None
     """Told whether it had a result, once it was answered."""
+    rewrite: "Rewrite | None" = None
+    """What its result is made into, where the client cannot have it as it is."""
+    number: int = 0
+    """Its id towards the tool side."""
+
+
+Rewrite = Callable[[Call, "ToolSide", Raw, float], Raw]
 
 
 class Asked(NamedTuple):
@@ -78,6 +87,7 @@ class ToolSide(Side):
         "protocol_version",
         "seat",
         "server_info",
+        "tasks",
     )
     role = Role.TOOL
 
@@ -95,6 +105,8 @@ class ToolSide(Side):
         self.log_level: int | None = None
         """From which of `mcp.LEVELS` on it was asked to log."""
         self.pending: dict[int, Call] = {}
+        self.tasks: dict[int, Task] = {}
+        """Those whose progress somebody wants to hear of, by the ids of the calls that began them."""
         self.info: mcp.Implementation | None = None
         self.server_info: bytes | None = None
         self.instructions: str | None = None
@@ -146,7 +158,10 @@ class ToolSide(Side):
         # Every `initialize` of a device carries these, within the smallest buffer among clients.
         self.server_info = bytes(raw) if raw is not UNSET and len(raw) <= MAX_SERVER_INFO else None
         self.instructions = mcp.text(result.get("instructions"), MAX_INSTRUCTIONS) or None
-        self.capabilities = frozenset(wire.members(result.get("capabilities", UNSET)) or {})
+        capabilities = wire.members(result.get("capabilities", UNSET)) or {}
+        if not mcp.begins_tasks(capabilities):
+            capabilities.pop("tasks", None)
+        self.capabilities = frozenset(capabilities)
         self.link.send(wire.notification(mcp.INITIALIZED))
         for kind, listing in self.lists.items():
             listing.settled = kind.capability not in self.capabilities
@@ -214,6 +229,9 @@ class ToolSide(Side):
                 self.changed(kind, now)
         elif method == mcp.RESOURCE_UPDATED:
             self._updated(wire.members(envelope.params) or {})
+        elif method == mcp.TASK_STATUS:
+            if not status_told(self, wire.members(envelope.params) or {}):
+                self.drop("status_of_unknown_task")
         elif method == mcp.MESSAGE:
             self._said(wire.members(envelope.params) or {}, envelope.params)
         else:
@@ -246,7 +264,10 @@ class ToolSide(Side):
     def _progress(self, envelope: wire.Envelope, now: float) -> None:
         params = wire.members(envelope.params)
         raw = bytes(params["progressToken"]) if params and "progressToken" in params else b""
-        call = self.pending.get(int(raw)) if raw.isdigit() and len(raw) <= 10 else None
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        call, about = self.pending.get(number), True
+        if call is None and number in self.tasks:
+            call, about = self.tasks[number].call, False  # its own request has its answer
         if params is None or call is None or call.progress_token is None:
             self.drop("progress_for_nothing_pending")
             return
@@ -254,7 +275,7 @@ class ToolSide(Side):
         link = call.relay.device.link
         if link.call_timeout is not None:
             call.deadline = max(call.deadline, now + link.call_timeout)
-        link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key)
+        link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key if about else None)
 
     def _asked(self, method: str, id_: bytes, now: float) -> None:
         """Answer a request of the tool program: no client capability is claimed, so only `ping` has an answer."""
@@ -273,7 +294,7 @@ class ToolSide(Side):
 
     def _next_id(self) -> int:
         number = self._last_id % MAX_ID + 1
-        while number in self.pending or number in self._answers:
+        while number in self.pending or number in self._answers or number in self.tasks:
             number = number % MAX_ID + 1
         self._last_id = number
         return number
@@ -302,6 +323,7 @@ class ToolSide(Side):
         """Send a device's request on, under an id of this link."""
         number = self._next_id()
         self.pending[number] = call
+        call.number = number
         if call.deadline < self._watched_until:
             self._watch_until(call.deadline)
         if call.progress_token is not None:

@@ -25,6 +25,12 @@ CANCELLED = "notifications/cancelled"
 PROGRESS = "notifications/progress"
 MESSAGE = "notifications/message"
 RESOURCE_UPDATED = "notifications/resources/updated"
+TASK_STATUS = "notifications/tasks/status"
+
+TASKS_REVISION = "2025-11-25"
+"""The one revision that has tasks in this form."""
+RELATED_TASK = "io.modelcontextprotocol/related-task"
+"""Member of `_meta` in which a message says to which task it belongs."""
 
 
 class Kind(Enum):
@@ -76,6 +82,8 @@ class Route(Enum):
     UNSUBSCRIBE = auto()
     COMPLETE = auto()
     SET_LEVEL = auto()
+    TASK = auto()
+    LIST_TASKS = auto()
     REFUSE = auto()
 
 
@@ -90,6 +98,8 @@ ROUTES: dict[str, Route] = {
     "resources/unsubscribe": Route.UNSUBSCRIBE,
     "completion/complete": Route.COMPLETE,
     "logging/setLevel": Route.SET_LEVEL,
+    **dict.fromkeys(("tasks/get", "tasks/result", "tasks/cancel"), Route.TASK),
+    "tasks/list": Route.LIST_TASKS,
     # The stateless era has no duplex connection; hosts that probe for it fall back at once when they are told so.
     "server/discover": Route.REFUSE,
 }
@@ -101,6 +111,7 @@ class CallParams(Struct, gc=False):
 
     name: str
     meta: Raw | UnsetType = field(name="_meta", default=UNSET)
+    task: Raw | UnsetType = UNSET
 
 
 class Implementation(NamedTuple):
@@ -160,6 +171,12 @@ def read_call_result(raw: Raw | bytes) -> CallResultHead | None:
         return _call_result(raw)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return None
+
+
+def begins_tasks(capabilities: dict[str, Raw]) -> bool:
+    """Whether a server says that its tools may be called as tasks."""
+    requests = members((members(capabilities.get("tasks", UNSET)) or {}).get("requests", UNSET)) or {}
+    return "call" in (members(requests.get("tools", UNSET)) or {})
 
 
 def read_page(kind: Kind, raw: Raw | bytes | UnsetType) -> tuple[list[Raw], str | None] | None:
