@@ -1,6 +1,8 @@
 """The official SDK's client over HTTP, 1.x or 2.x as installed; test_sdk_http.py runs it and reads its line.
 
-Usage: sdk_http_client.py URL whole|cut
+Usage: sdk_http_client.py URL whole|cut|task|brew
+
+The last two are for 1.x, the one that has the tasks of 2025-11-25.
 """
 
 import asyncio
@@ -63,13 +65,41 @@ async def cut(session: ClientSession) -> dict[str, object]:
     return {"done": done.content[0].text}
 
 
+async def task(session: Any) -> dict[str, object]:
+    """A call that the server goes on with, and says so while it does."""
+    tasks = session.experimental
+    made = await tasks.call_tool_as_task("simulate-research-query", {"topic": "茶"})
+    told = [status async for status in tasks.poll_task(made.task.taskId)]
+    result = await tasks.get_task_result(made.task.taskId, types.CallToolResult)
+    listed = await tasks.list_tasks()
+    return {
+        "statuses": sorted({status.status for status in told}),
+        "result": "茶" in result.content[0].text,
+        "listed": [
+            (one.taskId == made.task.taskId, one.status) for one in listed.tasks if one.taskId == told[0].taskId
+        ],
+    }
+
+
+async def brew(session: Any) -> dict[str, object]:
+    """The same with a function that is quick about it."""
+    tasks = session.experimental
+    made = await tasks.call_tool_as_task("brew", {"tea": "green"})
+    (*_, last) = [status async for status in tasks.poll_task(made.task.taskId)]
+    result = await tasks.get_task_result(made.task.taskId, types.CallToolResult)
+    return {"result": result.content[0].text, "status": last.status}
+
+
+RUNS = {"whole": whole, "cut": cut, "task": task, "brew": brew}
+
+
 async def main(url: str, what: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         transport = sse_client(url) if "/sse/" in url else streamable_http_client(url)
         read, write, *_ = await stack.enter_async_context(transport)
         session = await stack.enter_async_context(ClientSession(read, write))
         opened: Any = await session.initialize()
-        said = await (whole if what == "whole" else cut)(session)
+        said = await RUNS[what](session)
         said["version"] = getattr(opened, "protocolVersion", None) or opened.protocol_version
     print(json.dumps(said | {"progress": progress}))
 

@@ -1,12 +1,16 @@
 """Long work: a call that is answered "accepted", goes on, is asked for, and ends where its agent hears of it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import Brokers
 from opened import kitchen
-from support import Agent, Broker, Device, said
+from support import Agent, Broker, Device, Frame, said
+from test_sdk_http import client as sdk_client
+from test_tasks import client
 
 
 @pytest.fixture
@@ -151,3 +155,116 @@ async def test_jobs_of_one_agent_outlive_its_clients_and_are_bounded(opening: Br
             assert said(await device.call("finish")) == "ok"
         listed = (await device.call("job_status"))["result"]["structuredContent"]["jobs"]
         assert [job["job_id"] for job in listed] == others
+
+
+# --- the same for clients that know tasks (2025-11-25) ---
+
+
+async def test_a_call_that_asks_for_a_task_is_a_job_at_once(broker: Broker) -> None:
+    agent = broker.agent()
+    async with client(agent) as device:
+        listed = (await device.request("tools/list"))["result"]["tools"]
+        assert {tool["name"]: tool.get("execution") for tool in listed} == {
+            "cook": {"taskSupport": "optional"},
+            "finish": None,
+            "quick": None,
+            "fail": None,
+        }
+        made = await as_task(device, progressToken="mine")
+        assert made.items() >= {"status": "working", "ttl": (3600 + 3600) * 1000, "pollInterval": 2000}.items()
+        while (frame := await device.frame())["method"] != "notifications/progress":
+            assert frame["method"] == "notifications/tools/list_changed"  # it has a desk now
+        assert frame["params"] == {"progressToken": "mine", "progress": 1, "total": 4, "message": "chopping"}
+        id_ = made["taskId"]
+        told = (await device.request("tasks/get", {"taskId": id_}))["result"]
+        assert (told["status"], told["statusMessage"]) == ("working", "1/4 chopping")
+        text, _ = await asked(device, "job_status", id_)
+        assert text == f"Job {id_} (cook) is running, after 1 s: 1/4 chopping."
+        await device.send({"jsonrpc": "2.0", "id": "end", "method": "tasks/result", "params": {"taskId": id_}})
+        assert said(await device.call("finish")) == "ok"
+        result = (await device.reply("end"))["result"]
+        assert result["content"] == [{"type": "text", "text": "soup"}]
+        assert result["_meta"] == {"io.modelcontextprotocol/related-task": {"taskId": id_}}
+        ended = [frame["params"] for frame in map(json.loads, device.unread) if "tasks/status" in frame["method"]]
+        assert [(one["taskId"], one["status"]) for one in ended] == [(id_, "completed")]
+        assert said(await device.request("tasks/result", {"taskId": id_})) == "soup", "asked again"
+        assert (await device.request("tasks/cancel", {"taskId": id_}))["error"]["code"] == -32602
+
+
+@pytest.mark.parametrize("how", ["error", "isError", "exit"])
+async def test_a_task_that_fails_says_why(broker: Broker, how: str) -> None:
+    async with client(broker.agent()) as device:
+        await device.names()
+        made = await as_task(device)
+        await device.send(
+            {"jsonrpc": "2.0", "id": "end", "method": "tasks/result", "params": {"taskId": made["taskId"]}}
+        )
+        await device.begin_call("finish", 1, how=how)
+        answer = await device.reply("end")
+        if how == "isError":
+            assert answer["result"]["isError"] is True
+        elif how == "error":
+            assert answer["error"]["message"].endswith(": burnt.")
+        else:
+            assert answer["error"]["code"] == -32003
+        while (told := await device.request("tasks/get", {"taskId": made["taskId"]})).get("error"):
+            assert told["error"]["data"]["reason"] == "tool_side_offline"  # it is being started again
+        assert told["result"]["status"] == "failed"
+
+
+async def test_a_task_is_cancelled_and_the_server_told(broker: Broker) -> None:
+    async with client(broker.agent()) as device:
+        await device.names()
+        made = await as_task(device)
+        await device.send(
+            {"jsonrpc": "2.0", "id": "end", "method": "tasks/result", "params": {"taskId": made["taskId"]}}
+        )
+        cancelled = (await device.request("tasks/cancel", {"taskId": made["taskId"]}))["result"]
+        assert cancelled["status"] == "cancelled"
+        assert (await device.reply("end"))["error"]["code"] == -32003
+        assert said(await device.call("finish")) == "ok"
+        (report,) = (await broker.stats())["servers"]
+        assert report["said"] == ["cancelled"]
+
+
+async def test_no_more_tasks_than_an_agent_may_have_jobs(broker: Broker) -> None:
+    async with client(broker.agent()) as device:
+        await device.names()
+        for _ in range(2):
+            await as_task(device)
+        answer = await device.request("tools/call", {"name": "cook", "arguments": {}, "task": {}})
+        assert answer["error"] == {"code": -32002, "message": "Too many jobs are running; try again later."}
+
+
+async def test_a_tool_that_is_quick_is_never_a_task(broker: Broker) -> None:
+    async with client(broker.agent()) as device:
+        await device.names()
+        assert said(await device.request("tools/call", {"name": "quick", "arguments": {}, "task": {}})) == "ok"
+
+
+async def test_a_python_function_and_the_sdk_that_calls_it_as_a_task(opening: Brokers, tmp_path: Path) -> None:
+    module = tmp_path / "slow.py"
+    module.write_text(
+        "from mcp_endpoint.tools import tool\n"
+        "@tool(background=True)\n"
+        "async def brew(tea: str) -> str:\n"
+        '    """Make tea."""\n'
+        '    return f"{tea} is ready"\n',
+        "utf-8",
+    )
+    broker = opening(mine={"python": str(module)})
+    url = broker.url(broker.agent().path("mcp"), "http")
+    assert await sdk_client("1.x", url, "brew") == {
+        "version": "2025-11-25",
+        "result": "green is ready",
+        "status": "completed",
+        "progress": [],  # the SDK forgets the token with the answer
+    }
+
+
+async def as_task(device: Device, **meta: object) -> Frame:
+    """The task that a call of `cook` has become."""
+    params = {"name": "cook", "arguments": {}, "task": {"ttl": 1000}} | ({"_meta": meta} if meta else {})
+    task = (await device.request("tools/call", params))["result"]["task"]
+    assert isinstance(task, dict)
+    return task

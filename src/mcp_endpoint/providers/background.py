@@ -10,6 +10,8 @@ from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.timers import Timer, Timers
+from mcp_endpoint.errors import Code
+from mcp_endpoint.providers.job_tasks import JobTasks, caller
 from mcp_endpoint.providers.jobs import Job, Jobs, Status, TooManyJobs
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -33,6 +35,9 @@ class Office(Protocol):
 
     def opened(self, agent_id: str) -> None:
         """An agent has a job: it can ask for it from now on."""
+
+    def stamp(self, moment: float) -> str:
+        """A moment of the clock as ISO 8601 has it."""
 
 
 class Watched(NamedTuple):
@@ -66,19 +71,34 @@ class Background:
         self._own_tokens: set[int] = set()
         self._told_early: dict[int, str] = {}
         """Progress of calls that are no jobs yet."""
+        self._heard: set[int] = set()
+        """Jobs whose callers go on hearing of their progress: tasks that asked for it."""
+        self.tasks = JobTasks(office, clock, to_broker)
 
     def __bool__(self) -> bool:
         return bool(self._watched or self._jobs)
 
-    def call(self, number: int, tool: str, params: dict[str, Raw]) -> dict[str, Raw]:
-        """A call of a tool that may take long; its params for the source, which is asked for progress."""
+    def call(self, number: int, tool: str, params: dict[str, Raw], *, as_task: bool) -> dict[str, Raw] | None:
+        """A call of a tool that may take long; its params for the source, which is asked for progress.
+
+        None: there are too many jobs for a task, and its caller heard so.
+        """
         meta = wire.members(params.get("_meta", UNSET)) or {}
-        caller = wire.members(meta.get(mcp.CALLER, UNSET)) or {}
-        agent_id = mcp.string(caller.get("agent"))
+        agent_id = caller(params)
         if agent_id is None:
             return params
-        timer = self._timers.at(self._clock() + self._office.answer_within(), lambda now: self._accept(number, now))
-        self._watched[number] = Watched(agent_id, tool, timer)
+        now = self._clock()
+        if as_task:
+            job = self._begin(number, agent_id, tool, now)
+            if job is None:
+                self._to_broker(wire.failure(b"%d" % number, int(Code.NOT_SENT), self._too_many(agent_id)))
+                return None
+            if "progressToken" in meta:
+                self._heard.add(number)
+            self.tasks.begun(number, job)
+        else:
+            timer = self._timers.at(now + self._office.answer_within(), lambda now: self._accept(number, now))
+            self._watched[number] = Watched(agent_id, tool, timer)
         if "progressToken" in meta:
             return params
         self._own_tokens.add(number)
@@ -86,6 +106,7 @@ class Background:
 
     def cancelled(self, number: int) -> None:
         """The caller gave up before it was answered, or it is answered now."""
+        self.tasks.cancelled(number)
         self._told_early.pop(number, None)
         watched = self._watched.pop(number, None)
         if watched is not None:
@@ -119,10 +140,10 @@ class Background:
             told = f"{done}/{total}" if total else done
             text = " ".join(filter(None, (told, mcp.text(params.get("message")))))[:LONGEST_PROGRESS]
             if job is not None:
-                job.progress = text
+                job.told(text, self._clock())
             else:
                 self._told_early[number] = text
-        return job is not None or number in self._own_tokens
+        return (job is not None and number not in self._heard) or number in self._own_tokens
 
     def ended(self, why: str) -> None:
         """The source is gone: its jobs have failed."""
@@ -138,6 +159,7 @@ class Background:
     def _take(self, number: int) -> Job | None:
         """A job that goes on no longer."""
         self._own_tokens.discard(number)
+        self._heard.discard(number)
         limit = self._limits.pop(number, None)
         if limit is not None:
             limit.cancel()
@@ -146,26 +168,36 @@ class Background:
     def _accept(self, number: int, now: float) -> None:
         """It takes long: answer the caller, and let it go on as a job."""
         watched = self._watched.pop(number)
-        office = self._office
-        zh = office.language(watched.agent_id) == "zh"
-        try:
-            job = office.jobs.begin(watched.agent_id, watched.tool, lambda: self._stop(number), now)
-        except TooManyJobs:
-            said = "后台任务太多了，请稍后再试。" if zh else "Too many jobs are running; try again later."
+        job = self._begin(number, watched.agent_id, watched.tool, now)
+        if job is None:
             self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+            said = self._too_many(watched.agent_id)
             self._reply(number, {"content": [{"type": "text", "text": said}], "isError": True})
             return
-        job.progress = self._told_early.pop(number, "")
-        self._jobs[number] = job
-        self._limits[number] = self._timers.at(now + office.longest(), lambda now: self._overdue(number, now))
-        office.opened(watched.agent_id)
-        said = (
-            f"已开始，任务编号 {job.id}，完成后可以问我结果。"
-            if zh
-            else f"It has begun, as job {job.id}; ask for the result later."
+        job.told(self._told_early.pop(number, ""), now)
+        zh, en = (
+            f"已开始，任务编号 {job.id}，完成后可以问我结果。",
+            f"It has begun, as job {job.id}; ask for the result later.",
         )
+        said = zh if self._office.language(watched.agent_id) == "zh" else en
         facts = {"job_id": job.id, "status": Status.RUNNING.value}
         self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
+
+    def _begin(self, number: int, agent_id: str, tool: str, now: float) -> Job | None:
+        """Make a job of a call; None if its agent has as many as it may have."""
+        office = self._office
+        try:
+            job = office.jobs.begin(agent_id, tool, lambda: self._stop(number), now)
+        except TooManyJobs:
+            return None
+        self._jobs[number] = job
+        self._limits[number] = self._timers.at(now + office.longest(), lambda now: self._overdue(number, now))
+        office.opened(agent_id)
+        return job
+
+    def _too_many(self, agent_id: str) -> str:
+        zh, en = "后台任务太多了，请稍后再试。", "Too many jobs are running; try again later."
+        return zh if self._office.language(agent_id) == "zh" else en
 
     def _overdue(self, number: int, now: float) -> None:
         job = self._jobs.get(number)

@@ -12,6 +12,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.seat import Offer
+from mcp_endpoint.providers.job_tasks import marked
 from mcp_endpoint.providers.server_entry import Tools
 from mcp_endpoint.settings import AgentSettings
 from mcp_endpoint.wire import mcp
@@ -55,8 +56,11 @@ class Definitions:
         self.left_out = 0
         """Definitions of the last list that are no tools."""
 
-    def page(self, result: Raw, judge: Judge) -> bytes:
-        """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`."""
+    def page(self, result: Raw, judge: Judge, as_task: Callable[[str], bool] = lambda own: False) -> bytes:
+        """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`.
+
+        `as_task` says of which tools, by their own names, a call may become a task.
+        """
         read = mcp.read_page(mcp.Kind.TOOLS, result)
         page = members(result)
         if read is None or page is None:
@@ -69,7 +73,7 @@ class Definitions:
             published = None if offer.name in withheld else self._choice.publish(self._alias, offer)
             if published is not None:
                 self.own_names[published[0]] = offer.name
-                shown.append(Raw(published[1]))
+                shown.append(Raw(marked(published[1]) if as_task(offer.name) else published[1]))
         return encode(page | {"tools": Raw(encode(shown))})
 
     def begin(self) -> None:

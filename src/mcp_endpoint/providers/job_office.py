@@ -1,7 +1,9 @@
 """Where jobs are kept and told about: a desk for each agent that has any, and word to its clients when one ends."""
 
 import asyncio
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 from msgspec.json import encode
 
@@ -19,11 +21,16 @@ class JobOffice:
     """The jobs of one broker."""
 
     def __init__(
-        self, manager: ConnectionManager, loop: asyncio.AbstractEventLoop, settings: Callable[[], Settings]
+        self,
+        manager: ConnectionManager,
+        loop: asyncio.AbstractEventLoop,
+        settings: Callable[[], Settings],
+        wall: Callable[[], float] = time.time,
     ) -> None:
         self._manager = manager
         self._loop = loop
         self._settings = settings
+        self._wall = wall
         self._desks: dict[str, Desk] = {}
         self.jobs = Jobs(self._told, lambda: settings().jobs.max_running, lambda: settings().jobs.max_kept)
 
@@ -38,6 +45,10 @@ class JobOffice:
     def language(self, agent_id: str) -> str:
         """The language of an agent."""
         return self._settings().limits(agent_id).language
+
+    def stamp(self, moment: float) -> str:
+        """A moment of the loop's clock as ISO 8601 has it."""
+        return datetime.fromtimestamp(self._wall() - (self._loop.time() - moment), UTC).isoformat(timespec="seconds")
 
     def opened(self, agent_id: str) -> None:
         """An agent has a job: it can ask for it from now on."""

@@ -53,6 +53,16 @@ class Job:
     why: str = ""
     """Why it failed, where the call had no result."""
     ended: float | None = None
+    watchers: set[Callable[["Job"], None]] = field(default_factory=set, repr=False)
+    """Hear when it ended, beside those who hear of every job."""
+
+    def __post_init__(self) -> None:
+        self.updated = self.began
+        """When it was told of last."""
+
+    def told(self, progress: str, now: float) -> None:
+        """Whoever does the work says how far it is."""
+        self.progress, self.updated = progress, now
 
 
 class TooManyJobs(Exception):
@@ -94,7 +104,11 @@ class Jobs:
         """A job has its outcome; the first one counts."""
         if job.status is Status.RUNNING:
             job.status, job.ended, job.result, job.why = status, now, result, why
+            job.updated = now
             self._told(job)
+            for hears in job.watchers:
+                hears(job)
+            job.watchers.clear()
 
     def cancel(self, job: Job, now: float) -> None:
         """Nobody wants it any more."""

@@ -13,6 +13,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.errors import MESSAGES, Code, End
+from mcp_endpoint.providers import job_tasks
 from mcp_endpoint.providers.background import Background
 from mcp_endpoint.providers.definitions import Definitions, Judge
 from mcp_endpoint.wire import envelope as wire
@@ -60,6 +61,9 @@ class Joint:
         self._early: deque[bytes] = deque(maxlen=EARLY_FRAMES)
         self._lists: set[int] = set()
         self._calls: dict[int, Timer] = {}
+        self._greeting: int | None = None
+        self._own_tasks = False
+        """Whether the source has tasks of its own, so that none are made of its calls here."""
         self._traffic: dict[str, float | int | None] = dict.fromkeys(
             ("frames_in", "frames_out", "bytes_in", "bytes_out"), 0
         )
@@ -103,7 +107,10 @@ class Joint:
         """Hand a frame of the broker to the source."""
         envelope = wire.read(frame)
         if envelope.method is not UNSET and envelope.id is not UNSET:
-            frame = self._asked(int(bytes(envelope.id)), envelope, frame)
+            asked = self._asked(int(bytes(envelope.id)), envelope, frame)
+            if asked is None:
+                return
+            frame = asked
         elif envelope.method == mcp.CANCELLED:
             self._cancelled(wire.members(envelope.params) or {})
         self.to_source(frame)
@@ -138,21 +145,34 @@ class Joint:
         self._traffic[f"frames_{way}"] = int(frames or 0) + 1
         self._traffic[f"bytes_{way}"] = int(size or 0) + len(frame)
 
-    def _asked(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes:
+    def _asked(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes | None:
+        """A request as the source is to see it; None if it is answered here."""
         if envelope.method == mcp.Kind.TOOLS.method:
             if "cursor" not in (wire.members(envelope.params) or {}):
                 self._definitions.begin()
             self._lists.add(number)
         elif envelope.method == "tools/call":
-            frame = self._called(number, envelope, frame)
+            return self._called(number, envelope, frame)
+        elif self._background is not None:
+            if envelope.method == "initialize":
+                self._greeting = number
+            elif envelope.method in job_tasks.METHODS and not self._own_tasks:
+                self._background.tasks.asked(number, str(envelope.method), wire.members(envelope.params) or {})
+                return None
         return frame
 
-    def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes:
+    def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes | None:
         params = asked = wire.members(envelope.params) or {}
         shown = mcp.string(params.get("name")) or ""
         own = self._definitions.own_names.get(shown, shown)
+        as_task = "task" in params and not self._own_tasks
+        if as_task:
+            params = {name: value for name, value in params.items() if name != "task"}
         if self._background is not None and self._may_take_long(own):
-            params = self._background.call(number, shown, params)
+            watched = self._background.call(number, shown, params, as_task=as_task)
+            if watched is None:
+                return None
+            params = watched
         elif self._timeout is not None:
             self._calls[number] = self._timers.at(
                 self._clock() + self._timeout, lambda _: self._too_late(number, shown)
@@ -188,7 +208,7 @@ class Joint:
             except UnicodeDecodeError:
                 frame = b"?"  # the broker counts it among what is no JSON
         greeted = False
-        if self._lists or self._calls or self._background:
+        if self._lists or self._calls or self._background or self._greeting is not None:
             seen, greeted = self._answered(frame)
             if seen is None:
                 return
@@ -214,13 +234,28 @@ class Joint:
             timer.cancel()
         if number and self._background is not None and self._background.answered(number, envelope):
             return None, False
+        if number == self._greeting:
+            return self._introduced(raw, envelope, frame), False
         if number not in self._lists:
             return frame, False
         self._lists.discard(number)
         if envelope.result is UNSET:
             return frame, True
-        result = self._definitions.page(envelope.result, self._judge)
+        result = self._definitions.page(envelope.result, self._judge, self._as_task)
         return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
+
+    def _introduced(self, id_: bytes, envelope: wire.Envelope, frame: bytes) -> bytes:
+        """The source's answer to its greeting, with what is done for it here."""
+        self._greeting = None
+        if envelope.result is UNSET:
+            return frame
+        claimed = job_tasks.claimed(envelope.result)
+        self._own_tasks = claimed is None
+        return frame if claimed is None else wire.result(id_, claimed)
+
+    def _as_task(self, own: str) -> bool:
+        """Whether a tool may be called as a task that is made here."""
+        return self._background is not None and not self._own_tasks and self._may_take_long(own)
 
     def to_broker(self, frame: bytes) -> None:
         """Hand the broker an answer of this side's own making."""
