@@ -10,6 +10,8 @@ class Echo:
 
     def __init__(self, document: dict[str, Any] | None = None) -> None:
         self.document = document or {}
+        self.texts: dict[str, bytes] = {}
+        """Further documents, by path."""
         self.elsewhere = ""
         self.requests: list[dict[str, Any]] = []
         self.cut_off = asyncio.Event()
@@ -37,6 +39,8 @@ class Echo:
 
     async def _answer(self, path: str, seen: dict[str, Any]) -> tuple[int, str, bytes, list[tuple[bytes, bytes]]]:
         json_type = "application/json; charset=utf-8"
+        if path in self.texts:
+            return 200, "text/plain", self.texts[path], []
         match path.removeprefix("/api"):
             case "/openapi.json":
                 return 200, json_type, json.dumps(self.document).encode(), []

@@ -250,7 +250,7 @@ async def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     source = OpenApi(OpenApiSettings(str(file), base_url="http://api.example.com"))
     async with asking(source) as asker:
         assert list(await asker.listed("tools/list")) == ["get_good"]
-        assert "GET /bad0: a reference to another document is not followed: x.yaml" in source.said[0]
+        assert "GET /bad0: the document x.yaml cannot be used: it cannot be read: No such file" in source.said[0]
         assert source.said[-1] == "left out: 10 more"
 
 

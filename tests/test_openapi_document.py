@@ -15,12 +15,13 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mcp_endpoint.providers.offer import BadArguments
-from mcp_endpoint.providers.openapi import document as openapi_document
-from mcp_endpoint.providers.openapi.document import BadDocument, Document, read_document
+from mcp_endpoint.providers.openapi import references as openapi_references
+from mcp_endpoint.providers.openapi.document import Document, read_document
 from mcp_endpoint.providers.openapi.operation import METHODS, Operation
 from mcp_endpoint.providers.openapi.operations import Filter, operations
 from mcp_endpoint.providers.openapi.request import Preparer
 from mcp_endpoint.providers.openapi.schema import LARGEST, stand_alone
+from mcp_endpoint.providers.openapi.values import BadDocument
 from mcp_endpoint.providers.text import clean, slug
 
 FOLDER = Path(__file__).parent / "openapi"
@@ -66,7 +67,7 @@ def test_limits_of_a_document(monkeypatch: pytest.MonkeyPatch) -> None:
     )
     with pytest.raises(BadDocument, match="values"):
         read_document(bomb)
-    monkeypatch.setattr(openapi_document, "MOST_BYTES", 10)
+    monkeypatch.setattr(openapi_references, "MOST_BYTES", 10)
     with pytest.raises(BadDocument, match="more than 10 bytes"):
         read_document(b"{" + b" " * 10 + b"}")
 
@@ -83,7 +84,7 @@ paths:
     assert read.content["paths"]["/a"]["get"]["responses"] == {"200": {}}
 
 
-def test_references_are_followed_within_the_document_only() -> None:
+def test_references_of_a_document_without_a_place_are_followed_within_it_only() -> None:
     components = {"parameters": {"a/b": {"name": "a", "in": "query"}, "loop": {"$ref": "#/components/parameters/loop"}}}
     read = document(components=components)
     assert read.follow({"$ref": "#/components/parameters/a~1b"})["name"] == "a"

@@ -2,21 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from urllib.parse import urljoin, urlsplit
 
-from mcp_endpoint.providers.openapi.document import (
-    MOST_BYTES,
-    BadDocument,
-    Document,
-    a_list,
-    an_object,
-    read_document,
-)
+from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.operations import Filter, operations
 from mcp_endpoint.providers.openapi.reader import server_url
 from mcp_endpoint.providers.openapi.security import Security
+from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
 from mcp_endpoint.providers.text import clean
 
 
@@ -33,14 +26,14 @@ class OpenApiSettings:
     env: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Secrets by the name of the security scheme that they fill."""
     document_headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    """Sent with the request for the document."""
+    """Sent with the request for the document, and for each that it refers to."""
     methods: frozenset[str] = WITHOUT_ASKING
     """Which methods' operations become tools; all but DELETE where nothing else is said."""
     tags: frozenset[str] = frozenset()
     operations: frozenset[str] = frozenset()
     """By operationId; an empty set stands for all, as for `tags`."""
     timeout: float = 30.0
-    """Of one call, and of the request for the document."""
+    """Of one call, and of reading the document with all that it refers to."""
     max_response: int = 1024 * 1024
     allow_private: tuple[str, ...] = ()
     """Private addresses, networks and host names that may be connected to."""
@@ -60,15 +53,14 @@ class Api:
     left_out: Sequence[str]
 
 
-def read_api(data: bytes, settings: OpenApiSettings) -> Api:
-    """Read a document. Takes long for a large one. Raises BadDocument."""
-    document = read_document(data)
+def read_api(document: Document, settings: OpenApiSettings) -> Api:
+    """What a document comes to, as far as those are there that it refers to. Takes long for a large one.
+
+    Raises BadDocument.
+    """
     security = Security(document, settings.headers, settings.env)
     wanted = Filter(frozenset(map(str.lower, settings.methods)), settings.tags, settings.operations)
     made = operations(document, wanted, frozenset(security.hidden))
-    if not made.found:
-        why = f"; {made.left_out[0]}" if made.left_out else ""
-        raise BadDocument(f"none of its operations can be a tool (or none fits methods, tags and operations){why}")
     info = an_object(document.content.get("info"))
     return Api(
         title=clean(str(info.get("title", "")), 100) or "OpenAPI",
@@ -105,12 +97,3 @@ def _check_same_host(document: str, server: str) -> None:
 def is_url(text: str) -> bool:
     """Whether a document's place is a URL and not a file."""
     return text.lower().startswith(("http://", "https://"))
-
-
-def read_file(path: str) -> bytes:
-    """The bytes of a document in a file; blocks. Raises BadDocument."""
-    try:
-        with Path(path).open("rb") as file:
-            return file.read(MOST_BYTES + 1)
-    except OSError as error:
-        raise BadDocument(f"{path} cannot be read: {error.strerror or type(error).__name__}") from None

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import BadDocument, Document, a_list, an_object
+from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import METHODS, WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.reader import OperationReader
+from mcp_endpoint.providers.openapi.values import BadDocument, a_list
 from mcp_endpoint.providers.text import clean, slug
 
 MOST_OPERATIONS = 2000
@@ -47,7 +48,7 @@ def operations(document: Document, wanted: Filter, hidden: frozenset[tuple[str, 
     """The wanted operations. `hidden` parameters, as (where, name in lower case), are filled in by the settings."""
     result = Operations()
     taken: set[str] = set()
-    for path, method, item, operation in _all(document, result):
+    for path, method, item, operation in _all(document, wanted.methods, result):
         if not wanted(method, operation):
             continue
         shown = clean(f"{method.upper()} {path}", 200)
@@ -66,18 +67,26 @@ def operations(document: Document, wanted: Filter, hidden: frozenset[tuple[str, 
     return result
 
 
-def _all(document: Document, result: Operations) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
-    for path, reference in an_object(document.content.get("paths")).items():
+def _all(
+    document: Document, methods: frozenset[str], result: Operations
+) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    for path, node in document.paths().items():
         if not path.startswith("/"):
             continue
+        shown = clean(path, 200)
         try:
-            item = an_object(document.follow(reference))
+            item = document.path(node)
         except BadDocument as error:
-            result.left_out.append(f"{clean(path, 200)}: {error}")
+            result.left_out.append(f"{shown}: {error}")
             continue
-        for method in METHODS:
-            if isinstance(item.get(method), dict):
-                yield path, method, item, item[method]
+        for method in (one for one in METHODS if one in methods):
+            try:
+                operation = document.follow(item.get(method))
+            except BadDocument as error:
+                result.left_out.append(f"{method.upper()} {shown}: {error}")
+                continue
+            if isinstance(operation, dict):
+                yield path, method, item, operation
 
 
 def _name(method: str, path: str, operation: Mapping[str, Any]) -> str:

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import MOST_HOPS, BadDocument, Document, a_list, an_object
+from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation, Parameter
+from mcp_endpoint.providers.openapi.references import MOST_HOPS
 from mcp_endpoint.providers.openapi.schema import stand_alone
+from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
 from mcp_endpoint.providers.text import clean, slug
 
 MOST_PARAMETERS = 100

@@ -6,9 +6,11 @@ valid whatever the document says. A schema that becomes too large loses what its
 
 import json
 import re
+from pathlib import PurePosixPath
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import BadDocument, Document, reference
+from mcp_endpoint.providers.openapi.document import Document
+from mcp_endpoint.providers.openapi.values import BadDocument, reference
 from mcp_endpoint.providers.text import clean
 
 LARGEST = 48 * 1024
@@ -75,7 +77,7 @@ class _Conversion:
             if distance > self._reach:
                 return None
             self._document.at(pointer)
-            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", pointer.rpartition("/")[2])[:60] or "root"
+            stem = re.sub(r"[^A-Za-z0-9_.-]", "_", _last_word(pointer))[:60] or "root"
             taken = set(self._names.values())
             number = 1
             while (name := stem if number == 1 else f"{stem}_{number}") in taken:
@@ -101,6 +103,12 @@ class _Conversion:
                     gone = {name for name, one in value.items() if _read_only(one)}
                     new["required"] = [name for name in new["required"] if name not in gone]
         return new
+
+
+def _last_word(pointer: str) -> str:
+    """What a pointer calls what it leads to: its last step, or the name of a file that it leads to as a whole."""
+    place, _, fragment = pointer.partition("#")
+    return fragment.rpartition("/")[2] or PurePosixPath(place).stem
 
 
 def _read_only(schema: Any) -> bool:

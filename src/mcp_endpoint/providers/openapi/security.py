@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from mcp_endpoint.providers.openapi.document import BadDocument, Document, an_object
+from mcp_endpoint.providers.openapi.document import Document
+from mcp_endpoint.providers.openapi.values import BadDocument, an_object
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 The document comes from a file or a URL that the settings name, and requests go to the server that it names or that the
 settings put in its place. Headers and credentials of the settings are sent to that server only, never with the request
-for the document, and never to another server that a single operation names.
+for a document, and never to another server that a single operation names.
 """
 
 import asyncio
@@ -14,15 +14,16 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from mcp_endpoint.providers.addresses import Allowed
-from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, body_chunks, make_client, send
+from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, make_client, send
 from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused, failed
-from mcp_endpoint.providers.openapi.api import OpenApiSettings, is_url, read_api, read_file
-from mcp_endpoint.providers.openapi.document import MOST_BYTES, BadDocument
+from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, is_url
 from mcp_endpoint.providers.openapi.operation import Operation
+from mcp_endpoint.providers.openapi.reading import Files, Urls, body_of, read_documents
 from mcp_endpoint.providers.openapi.request import Preparer
 from mcp_endpoint.providers.openapi.response import Answer, error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
+from mcp_endpoint.providers.openapi.values import BadDocument
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import Redactor, quote_peer
@@ -52,8 +53,7 @@ class OpenApi:
         try:
             allowed = Allowed.of(settings.allow_private)
             async with asyncio.timeout(settings.timeout):
-                data = await self._read(allowed)
-                tools = await self._parsing.run(lambda: read_api(data, settings))
+                tools = await self._read(allowed)
         except TimeoutError:
             raise Stopped(Why.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
         except (BadDocument, ValueError) as error:
@@ -92,24 +92,14 @@ class OpenApi:
     def _shown(self, text: str) -> str:
         return quote_peer(self._redact(text), 300)
 
-    async def _read(self, allowed: Allowed) -> bytes:
-        """The document's bytes. Raises Stopped or BadDocument."""
-        where = self._settings.document
-        if not is_url(where):
-            return await self._parsing.run(lambda: read_file(where))
-        async with _client(allowed, self._settings) as client:
-            request = client.build_request("GET", where, headers=dict(self._settings.document_headers))
-            response = await send(client, request)
-            try:
-                if response.status_code != 200:
-                    why = Why.UNAUTHORIZED if response.status_code in (401, 403) else Why.HTTP_STATUS
-                    raise Stopped(why, f"HTTP {response.status_code}")
-                body = await _body(response, MOST_BYTES)
-            finally:
-                await response.aclose()
-        if body is None:
-            raise BadDocument(f"it has more than {MOST_BYTES} bytes")
-        return body
+    async def _read(self, allowed: Allowed) -> Api:
+        """What the document says. Raises Stopped or BadDocument."""
+        settings = self._settings
+        if not is_url(settings.document):
+            return await read_documents(settings, Files(settings.document, self._parsing), self._parsing)
+        async with _client(allowed, settings) as client:
+            urls = Urls(settings.document, settings.document_headers, client)
+            return await read_documents(settings, urls, self._parsing)
 
     def _offered(self, operation: Operation, server: str, credentials: Credentials) -> Offered:
         preparer = Preparer(operation)
@@ -138,6 +128,7 @@ class OpenApi:
     ) -> Mapping[str, object]:
         """One request. Raises Refused where there is no answer."""
         assert self._client is not None
+        most = self._settings.max_response
         raw = [(name.encode(), value.encode(errors="replace")) for name, value in headers.items()]
         try:
             request = self._client.build_request(method.upper(), url, headers=raw, content=content, files=parts or None)
@@ -148,13 +139,12 @@ class OpenApi:
             detail = self._shown(stopped.detail)
             raise Refused(f"{stopped.why.zh} / {stopped.why.en}{': ' + detail if detail else ''}") from stopped
         try:
-            body = await _body(response, self._settings.max_response)
+            body = await body_of(response, most)
         except Stopped as stopped:
             raise Refused(f"{stopped.why.zh} / {stopped.why.en}") from stopped
         finally:
             await response.aclose()
-        if body is None:
-            most = self._settings.max_response
+        if len(body) > most:
             raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
         answer = Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8")
@@ -166,16 +156,6 @@ class OpenApi:
 def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:
     limits = HttpLimits(read=settings.timeout, connections=settings.calls)
     return make_client(HttpSettings(allowed=allowed, limits=limits))
-
-
-async def _body(response: httpx.Response, most: int) -> bytes | None:
-    """The body of a response; None for a longer one. Raises Stopped."""
-    body = bytearray()
-    async for chunk in body_chunks(response):
-        body += chunk
-        if len(body) > most:
-            return None
-    return bytes(body)
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:

@@ -3,15 +3,11 @@
 Pure and lenient: what is not of the expected form is left out, and what then is missing is found by whoever reads it.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch")
 
-_MOVED = {
-    "#/definitions/": "#/components/schemas/",
-    "#/parameters/": "#/components/parameters/",
-    "#/responses/": "#/components/responses/",
-}
 _SCHEMA = (
     *("type", "format", "items", "default", "enum", "pattern", "multipleOf", "uniqueItems", "maximum", "minimum"),
     *("exclusiveMaximum", "exclusiveMinimum", "maxLength", "minLength", "maxItems", "minItems"),
@@ -26,28 +22,17 @@ _STYLES: dict[str, dict[str, object]] = {
 _FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
 
 
-def from_version_2(old: dict[str, Any]) -> dict[str, Any]:
-    """The same document in version 3.0."""
-    shared = _objects(old.get("parameters"))
-    # Those that are a body or a part of one stand in each operation that names them.
-    bodies = {f"#/parameters/{name}": one for name, one in shared.items() if one.get("in") in ("body", "formData")}
-    converter = _Converter(_texts(old.get("consumes")), bodies)
-    new = {
+def head_of_version_2(old: dict[str, Any]) -> dict[str, Any]:
+    """What the document says beside its paths, in version 3.0; references stay true, as they lead into the old one."""
+    return {
         "openapi": "3.0.3",
         "info": old.get("info", {}),
         "servers": _servers(old),
         "security": old.get("security", []),
-        "paths": {path: converter.path(item) for path, item in _objects(old.get("paths")).items()},
         "components": {
-            "schemas": old.get("definitions", {}),
-            "responses": old.get("responses", {}),
-            "parameters": {
-                name: converter.parameter(one) for name, one in shared.items() if f"#/parameters/{name}" not in bodies
-            },
             "securitySchemes": {name: _scheme(one) for name, one in _objects(old.get("securityDefinitions")).items()},
         },
     }
-    return _moved(new)  # type: ignore[no-any-return]
 
 
 def _servers(old: dict[str, Any]) -> list[dict[str, str]]:
@@ -59,45 +44,39 @@ def _servers(old: dict[str, Any]) -> list[dict[str, str]]:
     return [{"url": f"{'https' if 'https' in schemes else schemes[0]}://{host}{path}"}]
 
 
-class _Converter:
-    def __init__(self, consumes: list[str], bodies: dict[str, dict[str, Any]]) -> None:
-        self._consumes = consumes or ["application/json"]
-        self._bodies = bodies
+class PathConverter:
+    """Converts paths, one at a time."""
+
+    def __init__(self, old: dict[str, Any], follow: Callable[[Any], Any]) -> None:
+        """`follow` returns what a node stands for, or a reference as it is that cannot be followed."""
+        self._consumes = _texts(old.get("consumes")) or ["application/json"]
+        self._follow = follow
 
     def path(self, item: dict[str, Any]) -> dict[str, Any]:
         """One path with its operations."""
         common = self._listed(item)
         new = {key: value for key, value in item.items() if key not in (*METHODS, "parameters")}
-        new["parameters"] = [self.parameter(one) for one in common if not _in_body(one)]
+        new["parameters"] = [_parameter(one) for one in common if not _in_body(one)]
         for method in METHODS:
-            if isinstance(item.get(method), dict):
-                new[method] = self._operation(item[method], [one for one in common if _in_body(one)])
+            operation = self._follow(item.get(method))
+            if isinstance(operation, dict):
+                new[method] = self._operation(operation, [one for one in common if _in_body(one)])
         return new
 
     def _listed(self, node: dict[str, Any]) -> list[dict[str, Any]]:
+        # A body, or a part of one, may be behind a reference, and has to be known as one here.
         given = node.get("parameters")
-        listed = [one for one in given if isinstance(one, dict)] if isinstance(given, list) else []
-        return [self._bodies.get(str(one.get("$ref")), one) for one in listed]
+        followed = [self._follow(one) for one in given] if isinstance(given, list) else []
+        return [one for one in followed if isinstance(one, dict)]
 
     def _operation(self, old: dict[str, Any], bodies: list[dict[str, Any]]) -> dict[str, Any]:
         listed = self._listed(old)
         parts = [one for one in listed if _in_body(one)] or bodies
         new = {key: value for key, value in old.items() if key not in ("consumes", "produces", "schemes", "parameters")}
-        new["parameters"] = [self.parameter(one) for one in listed if not _in_body(one)]
+        new["parameters"] = [_parameter(one) for one in listed if not _in_body(one)]
         consumes = _texts(old.get("consumes")) or self._consumes
         if body := self._body(parts, consumes):
             new["requestBody"] = body
-        return new
-
-    def parameter(self, old: dict[str, Any]) -> dict[str, Any]:
-        """One parameter that is none of the body; a reference stays one."""
-        if "$ref" in old:
-            return old
-        new = {key: value for key, value in old.items() if key not in (*_SCHEMA, "collectionFormat")}
-        new["schema"] = {key: old[key] for key in _SCHEMA if key in old}
-        if old.get("type") == "array":
-            style = _STYLES.get(str(old.get("collectionFormat")), _STYLES["csv"])
-            new |= style if old.get("in") == "query" else {"explode": False}
         return new
 
     def _body(self, parts: list[dict[str, Any]], consumes: list[str]) -> dict[str, Any] | None:
@@ -126,6 +105,18 @@ class _Converter:
         return {"content": {_FORMS[1] if has_file else kind: {"schema": schema}}, "required": bool(required)}
 
 
+def _parameter(old: dict[str, Any]) -> dict[str, Any]:
+    """One parameter that is none of the body; a reference that cannot be followed stays one."""
+    if "$ref" in old:
+        return old
+    new = {key: value for key, value in old.items() if key not in (*_SCHEMA, "collectionFormat")}
+    new["schema"] = {key: old[key] for key in _SCHEMA if key in old}
+    if old.get("type") == "array":
+        style = _STYLES.get(str(old.get("collectionFormat")), _STYLES["csv"])
+        new |= style if old.get("in") == "query" else {"explode": False}
+    return new
+
+
 def _in_body(parameter: dict[str, Any]) -> bool:
     return parameter.get("in") in ("body", "formData")
 
@@ -134,21 +125,6 @@ def _scheme(old: dict[str, Any]) -> dict[str, Any]:
     if old.get("type") == "basic":
         return {"type": "http", "scheme": "basic"}
     return old
-
-
-def _moved(node: Any) -> Any:
-    """The node with every reference led to the place where its target is now."""
-    if isinstance(node, list):
-        return [_moved(value) for value in node]
-    if not isinstance(node, dict):
-        return node
-    new = {key: _moved(value) for key, value in node.items()}
-    pointer = node.get("$ref")
-    if isinstance(pointer, str):
-        for before, after in _MOVED.items():
-            if pointer.startswith(before):
-                new["$ref"] = after + pointer.removeprefix(before)
-    return new
 
 
 def _objects(value: Any) -> dict[str, dict[str, Any]]:

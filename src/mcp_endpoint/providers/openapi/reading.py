@@ -1,0 +1,135 @@
+"""Reads the documents of an API, from files or from URLs, round by round as its operations turn out to need them."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Protocol
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
+
+import httpx
+
+from mcp_endpoint.providers.http_client import body_chunks, send
+from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, read_api
+from mcp_endpoint.providers.openapi.document import read_document
+from mcp_endpoint.providers.openapi.references import MOST_BYTES
+from mcp_endpoint.providers.openapi.values import BadDocument
+from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.threads import Threads
+
+
+class Shelf(Protocol):
+    """Where the documents of an API are."""
+
+    async def first(self) -> tuple[str, bytes]:
+        """The place, a URI, and the bytes of the document that the settings name. Raises Stopped or BadDocument."""
+
+    async def another(self, place: str, most: int) -> tuple[str, bytes]:
+        """Where a document comes from in the end, and its bytes, of which at most `most` + 1 are read.
+
+        Raises Stopped or BadDocument.
+        """
+
+
+async def read_documents(settings: OpenApiSettings, shelf: Shelf, threads: Threads) -> Api:
+    """The API that a document and those it refers to describe. Raises Stopped or BadDocument."""
+    place, data = await shelf.first()
+    document = await threads.run(lambda: read_document(data, place))
+    references = document.references
+    while True:
+        api = await threads.run(lambda: read_api(document, settings))
+        wanted = references.take_wanted()
+        if not wanted:
+            break
+        for place in wanted:
+            try:
+                base, data = await shelf.another(place, references.left)
+                await threads.run(lambda: references.add(place, base, data))  # noqa: B023  done before they change
+            except (BadDocument, Stopped) as error:
+                references.refuse(place, str(error))
+    if not api.found:
+        why = f"; {api.left_out[0]}" if api.left_out else ""
+        raise BadDocument(f"none of its operations can be a tool (or none fits methods, tags and operations){why}")
+    return api
+
+
+class Files:
+    """Documents in a folder and in those inside it."""
+
+    def __init__(self, path: str, threads: Threads) -> None:
+        self._path = Path(path)
+        self._threads = threads
+
+    async def first(self) -> tuple[str, bytes]:
+        """The file that the settings name; its place is where it really is. Raises BadDocument."""
+
+        def read() -> tuple[str, bytes]:
+            try:
+                data = _read(self._path, MOST_BYTES)
+            except OSError as error:
+                raise BadDocument(f"{self._path} cannot be read: {_words(error)}") from None
+            self._path = self._path.resolve()
+            return self._path.as_uri(), data
+
+        return await self._threads.run(read)
+
+    async def another(self, place: str, most: int) -> tuple[str, bytes]:
+        """Another file. Raises BadDocument for one that is not there, or leads out of the folder by a link."""
+
+        def read() -> tuple[str, bytes]:
+            try:
+                path = Path(url2pathname(urlsplit(place).path)).resolve()
+                if not path.is_relative_to(self._path.parent):
+                    raise BadDocument("it leads out of the folder")
+                if path.exists() and not path.is_file():
+                    raise BadDocument("it is no file")  # the end of a pipe might never come
+                return place, _read(path, most)
+            except OSError as error:
+                raise BadDocument(f"it cannot be read: {_words(error)}") from None
+            except (ValueError, RuntimeError):  # a name with a zero byte, links that lead round
+                raise BadDocument("there can be no such file") from None
+
+        return await self._threads.run(read)
+
+
+def _read(path: Path, most: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(most + 1)
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or type(error).__name__
+
+
+class Urls:
+    """Documents that are fetched by HTTP."""
+
+    def __init__(self, url: str, headers: Mapping[str, str], client: httpx.AsyncClient) -> None:
+        self._url = url
+        self._headers = headers
+        self._client = client
+
+    async def first(self) -> tuple[str, bytes]:
+        """The document that the settings name. Raises Stopped."""
+        return await self.another(self._url, MOST_BYTES)
+
+    async def another(self, place: str, most: int) -> tuple[str, bytes]:
+        """Another one. Raises Stopped."""
+        request = self._client.build_request("GET", place, headers=dict(self._headers))
+        response = await send(self._client, request)
+        try:
+            if response.status_code != 200:
+                why = Why.UNAUTHORIZED if response.status_code in (401, 403) else Why.HTTP_STATUS
+                raise Stopped(why, f"HTTP {response.status_code}")
+            return str(response.url), await body_of(response, most)
+        finally:
+            await response.aclose()
+
+
+async def body_of(response: httpx.Response, most: int) -> bytes:
+    """The body of a response; of a longer one `most` + 1 bytes. Raises Stopped."""
+    body = bytearray()
+    async for chunk in body_chunks(response):
+        body += chunk
+        if len(body) > most:
+            break
+    return bytes(body[: most + 1])
