@@ -39,9 +39,10 @@ for line in sys.stdin:
 """
 
 SLOW = r"""
-import json, sys, threading
+import json, os, sys, threading
 def say(frame):
     print(json.dumps(frame | {"jsonrpc": "2.0"}), flush=True)
+print("kitchen", os.getpid(), file=sys.stderr, flush=True)
 waiting = {}
 for line in sys.stdin:
     frame = json.loads(line)
@@ -59,6 +60,10 @@ for line in sys.stdin:
         name, meta = params["name"], params.get("_meta", {})
         if name == "cook":
             waiting[frame["id"]] = params
+            fifo = params.get("arguments", {}).get("fifo")
+            if fifo is not None:  # done when somebody writes there
+                threading.Thread(target=lambda id_=frame["id"], fifo=fifo: say({"id": id_, "result": {
+                    "content": [{"type": "text", "text": open(fifo).read()}]}}), daemon=True).start()
             if "progressToken" in meta:
                 say({"method": "notifications/progress", "params": {
                     "progressToken": meta["progressToken"], "progress": 1, "total": 4, "message": "chopping"}})

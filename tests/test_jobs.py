@@ -1,16 +1,20 @@
 """Long work: a call that is answered "accepted", goes on, is asked for, and ends where its agent hears of it."""
 
+import asyncio
 import json
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from conftest import Brokers
-from opened import kitchen
+from opened import kitchen, write
 from support import Agent, Broker, Device, Frame, said
 from test_sdk_http import client as sdk_client
 from test_tasks import client
+from wire import PATIENCE
 
 
 @pytest.fixture
@@ -18,9 +22,9 @@ def broker(opening: Brokers) -> Broker:
     return opening({"answer_within": 0.2, "max_running": 2, "language": "en"}, kitchen=kitchen())
 
 
-async def begun(device: Device) -> str:
+async def begun(device: Device, **arguments: object) -> str:
     """The number of a job that a call has become."""
-    answer = await device.call("cook", dish="soup")
+    answer = await device.call("cook", dish="soup", **arguments)
     number = answer["result"]["structuredContent"]["job_id"]
     assert said(answer) == f"It has begun, as job {number}; ask for the result later."
     assert isinstance(number, str)
@@ -90,7 +94,7 @@ async def test_a_job_is_cancelled_and_the_server_told(broker: Broker) -> None:
         assert "was cancelled" in text
         assert said(await device.call("finish")) == "ok"
         (report,) = (await broker.stats())["servers"]
-        assert report["said"] == ["cancelled"]
+        assert report["said"][1:] == ["cancelled"]
 
 
 async def test_a_job_belongs_to_its_agent_alone(broker: Broker) -> None:
@@ -155,6 +159,54 @@ async def test_jobs_of_one_agent_outlive_its_clients_and_are_bounded(opening: Br
             assert said(await device.call("finish")) == "ok"
         listed = (await device.call("job_status"))["result"]["structuredContent"]["jobs"]
         assert [job["job_id"] for job in listed] == others
+
+
+async def test_a_job_goes_on_when_the_file_changes(opening: Brokers, tmp_path: Path) -> None:
+    fifo = tmp_path / "pot"
+    os.mkfifo(fifo)
+    broker = opening({"answer_within": 0.1, "language": "en"}, kitchen=kitchen())
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device, fifo=str(fifo))
+        write(tmp_path / "data", kitchen=kitchen(env={"NEW": "1"}))
+        await broker.logged("server kitchen: serving", count=2)
+        assert [one["state"] for one in (await broker.stats())["servers"]] == ["serving", "finishing"]
+        other = await begun(device)
+        text, _ = await asked(device, "job_status", number)
+        assert text.startswith(f"Job {number} (cook) is running")
+        assert said(await device.call("finish")) == "ok", "this is the new instance"
+        assert (await told(device))["job_id"] == other
+        await asyncio.to_thread(fifo.write_text, "a stew that took its time")
+        data = await told(device)
+        assert (data["job_id"], data["status"]) == (number, "done")
+        assert said(await device.call("job_result", job_id=number)) == "a stew that took its time"
+        async with asyncio.timeout(PATIENCE):
+            while len((await broker.stats())["servers"]) == 2:
+                continue
+
+
+@pytest.mark.parametrize("way", ["removed", "disabled", "killed", "shutdown"])
+async def test_a_job_ends_with_its_server(opening: Brokers, tmp_path: Path, way: str) -> None:
+    broker = opening({"answer_within": 0.1, "language": "en"}, kitchen=kitchen())
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device)
+        if way == "removed":
+            write(tmp_path / "data")
+        elif way == "disabled":
+            write(tmp_path / "data", kitchen=kitchen(disabled=True))
+        else:
+            write(tmp_path / "data", kitchen=kitchen(env={"NEW": "1"}))
+            await broker.logged("server kitchen: serving", count=2)
+            if way == "killed":
+                finishing = (await broker.stats())["servers"][1]
+                assert finishing["state"] == "finishing"
+                (pid,) = (int(line.split()[-1]) for line in finishing["said"] if line.startswith("kitchen"))
+                os.kill(pid, signal.SIGKILL)
+            else:
+                broker.terminate()
+        data = await told(device)
+        assert (data["job_id"], data["status"]) == (number, "failed")
 
 
 # --- the same for clients that know tasks (2025-11-25) ---
@@ -224,7 +276,7 @@ async def test_a_task_is_cancelled_and_the_server_told(broker: Broker) -> None:
         assert (await device.reply("end"))["error"]["code"] == -32003
         assert said(await device.call("finish")) == "ok"
         (report,) = (await broker.stats())["servers"]
-        assert report["said"] == ["cancelled"]
+        assert report["said"][1:] == ["cancelled"]
 
 
 async def test_no_more_tasks_than_an_agent_may_have_jobs(broker: Broker) -> None:

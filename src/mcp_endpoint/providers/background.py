@@ -74,6 +74,8 @@ class Background:
         self._heard: set[int] = set()
         """Jobs whose callers go on hearing of their progress: tasks that asked for it."""
         self.tasks = JobTasks(office, clock, to_broker)
+        self.on_no_job: Callable[[], None] = lambda: None
+        """Told when the last of its jobs is over."""
 
     def __bool__(self) -> bool:
         return bool(self._watched or self._jobs)
@@ -145,12 +147,21 @@ class Background:
                 self._told_early[number] = text
         return (job is not None and number not in self._heard) or number in self._own_tokens
 
-    def ended(self, why: str) -> None:
-        """The source is gone: its jobs have failed."""
-        for watched in self._watched.values():
+    @property
+    def has_jobs(self) -> bool:
+        """Whether any of its calls has become a job that is not over."""
+        return bool(self._jobs)
+
+    def parted(self) -> None:
+        """The link is gone, and with it those who waited for answers; jobs go on as long as the source does."""
+        for number, watched in self._watched.items():
             watched.timer.cancel()
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
         self._watched.clear()
         self._told_early.clear()
+
+    def ended(self, why: str) -> None:
+        """The source is gone: its jobs have failed."""
         for number in list(self._jobs):
             job = self._take(number)
             assert job is not None
@@ -163,7 +174,10 @@ class Background:
         limit = self._limits.pop(number, None)
         if limit is not None:
             limit.cancel()
-        return self._jobs.pop(number, None)
+        job = self._jobs.pop(number, None)
+        if job is not None and not self._jobs:
+            self.on_no_job()
+        return job
 
     def _accept(self, number: int, now: float) -> None:
         """It takes long: answer the caller, and let it go on as a job."""

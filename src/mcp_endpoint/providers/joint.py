@@ -84,14 +84,26 @@ class Joint:
         while self._early:
             source.send(self._early.popleft())
 
-    def leave(self, why: str) -> None:
-        """The run is over; nothing is passed on any more."""
-        self._source = self._session = None
+    def part(self) -> None:
+        """The broker has no link here any more; jobs go on until `leave`."""
+        self._session = None
         for timer in self._calls.values():
             timer.cancel()
         self._calls.clear()
         if self._background is not None:
+            self._background.parted()
+
+    def leave(self, why: str) -> None:
+        """The run is over; nothing is passed on any more."""
+        self._source = None
+        self.part()
+        if self._background is not None:
             self._background.ended(why)
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether calls go on that were answered as jobs."""
+        return self._background is not None and self._background.has_jobs
 
     @property
     def session(self) -> Session | None:
@@ -198,7 +210,7 @@ class Joint:
 
     def take(self, frame: bytes) -> None:
         """Hand a frame of the source to the broker."""
-        if self._session is None:
+        if self._session is None and self._source is None:
             return
         now = self.heard = self._last_frame = self._clock()
         self._count("in", frame)
@@ -213,7 +225,8 @@ class Joint:
             if seen is None:
                 return
             frame = seen
-        self._session.receive(frame, now)
+        if self._session is not None:
+            self._session.receive(frame, now)
         if greeted and not self.greeted:
             self.greeted = True
             self.on_greeted()

@@ -42,6 +42,8 @@ class State(StrEnum):
     """Not needed yet."""
     STARTING = "starting"
     SERVING = "serving"
+    FINISHING = "finishing"
+    """Another instance serves in its place; its jobs go on."""
     WAITING = "waiting"
     """It ended; the next start is due soon."""
     LOOPING = "looping"
@@ -91,6 +93,8 @@ class Provider:
         self._over: asyncio.Future[Stopped] = hub.loop.create_future()
         self._serving: asyncio.Future[None] = hub.loop.create_future()
         self._nudge = asyncio.Event()
+        self._no_job = asyncio.Event()
+        self._stopping = False
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -108,14 +112,37 @@ class Provider:
         if self._joint is not None:
             self._joint.list_again()
 
-    async def stop(self) -> None:
-        """End it for good, and all it started."""
+    @property
+    def has_jobs(self) -> bool:
+        """Whether calls go on that were answered as jobs."""
+        return self._joint is not None and self._joint.has_jobs
+
+    @property
+    def finishing(self) -> bool:
+        """Whether only its jobs go on."""
+        return self.state is State.FINISHING
+
+    def _jobs_over(self) -> None:
+        if self._stopping:
+            self._no_job.set()
+
+    def hurry(self) -> None:
+        """Do not wait any longer for jobs to be over."""
+        self._no_job.set()
+
+    async def stop(self, *, finish: bool) -> None:
+        """End it for good, and all it started; `finish` says that its jobs may come to their ends before."""
+        self._tell(None)
+        self._stopping = True
+        if finish and self.has_jobs:
+            self._part(str(Stopped(Why.STOPPED)))
+            self._become(State.FINISHING)
+            await self._no_job.wait()
         if self._task is not None:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
         self._become(State.STOPPED)
-        self._tell(None)
 
     # --- a run ---
 
@@ -132,7 +159,9 @@ class Provider:
         timers, local = hub.manager.timers, server.kind is Kind.PYTHON
         joint = Joint(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
         if peer.wants_caller:
-            joint.watch(Background(hub.office, timers, clock, joint.to_broker, joint.to_source), self._may_take_long)
+            background = Background(hub.office, timers, clock, joint.to_broker, joint.to_source)
+            background.on_no_job = self._jobs_over
+            joint.watch(background, self._may_take_long)
         self._over = hub.loop.create_future()
         self._serving = hub.loop.create_future()
         joint.on_greeted = self._greeted
@@ -166,6 +195,8 @@ class Provider:
                 why = Stopped(Why.INTERNAL)
             finally:
                 await self._end_run(why)
+            if self._stopping:
+                return
             lasted = self._hub.loop.time() - began
             served = self.state is State.SERVING
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
@@ -224,18 +255,25 @@ class Provider:
 
     async def _end_run(self, why: Stopped) -> None:
         """Close the source; the broker hears of the end first, so that nobody waits for what cannot come."""
+        self._part(str(why))
         joint, self._joint = self._joint, None
         source, self._source = self._source, None
-        session = joint.session if joint is not None else None
-        if joint is not None and session is not None:
+        if joint is not None:
             joint.leave(str(why))
-            end = End.SERVER_ENDED
-            self._hub.manager.ended(session, joint, Ended(end, end.code, str(why)), self._hub.loop.time())
         if source is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_TIMEOUT):
                     await source.close()
             self.said = tuple(source.said)
+
+    def _part(self, why: str) -> None:
+        """Take its link from the broker."""
+        joint = self._joint
+        session = joint.session if joint is not None else None
+        if joint is not None and session is not None:
+            joint.part()
+            end = End.SERVER_ENDED
+            self._hub.manager.ended(session, joint, Ended(end, end.code, why), self._hub.loop.time())
 
     # --- what there is to tell ---
 
@@ -251,6 +289,8 @@ class Provider:
         return Trouble(zh, en)
 
     def _tell(self, trouble: Trouble | None) -> None:
+        if self._stopping:
+            return  # another instance may serve under this name
         self._hub.manager.troubled(self.agent_id, self.server.shown, trouble, self._hub.loop.time())
 
     def report(self, stamp: Callable[[float], str]) -> dict[str, object]:

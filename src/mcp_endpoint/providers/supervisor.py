@@ -40,7 +40,7 @@ class Providers:
         self._running: dict[tuple[str, str], Provider] = {}
         """By name of the server and agent it is joined to."""
         self._last_used: dict[tuple[str, str], float] = {}
-        self._ending: set[asyncio.Task[None]] = set()
+        self._ending: dict[asyncio.Task[None], Provider] = {}
         self._stamp: tuple[int, int, int] | None = None
         self._signed: tuple[int, int, int] | None = None
         """When somebody last signed in to a server, as the folder of tokens tells."""
@@ -83,7 +83,8 @@ class Providers:
         self._serves = {name: _serves(server) for name, server in self._servers.items()}
         again = [key for key in self._running if key[0] in changed]
         for key in again:
-            self._end(key)
+            # What is given up ends with all it does; what only is another way now may finish its jobs.
+            self._end(key, finish=key[0] in self._servers)
         now = self._hub.loop.time()
         self._hub.manager.provide(
             {PROVIDER + name: self._serves[name] for name, server in self._servers.items() if not server.per_agent}, now
@@ -119,18 +120,19 @@ class Providers:
         provider = self._running[key] = Provider(server, agent_id, self._hub, judge)
         provider.start()
 
-    def _end(self, key: tuple[str, str]) -> None:
+    def _end(self, key: tuple[str, str], *, finish: bool = False) -> None:
         self._last_used.pop(key, None)
-        task = self._hub.loop.create_task(self._running.pop(key).stop())
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
+        provider = self._running.pop(key)
+        task = self._hub.loop.create_task(provider.stop(finish=finish))
+        self._ending[task] = provider
+        task.add_done_callback(self._ending.pop)
 
     def _end_unused(self, now: float) -> None:
         used = set(self._hub.manager.agents_with_devices())
         for key in list(self._running):
             if key[1].startswith(PROVIDER):
                 continue
-            if key[1] in used:
+            if key[1] in used or self._running[key].has_jobs:
                 self._last_used[key] = now
             elif now - self._last_used[key] > UNUSED:
                 self._end(key)
@@ -140,6 +142,8 @@ class Providers:
         self._ended = True
         for key in list(self._running):
             self._end(key)
+        for provider in self._ending.values():
+            provider.hurry()
         if self._ending:
             await asyncio.wait(self._ending)
 
@@ -148,6 +152,7 @@ class Providers:
         reports = []
         for server in self._servers.values():
             running = [provider for (name, _), provider in self._running.items() if name == server.name]
+            running += [one for one in self._ending.values() if one.finishing and one.server.name == server.name]
             idle: dict[str, object] = {"name": server.name, "kind": server.kind.value, "state": "idle"}
             for report in [provider.report(stamp) for provider in running] or [idle]:
                 reports.append(report | {"changed": self._pins.changes(server.name)})
