@@ -69,19 +69,22 @@ class Relay:
         if params.meta is not UNSET:
             token = (wire.members(params.meta) or {}).get("progressToken")
         body: Params = raw
-        as_task = params.task is not UNSET and "tasks" in tool.capabilities and does_tasks(device)
-        if entry.name != name or (params.task is not UNSET and not as_task):
+        if entry.name != name:
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
-            if not as_task:
-                members.pop("task", None)  # who has no tasks processes the request as if it were not there
             body = encode(members | {"name": Raw(encode(entry.name))})
         device.last_call = name
         if params.meta is not UNSET or tool.link.peer.wants_caller:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
         deadline = now + (device.link.call_timeout or device.agent.limits.call_timeout)
-        rewrite = partial(device.agent.tasks.begun, tool.seat or entry.seat) if as_task else None
-        call = Call(self, id_, key, name, now, deadline, token, rewrite=rewrite)
+        call = Call(self, id_, key, name, now, deadline, token)
+        if params.task is not UNSET:
+            if "tasks" in tool.capabilities and does_tasks(device):
+                call.rewrite = partial(device.agent.tasks.begun, tool.seat or entry.seat)
+            else:  # who has no tasks takes the request as if it did not ask for one
+                members = wire.members(body) or {}
+                del members["task"]
+                body = encode(members)
         self.calls[key] = (call, tool)
         tool.call(call, "tools/call", body)
 

@@ -53,7 +53,7 @@ class Call(Struct, gc=False, eq=False):
     rewrite: "Rewrite | None" = None
     """What its result is made into, where the client cannot have it as it is."""
     number: int = 0
-    """Its id towards the tool side."""
+    """Its id towards the tool side, which is its progress token there; 0 if it has none."""
 
 
 Rewrite = Callable[[Call, "ToolSide", Raw, float], Raw]
@@ -294,7 +294,7 @@ class ToolSide(Side):
 
     def _next_id(self) -> int:
         number = self._last_id % MAX_ID + 1
-        while number in self.pending or number in self._answers or number in self.tasks:
+        while number in self.pending or number in self._answers:
             number = number % MAX_ID + 1
         self._last_id = number
         return number
@@ -323,11 +323,11 @@ class ToolSide(Side):
         """Send a device's request on, under an id of this link."""
         number = self._next_id()
         self.pending[number] = call
-        call.number = number
         if call.deadline < self._watched_until:
             self._watch_until(call.deadline)
         if call.progress_token is not None:
             params = _with_progress_token(params, number)
+            call.number = number
         self.link.send(wire.request(number, method, params))
 
     def cancel(self, call: Call, reason: Raw | None = None) -> None:
