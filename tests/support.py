@@ -101,8 +101,9 @@ class Broker:
 
     def check(self, since: int = 0) -> None:
         """Nothing in the log says that the broker itself went wrong."""
-        trouble = [line for line in self.lines[since:] if TROUBLE.search(line)]
-        assert not trouble, trouble
+        lines = self.lines[since:]
+        trouble = [number for number, line in enumerate(lines) if TROUBLE.search(line)]
+        assert not trouble, "\n".join(lines[trouble[0] : trouble[0] + 80])
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)

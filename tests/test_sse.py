@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import json
+import socket
+import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -202,3 +204,18 @@ async def test_a_restart_ends_the_stream(new_broker: Brokers) -> None:
             async for _ in client.lines:
                 continue
     assert broker.wait() == 0
+
+
+async def test_clients_that_are_gone_before_their_turn_are_no_trouble(broker: Broker) -> None:
+    """They reset the connection while they wait: nothing is left of them, and nothing is logged as a fault."""
+    agent = broker.agent()
+    head = f"GET {agent.path('sse')} HTTP/1.1\r\nHost: localhost\r\nAccept: text/event-stream\r\n\r\n".encode()
+    socks = [socket.create_connection((broker.host, broker.port), timeout=PATIENCE) for _ in range(100)]
+    for sock in socks:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.sendall(head)
+    for sock in socks:
+        sock.close()
+    async with asyncio.timeout(PATIENCE):
+        while (census := (await broker.stats())["census"])["callers"] or census["strangers"] > 1:
+            continue

@@ -3,6 +3,7 @@
 A subclass of uvicorn's httptools protocol, for its `http=`.
 """
 
+import contextlib
 import socket
 from asyncio import AbstractEventLoop, TimerHandle, Transport
 from http import HTTPStatus
@@ -136,7 +137,8 @@ class HttpDoor(HttpToolsProtocol):
         limits, sock = self._front.settings.websocket, self.transport.get_extra_info("socket")
         if limits.ping_interval and sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
             milliseconds = int(1000 * (limits.ping_interval + limits.ping_timeout))
-            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+            with contextlib.suppress(OSError, ValueError):  # the peer may have left while it waited for its turn
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
 
     # --- asyncio's side ---
 
