@@ -1,5 +1,6 @@
 """Who wants to hear of changes of which resource (routing page: subscriptions are counted)."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.json import encode
@@ -10,6 +11,8 @@ if TYPE_CHECKING:
 
 MAX_SUBSCRIPTIONS = 1000
 """Resources that one session may be subscribed to."""
+MOST_LEVELS = 64
+"""Slashes of a URI that are looked at; it is a peer's, and may consist of them."""
 RENEWAL_TIMEOUT = 10.0
 """Seconds a tool side has to answer a subscription, or the end of one, that is the broker's own doing."""
 
@@ -61,16 +64,25 @@ def renew(seat: "Seat", now: float) -> None:
 def subscribers(seat: "Seat", uri: str) -> list[tuple["DeviceSide", str]]:
     """Who is to hear that a resource changed, and its URI for them; it may be part of the one they subscribed to."""
     found: dict[DeviceSide, str] = {}
-    for subscribed, devices in seat.subscribers.items():
-        if is_part_of(uri, subscribed):
-            for device, public in devices.items():
-                found[device] = public + uri[len(subscribed) :]
+    for subscribed in wholes_of(uri) if seat.subscribers else ():
+        for device, public in seat.subscribers.get(subscribed, {}).items():
+            found[device] = public + uri[len(subscribed) :]
     return list(found.items())
 
 
-def is_part_of(uri: str, whole: str) -> bool:
-    """Whether a resource is the one at `whole`, or below it: an update of either is news of `whole`."""
-    return uri == whole or uri.startswith(whole.rstrip("/") + "/")
+def wholes_of(uri: str) -> Iterator[str]:
+    """The resources of whose changes an update of this one is news: `a://b/c` of `a://`, `a://b`, `a://b/` and itself.
+
+    So a subscription is found by the URI, however many others there are.
+    """
+    place = uri.find("/")
+    for _ in range(MOST_LEVELS):
+        if place < 0:
+            break
+        yield uri[:place]
+        yield uri[: place + 1]
+        place = uri.find("/", place + 1)
+    yield uri
 
 
 def _tell(seat: "Seat", method: str, uri: str, now: float) -> None:

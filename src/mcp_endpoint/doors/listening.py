@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 
-from mcp_endpoint.broker.subscriptions import is_part_of
+from mcp_endpoint.broker.subscriptions import wholes_of
 from mcp_endpoint.doors.access import Visitor
 from mcp_endpoint.doors.body import Message
 from mcp_endpoint.doors.stateless_link import StatelessLink, request
@@ -37,7 +37,7 @@ class Listening(StatelessLink):
         self._methods = asked.methods
         self._pending: dict[bytes, str] = {}
         """Resources whose tool side has not said yet whether it tells of their changes, by the keys of requests."""
-        self._granted: list[str] = []
+        self._granted: dict[str, None] = {}
         self._early: list[bytes] = []
         """What came before the acknowledgement."""
         self.acknowledged = False
@@ -61,7 +61,7 @@ class Listening(StatelessLink):
         if self._pending or self.acknowledged or self.ended is not None:
             return
         self.acknowledged = True
-        params = b'{"notifications":%b}' % self._asked.honoured(self._granted)
+        params = b'{"notifications":%b}' % self._asked.honoured(list(self._granted))
         self.put(stateless.of_subscription(self.message.id, stateless.ACKNOWLEDGED, Raw(params)))
         for frame in self._early:
             self.put(frame)
@@ -76,7 +76,7 @@ class Listening(StatelessLink):
         if envelope.method is UNSET:
             uri = None if about is None else self._pending.pop(about, None)
             if uri is not None and envelope.error is UNSET:
-                self._granted.append(uri)
+                self._granted[uri] = None
             self._acknowledge_if_known()
         elif envelope.method in self._methods or self._is_granted(envelope):
             told = stateless.of_subscription(self.message.id, envelope.method, envelope.params)
@@ -91,7 +91,7 @@ class Listening(StatelessLink):
         if envelope.method != mcp.RESOURCE_UPDATED:
             return False
         uri = mcp.string((wire.members(envelope.params) or {}).get("uri")) or ""
-        return any(is_part_of(uri, granted) for granted in self._granted)
+        return any(whole in self._granted for whole in wholes_of(uri))
 
     def ending(self, end: End) -> None:
         """The broker ends the stream on purpose: its one result says so, and nothing is to be asked for in between."""
