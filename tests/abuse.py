@@ -190,6 +190,11 @@ class Abuser:
                     yield
             yield
 
+    def large(self) -> Iterator[None]:
+        """Calls whose arguments are just under the size limit."""
+        call = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"x":"%s"}}}'
+        return self.frames(call % (b"x" * 3_900_000))
+
     def unfinished(self) -> Iterator[None]:
         """Begin messages of 3 MB on one link after the other, and never end them."""
         held: list[socket.socket] = []

@@ -140,6 +140,14 @@ async def test_a_flood_of_huge_messages(new_broker: Brokers) -> None:
     assert stats["ended_by_reason"]["message_too_big"] >= ROUNDS
 
 
+async def test_a_flood_of_large_messages_that_are_allowed(new_broker: Brokers) -> None:
+    broker = new_broker()
+    agent = broker.agent()
+    async with agent.tool_side("t"):
+        stats = await suffer(broker, "large", agent.path("call"))
+    assert set(stats["ended_by_reason"]) <= {"peer_closed", "connection_lost"}, "nobody is closed for it"
+
+
 async def test_a_flood_of_connections(new_broker: Brokers) -> None:
     broker = new_broker(max_handshakes=50)
     stats = await suffer(broker, "connections", "/call/")

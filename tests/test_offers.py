@@ -209,6 +209,7 @@ async def test_capabilities_are_those_that_can_be_routed(agent: Agent) -> None:
         "resources": {"subscribe": True, "listChanged": True},
         "completions": {},
         "logging": {},
+        "tasks": {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}},
     }
 
     async def claimed() -> Any:
@@ -219,7 +220,7 @@ async def test_capabilities_are_those_that_can_be_routed(agent: Agent) -> None:
     async with offering(agent, "home", capabilities={"tools": {}, "prompts": {}}):
         assert await claimed() == {name: everything[name] for name in ("tools", "prompts")}
         async with offering(agent, "work", capabilities={"logging": {}, "resources": {}}):
-            assert await claimed() == {name: one for name, one in everything.items() if name != "completions"}
+            assert await claimed() == {name: everything[name] for name in ("tools", "prompts", "resources", "logging")}
 
 
 async def test_a_client_is_told_of_the_lists_that_changed_and_of_no_others(agent: Agent) -> None:

@@ -107,6 +107,7 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
         raise Refused(Refusal.BODY_TIMEOUT) from None
     finally:
         share.unfinished -= counted
+        share.carried(counted, front.loop.time())
         front.turns.leave(agent_id)
     return bytes(body)
 

@@ -4,6 +4,8 @@ from asyncio import AbstractEventLoop, Future
 from collections import deque
 from typing import Protocol
 
+from mcp_endpoint.broker.allowance import BURST, RATE, Allowance
+
 FRAMES = 16
 """Frames of one agent in one turn of the event loop: a fifth of a millisecond or so.
 
@@ -30,7 +32,7 @@ class Waiting(Protocol):
 class Share:
     """What the links of one agent share. Times are monotonic seconds, as the event loop has them."""
 
-    __slots__ = ("left", "links", "tick", "unfinished", "waiting")
+    __slots__ = ("allowance", "left", "links", "resting", "rests_until", "tick", "unfinished", "waiting")
 
     def __init__(self) -> None:
         self.links = 0
@@ -41,11 +43,23 @@ class Share:
         self.unfinished = 0
         """Bytes of messages that are not whole yet."""
         self.waiting: deque[Waiting] = deque()
+        self.allowance = Allowance()
+        self.rests_until = 0.0
+        """Before this nothing is worked off: too many large messages came."""
+        self.resting = False
+        """Whether its links are called when that is over."""
+
+    def carried(self, size: int, now: float) -> None:
+        """A message of so many bytes was worked off."""
+        rests_until = self.allowance.rest_after(size, now)
+        if rests_until > now:
+            self.rests_until = rests_until
+            self.left = 0
 
     def renew(self, now: float) -> None:
         """A new turn begins; links that wait already come first in it."""
         self.tick = now
-        if self.waiting:
+        if self.waiting or self.rests_until > now:
             self.left = min(self.left, 0)
         else:
             self.earn()
@@ -96,16 +110,39 @@ class Turns:
         """A link of an agent is gone."""
         share = self._shares[agent_id]
         share.links -= 1
-        if not share.links:
+        self._forget(agent_id)
+
+    def _forget(self, agent_id: str) -> None:
+        share = self._shares.get(agent_id)
+        if share is None or share.links:
+            return
+        if share.allowance.is_full(self._loop.time()):
             del self._shares[agent_id]
+        else:  # a link that is opened anew for each large message is no way round
+            self._loop.call_later(BURST / RATE, self._forget, agent_id)
 
     def wait(self, share: Share, link: Waiting) -> None:
         """Give a link a turn after everybody else had one."""
         share.waiting.append(link)
+        self._call(share)
+
+    def _call(self, share: Share) -> None:
+        """Have a share's links take their turn in the next round, or when it has rested."""
+        if share.resting:
+            return
+        if share.rests_until > self._loop.time():
+            share.resting = True
+            self._loop.call_at(share.rests_until, self._rested, share)
+            return
         self._crowded[share] = None
         if not self._scheduled:
             self._scheduled = True
             self._loop.call_soon(self._turn)
+
+    def _rested(self, share: Share) -> None:
+        share.resting = False
+        if share.waiting:
+            self._call(share)
 
     async def request(self, agent_id: str) -> None:
         """Wait until one more request over HTTP is this agent's due, on however many connections its requests come."""
@@ -129,14 +166,13 @@ class Turns:
         crowded, self._crowded = self._crowded, {}
         for share in crowded:
             share.tick = now
-            share.earn()
+            if share.rests_until <= now:
+                share.earn()
             for _ in range(len(share.waiting)):
                 if share.left <= 0:
                     break
                 share.waiting.popleft().go_on(now)
+        self._scheduled = False
         for share in crowded:
             if share.waiting:
-                self._crowded[share] = None
-        self._scheduled = bool(self._crowded)
-        if self._scheduled:
-            self._loop.call_soon(self._turn)
+                self._call(share)

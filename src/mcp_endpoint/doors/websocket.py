@@ -16,6 +16,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, State
 
+from mcp_endpoint.broker.allowance import LARGE
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.addresses import UNKNOWN, Caller
 from mcp_endpoint.doors.frames import FrameReader, LastFrames
@@ -226,9 +227,12 @@ class WebSocketLink(Sending):
                 self.close(End.BAD_UTF8)
                 return
         self.frames_in += 1
-        self.bytes_in += len(data)
+        size = len(data)
+        self.bytes_in += size
         self.last_frame = now
         self.session.receive(data, now)
+        if size >= LARGE:
+            self._share.carried(size, now)
 
     def _other_frame(self, frame: Frame, now: float) -> None:
         match frame.opcode:

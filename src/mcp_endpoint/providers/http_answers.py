@@ -74,12 +74,14 @@ class Place:
     """Seconds to wait before it is opened again."""
 
 
-async def messages(response: httpx.Response, place: Place, limit: int = EVENT_LIMIT) -> AsyncIterator[bytes]:
-    """The frames of a stream of events, until it ends; `place` goes along.
+async def messages(
+    response: httpx.Response, place: Place, pace: Pace, limit: int = EVENT_LIMIT
+) -> AsyncIterator[bytes]:
+    """The frames of a stream of events, until it ends; `place` goes along, `pace` is that of all streams of a server.
 
     Raises Stopped: FRAME_TOO_LONG, or CONNECTION_LOST if it is cut off.
     """
-    reader, pace = EventReader(limit), Pace()
+    reader = EventReader(limit)
     async for chunk in body_chunks(response):
         events = reader.feed(chunk)
         place.last_id = place.last_id if reader.last_id is None else reader.last_id
@@ -87,7 +89,7 @@ async def messages(response: httpx.Response, place: Place, limit: int = EVENT_LI
         for event in events:
             if event.is_message:
                 yield event.data
-            await pace.frame()
+            await pace.frame(len(event.data))
 
 
 def failure(id_: bytes, why: Stopped) -> bytes:

@@ -11,6 +11,7 @@ from mcp_endpoint.providers.events import EVENT_LIMIT
 from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, media_type, refused, split
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, Sending, drained, make_client, read_body
 from mcp_endpoint.providers.http_streams import answers, following
+from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 
@@ -47,6 +48,8 @@ class Session:
         self.settings = settings
         self.greeted = False
         """Whether the server has answered `initialize`; it cannot name the session any more then."""
+        self.pace = Pace()
+        """That of all its streams and answers."""
         self._headers: dict[str, str] = {}
         limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
         allowed = Allowed.of(settings.allow_private)
@@ -87,9 +90,10 @@ class Session:
                 self._headers["Mcp-Session-Id"] = session
             kind = media_type(response)
             if kind == EVENTS:
-                await following(response, Place(), id_, take, self.stream, self.settings)
+                await following(response, Place(), id_, take, self.stream, self.settings, self.pace)
             elif kind == JSON:
                 body = await read_body(response, self.settings.event_limit, self.settings.silence)
+                await self.pace.frame(len(body))
                 frames = split(body)
                 if not any(answers(one, id_) for one in frames):
                     raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")

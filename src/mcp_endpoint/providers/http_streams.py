@@ -9,6 +9,7 @@ from msgspec import UNSET, Raw
 
 from mcp_endpoint.providers.events import LONGEST_RETRY
 from mcp_endpoint.providers.http_answers import EVENTS, Place, media_type, messages, refused
+from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.wire import envelope
 
@@ -38,7 +39,13 @@ class Limits(Protocol):
 
 
 async def following(
-    response: httpx.Response, place: Place, id_: bytes, take: Callable[[bytes], None], again: Open, limits: Limits
+    response: httpx.Response,
+    place: Place,
+    id_: bytes,
+    take: Callable[[bytes], None],
+    again: Open,
+    limits: Limits,
+    pace: Pace,
 ) -> None:
     """Take the frames of a request's stream up to its answer. Closes `response`.
 
@@ -52,7 +59,7 @@ async def following(
         answered = False
         try:
             async with asyncio.timeout_at(until) as patience:
-                async for frame in messages(response, place, limits.event_limit):
+                async for frame in messages(response, place, pace, limits.event_limit):
                     if not answered:
                         take(frame)
                         answered = answers(frame, id_)
@@ -94,6 +101,7 @@ async def standing(
     open_: Open,
     take: Callable[[bytes], None],
     limits: Limits,
+    pace: Pace,
     in_session: bool,
     gap: Callable[[], None] | None = None,
 ) -> None:
@@ -121,7 +129,7 @@ async def standing(
                 first = False
                 begun = loop.time()
                 try:
-                    async for frame in messages(response, place, limits.event_limit):
+                    async for frame in messages(response, place, pace, limits.event_limit):
                         take(frame)
                         brief = 0
                 finally:

@@ -146,7 +146,7 @@ class SseSource:
         async for chunk in body_chunks(response):
             for event in reader.feed(chunk):
                 yield event
-                await pace.frame()
+                await pace.frame(len(event.data))
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
         try:

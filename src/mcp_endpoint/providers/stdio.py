@@ -117,7 +117,7 @@ class StdioSource:
                 line = await child.read_line()
                 if line.strip():
                     self._outlet.frame(line)
-                await pace.frame()
+                await pace.frame(len(line))
         except EOFError:
             # A program that exits closes its pipes first: its exit code follows at once.
             if not await child.exited_within(LAST_LINES):

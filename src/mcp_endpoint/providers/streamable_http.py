@@ -222,7 +222,8 @@ class StreamableHttpSource:
         await end_tasks(before)
         try:
             if self._stateless is None:
-                await standing(self._session.stream, self._outlet.frame, self._settings, self._session.has_id)
+                pace, in_session = self._session.pace, self._session.has_id
+                await standing(self._session.stream, self._outlet.frame, self._settings, pace, in_session)
                 return
             stateless, post = self._stateless, self._stateless.listens()
             if post is None:
@@ -240,7 +241,7 @@ class StreamableHttpSource:
                 for frame in stateless.missed():
                     self._outlet.frame(frame)
 
-            await standing(listen, heard, self._settings, False, gap)
+            await standing(listen, heard, self._settings, self._session.pace, False, gap)
         except Stopped as why:
             self._outlet.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it

@@ -135,8 +135,9 @@ class WebSocketSource:
         pace = Pace()
         try:
             while True:
-                self._outlet.frame(await connection.recv(decode=False))
-                await pace.frame()
+                frame = await connection.recv(decode=False)
+                self._outlet.frame(frame)
+                await pace.frame(len(frame))
         except ConnectionClosed as closed:
             self._outlet.end(_lost(closed, self._settings.frame_limit))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
