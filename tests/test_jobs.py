@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Brokers
-from opened import kitchen, write
+from opened import SLOW, kitchen, write
 from support import Agent, Broker, Device, Frame, said
 from test_sdk_http import client as sdk_client
 from test_tasks import client
@@ -185,7 +185,7 @@ async def test_a_job_goes_on_when_the_file_changes(opening: Brokers, tmp_path: P
                 continue
 
 
-@pytest.mark.parametrize("way", ["removed", "disabled", "killed", "shutdown"])
+@pytest.mark.parametrize("way", ["removed", "disabled", "changed and removed", "killed", "shutdown"])
 async def test_a_job_ends_with_its_server(opening: Brokers, tmp_path: Path, way: str) -> None:
     broker = opening({"answer_within": 0.1, "language": "en"}, kitchen=kitchen())
     async with broker.agent().device() as device:
@@ -198,7 +198,9 @@ async def test_a_job_ends_with_its_server(opening: Brokers, tmp_path: Path, way:
         else:
             write(tmp_path / "data", kitchen=kitchen(env={"NEW": "1"}))
             await broker.logged("server kitchen: serving", count=2)
-            if way == "killed":
+            if way == "changed and removed":
+                write(tmp_path / "data")
+            elif way == "killed":
                 finishing = (await broker.stats())["servers"][1]
                 assert finishing["state"] == "finishing"
                 (pid,) = (int(line.split()[-1]) for line in finishing["said"] if line.startswith("kitchen"))
@@ -207,6 +209,44 @@ async def test_a_job_ends_with_its_server(opening: Brokers, tmp_path: Path, way:
                 broker.terminate()
         data = await told(device)
         assert (data["job_id"], data["status"]) == (number, "failed")
+
+
+async def test_what_a_server_started_ends_with_it_though_only_its_jobs_went_on(
+    opening: Brokers, tmp_path: Path
+) -> None:
+    """It starts a child of its own and goes, while another instance serves already."""
+    fifo, alive = tmp_path / "alive", "import signal, sys; print('x', file=open(sys.argv[1], 'w')); signal.pause()"
+    os.mkfifo(fifo)
+    leaves = f"""import os, signal, subprocess, sys
+def leave(*_):
+    subprocess.Popen([sys.executable, "-I", "-c", {alive!r}, {str(fifo)!r}])
+    open({str(fifo)!r}).read(1)
+    os._exit(5)
+signal.signal(signal.SIGUSR1, leave)
+{SLOW}"""
+    made = kitchen(args=["-I", "-c", leaves])
+    broker = opening({"answer_within": 0.1, "language": "en"}, kitchen=made)
+    async with broker.agent().device() as device:
+        await device.names()
+        number = await begun(device)
+        write(tmp_path / "data", kitchen=made | {"env": {"NEW": "1"}})
+        await broker.logged("server kitchen: serving", count=2)
+        (finishing,) = (one for one in (await broker.stats())["servers"] if one["state"] == "finishing")
+        group = int(finishing["said"][0].split()[-1])
+        os.kill(group, signal.SIGUSR1)
+        assert (await told(device))["job_id"] == number
+        async with asyncio.timeout(PATIENCE):
+            while lives(group):
+                await broker.stats()
+
+
+def lives(group: int) -> bool:
+    """Whether a process of that group does."""
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return False
+    return True
 
 
 # --- the same for clients that know tasks (2025-11-25) ---

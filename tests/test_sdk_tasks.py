@@ -4,26 +4,31 @@ import asyncio
 import json
 from pathlib import Path
 
+from conftest import Brokers
 from sources import needs_node, npm_server
-from support import ROOT, Broker
+from support import ROOT, Agent
 from test_sdk import PATIENCE, piped
 from test_sdk_http import client
 from test_sdk_npm import ran
 
 
 @needs_node
-async def test_sdk_clients_call_a_tool_of_server_everything_as_a_task(broker: Broker, tmp_path: Path) -> None:
-    agent = broker.agent()
-    url = broker.url(agent.path("mcp"), "http")
+async def test_sdk_clients_call_a_tool_of_server_everything_as_a_task(opening: Brokers, tmp_path: Path) -> None:
+    """The one server dials in through the bridge, the other is opened by the broker."""
+    command, *args = npm_server("server-everything")
+    broker = opening(everything={"command": command, "args": [*args, "stdio"], "agents": ["opened"]})
+    agent, opened = broker.agent(), Agent(broker, "opened")
     script = str(ROOT / "tests" / "npm" / "tasks.mjs")
     arguments = json.dumps({"topic": "茶"})
-    async with piped(agent, [*npm_server("server-everything"), "stdio"]):
+    async with piped(agent, [command, *args, "stdio"]):
         async with agent.device() as device, asyncio.timeout(PATIENCE):
             while "simulate-research-query" not in await device.names():
                 while "list_changed" not in await device.text():
                     continue
-        python, typescript = await asyncio.gather(
-            client("1.x", url, "task"), ran(script, url, "simulate-research-query", arguments, home=tmp_path)
+        urls = [broker.url(one.path("mcp"), "http") for one in (agent, opened)]
+        python, *typescript = await asyncio.gather(
+            client("1.x", urls[0], "task"),
+            *(ran(script, url, "simulate-research-query", arguments, home=tmp_path) for url in urls),
         )
     assert python == {
         "version": "2025-11-25",
@@ -32,6 +37,7 @@ async def test_sdk_clients_call_a_tool_of_server_everything_as_a_task(broker: Br
         "listed": [[True, "completed"]],
         "progress": [],
     }
-    created, status, text = json.loads(typescript)
-    assert (created, status) == ("taskCreated", "taskStatus")
-    assert "Research Report: 茶" in text
+    for printed in typescript:
+        created, status, text = json.loads(printed)
+        assert (created, status) == ("taskCreated", "taskStatus")
+        assert "Research Report: 茶" in text

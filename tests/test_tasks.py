@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.tasks import LONGEST_KEPT, MOST_TASKS, Task
+from conftest import Brokers
+from mcp_endpoint.broker.tasks import LONGEST_KEPT, MOST_TASKS, PAGE, Task
 from mcp_endpoint.broker.tool import ToolSide as BrokersToolSide
 from mcp_endpoint.errors import End
+from mcp_endpoint.settings import AgentSettings, ServerSettings, Settings
+from programs import TIMEOUT, World
 from programs import Device as Offline
-from programs import World
-from support import Agent, Broker, Device, Frame, ToolSide, fault, said, text_result, tool
+from support import Agent, Broker, Device, Frame, ToolSide, fault, said, spelled, text_result, tool
 
 REVISION = "2025-11-25"
 CAPABILITY = {"list": {}, "cancel": {}, "requests": {"tools": {"call": {}}}}
@@ -186,22 +188,48 @@ async def test_a_program_that_comes_back_is_asked_for_the_tasks_it_had(broker: B
             assert (await asked(device, program, "tasks/get", id_, task("t1")))[0] == task("t1")
 
 
+@pytest.mark.parametrize(("asked", "outcome"), [("null", "calc.cook(null)"), ("5", None), ('"x"', None), ("[]", None)])
+async def test_what_asks_for_a_task(broker: Broker, asked: str, outcome: str | None) -> None:
+    agent = broker.agent()
+    async with cook(agent, calls=True) as program, client(agent) as device:
+        await device.send(spelled(id="1", method='"tools/call"', params=f'{{"name":"cook","task":{asked}}}'))
+        answer = await device.reply(1)
+        if outcome is None:
+            assert fault(answer) == (-32602, "bad_params")
+        else:
+            assert said(answer) == outcome
+            assert "task" not in (await program.next("tools/call"))["params"]
+
+
+async def test_who_waits_for_a_result_waits_as_long_as_for_any_call(broker_with: Brokers) -> None:
+    agent = broker_with(call_timeout=0.5).agent()
+    async with cook(agent) as program, client(agent) as device:
+        id_ = await begun(device, program, "t1")
+        assert fault(await device.request("tasks/result", {"taskId": id_})) == (-32003, "task_not_over")
+        assert (await agent.report())["calls_in_flight"] == 0
+
+
 # --- what an agent keeps, without sockets ---
+
+
+def greet(device: Offline) -> None:
+    params = {"protocolVersion": REVISION, "clientInfo": {"name": "test", "version": "1"}}
+    frame = {"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params}
+    device.session.receive(encode(frame), device.world.now)
+    device.session.receive(b'{"jsonrpc":"2.0","method":"notifications/initialized"}', device.world.now)
 
 
 class Begun:
     """A tool program that makes a task of every call, and a client that begins them."""
 
-    def __init__(self) -> None:
-        self.world = World()
+    def __init__(self, agents: dict[str, AgentSettings] | None = None, **limits: Any) -> None:
+        self.world = World(agents, **limits)
         self.program = self.world.join(mute=("tools/call", "initialize"))
         capabilities = {"tools": {}, "tasks": CAPABILITY}
         self.program.answer({"id": 1}, {"capabilities": capabilities, "serverInfo": {"name": "calc"}})
         self.program.work()
         self.device = Offline(self.world)
-        params = {"protocolVersion": REVISION, "clientInfo": {"name": "test", "version": "1"}}
-        frame = {"jsonrpc": "2.0", "id": "hello", "method": "initialize", "params": params}
-        self.device.session.receive(encode(frame), self.world.now)
+        greet(self.device)
 
     def begin(self, number: int, ttl: object = 60_000) -> None:
         self.device.call(number, task={})
@@ -209,8 +237,13 @@ class Begun:
         self.program.answer({"id": self.program.session._last_id}, {"task": task(f"t{number}", ttl=ttl)})
         assert self.device.got[-1]["result"]["task"]["taskId"] == f"t{number}"
 
+    def say(self, **params: object) -> None:
+        """How a task is."""
+        frame = {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": params}
+        self.program.session.receive(encode(frame), self.world.now)
+
     def known(self, id_: str) -> Task | None:
-        return self.world.agent().tasks.find(id_, None, self.world.now)
+        return self.world.agent().tasks.find(id_, None)
 
 
 def test_no_more_tasks_than_an_agent_may_have_and_no_longer_than_promised() -> None:
@@ -249,15 +282,145 @@ def test_an_agent_with_a_task_is_remembered_as_long_as_the_task() -> None:
     assert one.world.manager._agents == {}
 
 
-def test_what_is_long_is_passed_on_and_not_kept() -> None:
+@pytest.mark.parametrize("odd", [{}, {"status": 5}, {"createdAt": "x" * 1000}, {"statusMessage": [1], "ttl": None}])
+def test_the_list_has_only_tasks_that_clients_can_read(odd: Frame) -> None:
     one = Begun()
     one.begin(1)
-    params = task("t1", statusMessage="x" * 10_000)
-    frame = {"jsonrpc": "2.0", "method": "notifications/tasks/status", "params": params}
-    one.program.session.receive(encode(frame), one.world.now)
+    one.say(**{"taskId": "t1", "status": "working"} | odd)
+    one.begin(2)
+    bare = one.known("t2")
+    assert bare is not None
+    del bare.facts["ttl"]
+    listed = decode(one.world.agent().tasks.listed(None, None) or b"")
+    ttl = odd.get("ttl", 60_000)
+    assert listed == {"tasks": [task("t1", ttl=ttl)]}
+
+
+def test_the_list_comes_in_pages() -> None:
+    one = Begun()
+    for number in range(2 * PAGE + 50):
+        one.begin(number)
+    seen: list[str] = []
+    params: Frame = {}
+    while True:
+        frame = {"jsonrpc": "2.0", "id": "list", "method": "tasks/list", "params": params}
+        one.device.session.receive(encode(frame), one.world.now)
+        page = one.device.got[-1]["result"]
+        assert len(page["tasks"]) <= PAGE
+        seen += [one["taskId"] for one in page["tasks"]]
+        if "nextCursor" not in page:
+            break
+        params = {"cursor": page["nextCursor"]}
+    assert seen == [f"t{number}" for number in range(2 * PAGE + 50)]
+    for cursor in ("gone", 5):
+        frame = {"jsonrpc": "2.0", "id": "list", "method": "tasks/list", "params": {"cursor": cursor}}
+        one.device.session.receive(encode(frame), one.world.now)
+        assert one.device.got[-1]["error"]["data"]["reason"] == "bad_cursor"
+
+
+@pytest.mark.parametrize("is_error", [True, False])
+def test_a_task_whose_result_was_told_is_over(is_error: bool) -> None:
+    one = Begun()
+    one.begin(1)
+    frame = {"jsonrpc": "2.0", "id": "r", "method": "tasks/result", "params": {"taskId": "t1"}}
+    one.device.session.receive(encode(frame), one.world.now)
+    one.program.work()
+    result = {"content": [], "_meta": None} | ({"isError": True} if is_error else {})
+    one.program.answer({"id": one.program.session._last_id}, result)
+    assert one.device.got[-1]["result"]["_meta"] == {RELATED: {"taskId": "t1"}}
+    listed = decode(one.world.agent().tasks.listed(None, None) or b"")
+    assert listed["tasks"][0]["status"] == ("failed" if is_error else "completed")
+
+
+def test_log_messages_while_a_task_of_another_agent_goes_on_are_for_nobody() -> None:
+    one = Begun({"follower": AgentSettings(tools_from="agent")})
+    other = Offline(one.world, agent="follower")
+    frame = {"jsonrpc": "2.0", "id": 1, "method": "logging/setLevel", "params": {"level": "debug"}}
+    other.session.receive(encode(frame), one.world.now)
+    other.call(2)
+    one.begin(1)
+    heard = len(other.got)
+    one.program.session.receive(
+        encode({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "whose?"}}),
+        one.world.now,
+    )
+    assert other.got[heard:] == []
+    one.say(**task("t1", "completed"))
+    one.program.session.receive(
+        encode({"jsonrpc": "2.0", "method": "notifications/message", "params": {"level": "info", "data": "its own"}}),
+        one.world.now,
+    )
+    assert other.got[-1]["params"]["data"] == "its own"
+
+
+def test_a_look_alike_that_gets_another_place_takes_its_tasks_along() -> None:
+    one = Begun()
+    one.begin(1)
+    newcomer = one.world.join()
+    one.world.passes(3)
+    assert one.world.serving() == [id(newcomer)]
+    one.program.mute = ("tools/call",)
+    one.program.tools = ("other",)
+    one.program.notify("notifications/tools/list_changed")
+    one.world.passes(2)
+    kept = one.known("t1")
+    assert kept is not None
+    assert kept.tool is one.program.session
+    one.say(**task("t1", "completed"))
+    assert one.device.got[-1]["params"]["status"] == "completed"
+
+
+def test_a_program_that_was_away_for_long_is_asked_in_its_new_place() -> None:
+    one = Begun(offline_grace=5)
+    one.begin(1)
+    one.program.closed = End.CONNECTION_LOST
+    one.program.leave()
+    one.world.passes(10)
+    again = one.world.join()
+    kept = one.known("t1")
+    assert kept is not None
+    assert kept.tool is again.session
+
+
+def test_an_agent_that_is_kept_for_its_tasks_hears_of_new_settings() -> None:
+    one = Begun({"follower": AgentSettings(tools_from="agent")})
+    other = Offline(one.world, agent="follower")
+    greet(other)
+    other.call(1, task={})
+    one.program.work()
+    one.program.answer({"id": one.program.session._last_id}, {"task": task("t1")})
+    other.leave()
+    manager = one.world.manager
+    manager.reconfigure(Settings(server=ServerSettings(key="k")), one.world.now)
+    again = Offline(one.world, agent="follower")
+    assert manager._agents["follower"].tasks.find("t1", None) is not None
+    again.call(1)
+    assert again.got[-1]["error"]["data"]["reason"] == "never_connected", "tools_from is gone"
+
+
+def test_a_call_that_waited_has_no_more_time_than_any_other() -> None:
+    world = World(tools_wait=8)
+    world.join()
+    slow = world.join(name="slow", tools=("late",), mute=("initialize",))
+    device = Offline(world)
+    device.call(1, name="late")
+    world.passes(6)
+    slow.mute = ("tools/call",)
+    slow.answer({"id": 1}, {"capabilities": {"tools": {}}, "serverInfo": {"name": "slow"}})
+    world.passes(TIMEOUT - 6 - 1)
+    assert device.got == []
+    world.passes(1.2)
+    assert device.got[-1]["error"]["data"]["reason"] == "call_timed_out"
+
+
+def test_what_is_long_is_not_told() -> None:
+    one = Begun()
+    one.begin(1)
+    one.say(**task("t1", statusMessage="x" * 10_000))
     kept = one.known("t1")
     assert kept is not None
     assert "statusMessage" not in kept.facts
+    assert one.device.got[-1]["params"] == task("t1")
 
 
 def test_a_program_that_uses_an_id_again_means_the_new_task() -> None:

@@ -75,8 +75,8 @@ class Fault(Enum):
     NO_SUCH_METHOD = (Code.METHOD_NOT_FOUND, "没有名为 {method} 的方法。", "There is no method {method}.")
     METHOD_NOT_ANSWERED = (
         Code.METHOD_NOT_FOUND,
-        "工具端 {tool_side} 没有回应方法 {method}。",
-        "The tool side {tool_side} did not answer the method {method}.",
+        "工具端 {tool_side} 没有回应方法 {called}。",
+        "The tool side {tool_side} did not answer the method {called}.",
     )
     DEVICE_ON_TOOL_DOOR = (
         Code.METHOD_NOT_FOUND,
@@ -116,8 +116,13 @@ class Fault(Enum):
     )
     CALL_TIMED_OUT = (
         Code.TOOL_SIDE_FAILED,
-        "工具端 {tool_side} 在 {seconds} 秒内没有返回 {tool} 的结果{zh}。",
-        "The tool side {tool_side} did not answer {tool} within {seconds} s{en}.",
+        "工具端 {tool_side} 在 {seconds} 秒内没有返回 {called} 的结果{zh}。",
+        "The tool side {tool_side} did not answer {called} within {seconds} s{en}.",
+    )
+    TASK_NOT_OVER = (
+        Code.TOOL_SIDE_FAILED,
+        "任务 {called} 在 {seconds} 秒内没有结束，请稍后再问。",
+        "The task {called} was not over within {seconds} s; ask again later.",
     )
     TOOL_SIDE_LOST = (
         Code.TOOL_SIDE_FAILED,

@@ -122,7 +122,7 @@ class Agent:
         self.views: dict[str | None, Catalogue] = {None: EMPTY}
         """What there is to see: all of it under None, and of one tool side alone under its alias."""
         self.in_flight = 0
-        self.tasks = Tasks(self)
+        self.tasks = Tasks()
         self.seating = Seating(self)
         self.last_seat: Seat | None = None
         """The place that was given up last: what there is to say about an agent without any."""

@@ -154,8 +154,7 @@ class ConnectionManager:
 
     def _reconnect(self, now: float) -> None:
         for agent in list(self._agents.values()):
-            if agent.tools or agent.devices:
-                self._connect_sources(agent)
+            self._connect_sources(agent)
         for agent in self._agents.values():
             agent.renew(now)
 
@@ -183,11 +182,7 @@ class ConnectionManager:
             self._forget(agent)
         elif not agent.tools and not agent.devices:
             due = max(now + agent.limits.offline_grace, agent.tasks.kept_until)
-            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_in_time(agent, now))
-
-    def _let_go_in_time(self, agent: Agent, now: float) -> None:
-        agent.tasks.forget_old(now)
-        self._let_go_if_idle(agent)
+            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:

@@ -135,8 +135,7 @@ class DeviceSide(Side):
                 case mcp.Route.TASK if does_tasks(self):
                     self.relay.task(id_, key, method, envelope.params, now)
                 case mcp.Route.LIST_TASKS if does_tasks(self):
-                    listed = self.agent.tasks.listed(self.link.peer.provider, now)
-                    self.link.send(wire.result(id_, listed), key)
+                    self._list_tasks(id_, key, envelope.params)
                 case mcp.Route.REFUSE | mcp.Route.TASK | mcp.Route.LIST_TASKS:
                     self.fail(id_, Fault.NO_SUCH_METHOD, method=method)
                 case _:
@@ -156,8 +155,12 @@ class DeviceSide(Side):
             self.drop("cancelled_nothing_pending")
         elif key in self.relay.calls:
             self.relay.cancel(key, params.get("reason"))
-        elif self.showing.drop_waiting(key) is None:
-            self.drop("cancelled_nothing_pending")
+        else:
+            waiting = self.showing.drop_waiting(key)
+            if waiting is None:
+                self.drop("cancelled_nothing_pending")
+            elif waiting.kind is None:
+                self.showing.call_done(key)
 
     def _initialize(self, id_: bytes, key: bytes, raw: Raw | UnsetType) -> None:
         revision, self.client = mcp.read_initialize(raw)
@@ -174,6 +177,15 @@ class DeviceSide(Side):
         self.log_level = mcp.LEVELS.index(level)
         self.link.send(wire.result(id_, b"{}"), key)
         renew_levels(self.agent, now)
+
+    def _list_tasks(self, id_: bytes, key: bytes, raw: Raw | UnsetType) -> None:
+        cursor = (wire.members(raw) or {}).get("cursor", wire.NULL)
+        asked = None if cursor == wire.NULL else mcp.string(cursor) or ""
+        listed = self.agent.tasks.listed(self.link.peer.provider, asked)
+        if listed is None:
+            self.fail(id_, Fault.BAD_CURSOR)
+        else:
+            self.link.send(wire.result(id_, listed), key)
 
     def may_wait(self, id_: bytes) -> bool:
         """Count one more request among the agent's in flight, or refuse it because there are too many."""

@@ -37,13 +37,16 @@ def _lowest(agent: "Agent") -> int | None:
 def listeners(tool: "ToolSide", level: int) -> Iterator[tuple["DeviceSide", bytes | None]]:
     """Who is to hear a log message of a tool side, and the one request of theirs it may be about.
 
-    Nothing in it says for which call it was written. So while calls are pending, only the agent hears it whose calls
-    they all are; a client that asked for no level hears it only during calls of its own.
+    Nothing in it says for which call it was written. So while calls are pending or tasks go on, only the agent hears it
+    whose they all are; a client that asked for no level hears it only during calls of its own.
     """
     calling: dict[DeviceSide, list[bytes]] = {}
     for call in tool.pending.values():
         calling.setdefault(call.relay.device, []).append(call.key)
-    agents = {device.agent for device in calling} or {tool.agent}
+    agents = {device.agent for device in calling}
+    if tool.seat is not None:
+        agents |= tool.seat.begun.keys()
+    agents = agents or {tool.agent}
     for device in agents.pop().devices if len(agents) == 1 else ():
         keys = calling.get(device, [])
         if device.log_level is None:

@@ -12,7 +12,7 @@ from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import does_tasks, of_task, result_of
-from mcp_endpoint.broker.tool import Call, Rewrite, ToolSide
+from mcp_endpoint.broker.tool import Call, ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -41,8 +41,10 @@ class Relay:
 
     # --- where to ---
 
-    def call_tool(self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float, *, may_wait: bool = True) -> None:
-        """`tools/call`, by the name of the tool; one that nobody has waits while a tool side is starting."""
+    def call_tool(
+        self, id_: bytes, key: bytes, raw: Raw | UnsetType, now: float, waited_since: float | None = None
+    ) -> None:
+        """`tools/call`, by the name of the tool; one that nobody has waits, once, while a tool side is starting."""
         device = self.device
         try:
             params = mcp.read_call_params(b"null" if raw is UNSET else raw)
@@ -52,7 +54,7 @@ class Relay:
         name = params.name
         entry = device.showing.find(Kind.TOOLS, name)
         if entry is None:
-            if may_wait and self._held(id_, key, name, raw, now):
+            if waited_since is None and self._held(id_, key, name, raw, now):
                 return
             device.no_such_tool(id_, name, now)
             device.showing.call_done(key)
@@ -60,6 +62,10 @@ class Relay:
         tool = entry.seat.live or device.agent.serving(Kind.TOOLS, entry)[1]
         if tool is None:
             self._offline(id_, entry.seat, now)
+            device.showing.call_done(key)
+            return
+        if params.task is not UNSET and params.task != wire.NULL and wire.members(params.task) is None:
+            device.fail(id_, Fault.BAD_PARAMS, why="task must be an object")
             device.showing.call_done(key)
             return
         if not device.may_wait(id_):
@@ -76,14 +82,14 @@ class Relay:
         device.last_call = name
         if params.meta is not UNSET or tool.link.peer.wants_caller:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
-        deadline = now + (device.link.call_timeout or device.agent.limits.call_timeout)
+        deadline = (waited_since or now) + (device.link.call_timeout or device.agent.limits.call_timeout)
         call = Call(self, id_, key, name, now, deadline, token)
         if params.task is not UNSET:
-            if "tasks" in tool.capabilities and does_tasks(device):
+            if params.task != wire.NULL and "tasks" in tool.capabilities and does_tasks(device):
                 call.rewrite = partial(device.agent.tasks.begun, tool.seat or entry.seat)
             else:  # who has no tasks takes the request as if it did not ask for one
                 members = wire.members(body) or {}
-                del members["task"]
+                members.pop("task", None)
                 body = encode(members)
         self.calls[key] = (call, tool)
         tool.call(call, "tools/call", body)
@@ -97,10 +103,7 @@ class Relay:
             there = showing.find(Kind.TOOLS, name) is not None
             return now if there else device.agent.starting_until(device, Kind.TOOLS, now, wait)
 
-        held = showing.hold(id_, key, until, lambda now: self.call_tool(id_, key, raw, now, may_wait=False), now)
-        if held and key not in showing.waiting:
-            showing.call_done(key)
-        return held
+        return showing.hold(id_, key, until, lambda later: self.call_tool(id_, key, raw, later, now), now)
 
     def get_prompt(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`prompts/get`, by the name of the prompt."""
@@ -191,16 +194,18 @@ class Relay:
         if public is None:
             device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with a taskId")
             return
-        task = device.agent.tasks.find(public, device.link.peer.provider, now)
+        task = device.agent.tasks.find(public, device.link.peer.provider)
         if task is None:
             device.fail(id_, Fault.UNKNOWN_TASK, task=public[:100])
             return
         params["taskId"] = Raw(encode(task.own))
-        deadline = now + self._timeout()
-        rewrite = partial(of_task, task)
-        if method == "tasks/result":  # is answered when the task is over
-            deadline, rewrite = max(deadline, task.expires), partial(result_of, task)
-        self._send(id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, deadline=deadline)
+        self._send(id_, key, method, params, task.seat, task.tool, public, now)
+        if key in self.calls:
+            call, _ = self.calls[key]
+            # The result is told when the task is over. A client that gave up may not say so: it waits as for any call.
+            awaited = method == "tasks/result"
+            call.rewrite = partial(result_of if awaited else of_task, task)
+            call.overdue = Fault.TASK_NOT_OVER if awaited else Fault.CALL_TIMED_OUT
 
     def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """A method without a route: for the only tool side, if there is just one."""
@@ -217,7 +222,8 @@ class Relay:
         # params:null never reaches a tool side: TypeScript servers ignore such a request (contract, section 5).
         body = UNSET if raw is UNSET or raw == wire.NULL else raw
         deadline = now + UNKNOWN_METHOD_TIMEOUT
-        call = Call(self, id_, key, method[:100], now, deadline, token, is_tool_call=False, is_known=False)
+        call = Call(self, id_, key, method[:100], now, deadline, token, is_tool_call=False)
+        call.overdue = Fault.METHOD_NOT_ANSWERED
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
@@ -257,8 +263,6 @@ class Relay:
         name: str,
         now: float,
         done: Callable[[bool], None] | None = None,
-        rewrite: Rewrite | None = None,
-        deadline: float | None = None,
     ) -> None:
         device = self.device
         if tool is None:
@@ -271,8 +275,8 @@ class Relay:
         body: Params = encode(params)
         if meta is not None or tool.link.peer.wants_caller:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
-        deadline = now + self._timeout() if deadline is None else deadline
-        call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done, rewrite=rewrite)
+        deadline = now + self._timeout()
+        call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done)
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
@@ -346,20 +350,16 @@ class Relay:
     def timed_out(self, call: Call, tool: ToolSide, now: float) -> None:
         """The tool side did not answer in time; it was told to stop."""
         self._finish(call.key)
-        if call.is_known:
-            seconds = round(now - call.sent, 1)
-            silent = tool.heard <= call.sent
-            self.device.fail(
-                call.id,
-                Fault.CALL_TIMED_OUT,
-                tool_side=tool.name,
-                tool=call.name,
-                seconds=seconds,
-                zh="，期间没有收到它的任何消息" if silent else "，但它仍在应答其他消息",
-                en=", and nothing else was heard from it" if silent else ", though it answers otherwise",
-            )
-        else:
-            self.device.fail(call.id, Fault.METHOD_NOT_ANSWERED, tool_side=tool.name, method=call.name)
+        silent = tool.heard <= call.sent
+        self.device.fail(
+            call.id,
+            call.overdue,
+            tool_side=tool.name,
+            called=call.name,
+            seconds=round(now - call.sent, 1),
+            zh="，期间没有收到它的任何消息" if silent else "，但它仍在应答其他消息",
+            en=", and nothing else was heard from it" if silent else ", though it answers otherwise",
+        )
         self._done(call)
 
     def tool_lost(self, call: Call, tool: ToolSide, ended: Ended) -> None:

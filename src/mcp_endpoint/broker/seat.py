@@ -8,6 +8,7 @@ from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
+    from mcp_endpoint.broker.agent import Agent
     from mcp_endpoint.broker.device import DeviceSide
     from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
@@ -41,6 +42,7 @@ class Seat:
     __slots__ = (
         "_deadline",
         "alias",
+        "begun",
         "gone",
         "gone_at",
         "identity",
@@ -64,7 +66,9 @@ class Seat:
         self.subscribers: dict[str, dict[DeviceSide, str]] = {}
         """Own URI of a resource → who wants to hear of its changes, and the URI they know it by."""
         self.tasks: dict[str, Task] = {}
-        """By the tool side's own ids: calls that it goes on with."""
+        """By the tool side's own ids: calls that it goes on with, or went on with."""
+        self.begun: dict[Agent, int] = {}
+        """How many of them are not over, for each agent that has any."""
         self.gone: Ended | None = None
         """How the link that served last ended."""
         self.gone_at = 0.0

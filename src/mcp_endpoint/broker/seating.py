@@ -12,6 +12,7 @@ from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.naming import slug, tail
 from mcp_endpoint.broker.seat import Seat, names_of
 from mcp_endpoint.broker.subscriptions import renew
+from mcp_endpoint.broker.tasks import moved
 from mcp_endpoint.errors import End, Note
 
 if TYPE_CHECKING:
@@ -33,12 +34,14 @@ class Seating:
 
     def listed(self, tool: "ToolSide", now: float) -> None:
         """A tool side said what tools it has: give it its place, or bring its place up to date."""
-        seat = tool.seat
+        seat = before = tool.seat
         if seat is not None and seat.live is not tool and names_of(tool.offers) != names_of(seat.offers):
             seat.standby.remove(tool)  # it looks like the one that serves no longer
             seat = tool.seat = None
         if seat is None:
             seat = self._take(tool, now)
+            if before is not None:
+                moved(tool, before, seat)
         if seat.live is tool:
             seat.offers = tool.offers
 

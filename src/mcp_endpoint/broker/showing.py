@@ -74,13 +74,18 @@ class Showing:
         now: float,
         kind: Kind | None = None,
     ) -> bool:
-        """Hold a request back if it should wait; whether there is nothing more to do about it for now."""
+        """Hold a request back if it should wait; whether there is nothing more to do about it for now.
+
+        It may have been refused instead, because its agent has too many requests already.
+        """
         deadline = until(now)
         if deadline <= now:
             return False
         if self._device.may_wait(id_):
             timer = self._device.agent.timers.at(deadline, lambda now: self._settle_one(key, now))
             self.waiting[key] = Waiting(until, go_on, timer, kind)
+        elif kind is None:
+            self.call_done(key)
         return True
 
     def _settle_one(self, key: bytes, now: float) -> None:

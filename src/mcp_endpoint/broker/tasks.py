@@ -15,7 +15,6 @@ from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
 
 if TYPE_CHECKING:
-    from mcp_endpoint.broker.agent import Agent
     from mcp_endpoint.broker.device import DeviceSide
     from mcp_endpoint.broker.seat import Seat
     from mcp_endpoint.broker.tool import Call, ToolSide
@@ -26,44 +25,84 @@ LONGEST_KEPT = 86_400.0
 """Seconds after its beginning that a task is known, whatever its tool side promises."""
 LONGEST_ID = 256
 """Characters of a tool side's id of a task."""
-LONGEST_FACT = 500
-"""Bytes of each member of a task that is kept for `tasks/list`."""
-OVER = frozenset({"completed", "failed", "cancelled"})
-_KEPT = ("taskId", "status", "statusMessage", "createdAt", "lastUpdatedAt", "ttl", "pollInterval")
+LONGEST_FACT, LONGEST_MESSAGE = 64, 1000
+"""Bytes of each member of a task, and of its message, that are kept and told."""
+PAGE = 100
+"""Tasks in one answer to `tasks/list`."""
+OVER = ("completed", "failed", "cancelled")
+STATUSES = frozenset({"working", "input_required", *OVER})
+NEEDED = frozenset({"status", "createdAt", "lastUpdatedAt", "ttl"})
+"""Members without which the SDKs take no task, nor a list that it is in."""
+_TEXTS = {"statusMessage": LONGEST_MESSAGE, "createdAt": LONGEST_FACT, "lastUpdatedAt": LONGEST_FACT}
+_NUMBERS = ("ttl", "pollInterval")
 
 
 class Task:
     """One of them. `own` is its id at the tool side, `id` the one that the agent's clients know."""
 
-    __slots__ = ("_link", "agent", "call", "expires", "facts", "id", "number", "own", "seat")
+    __slots__ = ("_link", "agent", "call", "expires", "facts", "id", "number", "over", "own", "seat", "timer")
 
     def __init__(self, id_: str, own: str, seat: "Seat", call: "Call", tool: "ToolSide", expires: float) -> None:
         self.id = id_
         self.own = own
         self.seat = seat
         self.agent = call.relay.device.agent
-        self.expires = expires
-        self.facts: dict[str, Raw] = {}
+        self.over = False
+        self.facts: dict[str, Raw] = {"taskId": Raw(encode(id_))}
         """What was told of it last, as far as it is short."""
         self.call: Call | None = call if call.progress_token is not None else None
         """What began it, while its progress is of interest."""
         self.number = call.number
         self._link = tool.number
+        self.expires = expires
+        self.timer = self.agent.timers.at(expires, lambda _: self.agent.tasks.forget(self))
+        seat.tasks[own] = self
+        seat.begun[self.agent] = seat.begun.get(self.agent, 0) + 1
 
     @property
     def tool(self) -> "ToolSide | None":
-        """Whom to ask: the link that it began on, or another one that serves from the same place."""
-        began = (
-            tool for tool in (self.seat.live, *self.seat.standby) if tool is not None and tool.number == self._link
-        )
-        return next(began, self.seat.live)
+        """Whom to ask: the link that it began on, else one that serves from its place, else the program elsewhere."""
+        seat = self.seat
+        began = (tool for tool in (seat.live, *seat.standby) if tool is not None and tool.number == self._link)
+        heirs = (one.live for one in self.agent.seats() if one.identity == seat.identity and one.live is not None)
+        return next(began, seat.live) or next(heirs, None)
+
+    def began_on(self, tool: "ToolSide") -> bool:
+        """Whether that is the link it began on."""
+        return tool.number == self._link
 
     def told(self, facts: dict[str, Raw]) -> None:
-        """The tool side said how it is."""
-        self.facts = {name: facts[name] for name in _KEPT if name in facts and len(facts[name]) <= LONGEST_FACT}
-        self.facts["taskId"] = Raw(encode(self.id))
-        if mcp.string(facts.get("status")) in OVER:
-            self.hear_no_more()
+        """The tool side said how it is; what cannot be meant, or is too long, is as if it had not been said."""
+        self.facts.pop("statusMessage", None)
+        for name, limit in _TEXTS.items():
+            raw = facts.get(name)
+            if raw is not None and len(raw) <= limit and mcp.string(raw) is not None:
+                self.facts[name] = raw
+        for name in _NUMBERS:
+            raw = facts.get(name)
+            if raw is not None and len(raw) <= LONGEST_FACT and (bytes(raw).isdigit() or raw == wire.NULL):
+                self.facts[name] = raw
+        status = mcp.string(facts.get("status"))
+        if status in STATUSES and not self.over:
+            self.facts["status"] = facts["status"]
+            if status in OVER:
+                self.end()
+
+    def ended(self, *, failed: bool) -> None:
+        """Its result was told."""
+        if not self.over:
+            self.facts["status"] = Raw(b'"failed"' if failed else b'"completed"')
+            self.end()
+
+    def end(self) -> None:
+        """Nothing more is told of it unasked."""
+        self.hear_no_more()
+        if not self.over:
+            self.over = True
+            begun, agent = self.seat.begun, self.agent
+            begun[agent] -= 1
+            if not begun[agent]:
+                del begun[agent]
 
     def hear_no_more(self) -> None:
         """Nobody wants its progress any more."""
@@ -74,12 +113,11 @@ class Task:
 
 
 class Tasks:
-    """The tasks of one agent."""
+    """The tasks of one agent, in the order in which they began."""
 
-    __slots__ = ("_agent", "_by_id")
+    __slots__ = ("_by_id",)
 
-    def __init__(self, agent: "Agent") -> None:
-        self._agent = agent
+    def __init__(self) -> None:
         self._by_id: dict[str, Task] = {}
 
     def __len__(self) -> int:
@@ -97,35 +135,35 @@ class Tasks:
         own = mcp.string(facts.get("taskId"))
         if own is None or len(own) > LONGEST_ID:
             return result  # answered at once, or with what no client could ask for
-        self.forget_old(now)
-        while len(self._by_id) >= MOST_TASKS:
-            over = (task for task in self._by_id.values() if mcp.string(task.facts.get("status")) in OVER)
-            self._forget(next(over, None) or next(iter(self._by_id.values())))
+        if len(self._by_id) >= MOST_TASKS:
+            tasks = self._by_id.values()
+            self.forget(next((task for task in tasks if task.over), next(iter(tasks))))
         earlier = seat.tasks.get(own)
         if earlier is not None:
-            earlier.agent.tasks._forget(earlier)
+            earlier.agent.tasks.forget(earlier)
         public, number = own, 2
         while public in self._by_id:
             public, number = f"{own}~{number}", number + 1
-        task = Task(public, own, seat, call, tool, now + _seconds_kept(facts))
-        self._by_id[public] = seat.tasks[own] = task
+        task = self._by_id[public] = Task(public, own, seat, call, tool, now + _seconds_kept(facts))
         if task.call is not None:
             tool.tasks[task.number] = task
         task.told(facts)
-        facts["taskId"] = task.facts["taskId"]
-        return Raw(encode(members | {"task": Raw(encode(facts))}))
+        return Raw(encode(members | {"task": Raw(encode(facts | {"taskId": task.facts["taskId"]}))}))
 
-    def find(self, id_: str, provider: str | None, now: float) -> Task | None:
+    def find(self, id_: str, provider: str | None) -> Task | None:
         """The task with that id, for a client that sees one tool side alone or all of them."""
-        self.forget_old(now)
         task = self._by_id.get(id_)
         return task if task is not None and provider in (None, task.seat.alias) else None
 
-    def listed(self, provider: str | None, now: float) -> bytes:
-        """The result of `tasks/list`: each as it was told of last."""
-        self.forget_old(now)
-        seen = [task.facts for task in self._by_id.values() if provider in (None, task.seat.alias)]
-        return encode({"tasks": seen})
+    def listed(self, provider: str | None, cursor: str | None) -> bytes | None:
+        """The result of `tasks/list`, each as it was told of last; None for a cursor that is none (any more)."""
+        if cursor is not None and cursor not in self._by_id:
+            return None
+        ids = list(self._by_id)
+        behind = ids[ids.index(cursor) + 1 :] if cursor is not None else ids
+        seen = [task for id_ in behind if (task := self.find(id_, provider)) and task.facts.keys() >= NEEDED]
+        page: dict[str, object] = {"tasks": [task.facts for task in seen[:PAGE]]}
+        return encode(page | ({"nextCursor": seen[PAGE - 1].id} if len(seen) > PAGE else {}))
 
     def left(self, device: "DeviceSide") -> None:
         """A client is gone; its tasks go on, and any other one of the agent may ask for them."""
@@ -133,13 +171,10 @@ class Tasks:
             if task.call is not None and task.call.relay.device is device:
                 task.hear_no_more()
 
-    def forget_old(self, now: float) -> None:
-        """Let go of those that their tool sides do not keep any longer."""
-        for task in [task for task in self._by_id.values() if task.expires <= now]:
-            self._forget(task)
-
-    def _forget(self, task: Task) -> None:
-        task.hear_no_more()
+    def forget(self, task: Task) -> None:
+        """Nobody can ask for a task any more."""
+        task.timer.cancel()
+        task.end()
         del self._by_id[task.id]
         if task.seat.tasks.get(task.own) is task:
             del task.seat.tasks[task.own]
@@ -165,10 +200,10 @@ def of_task(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: float)
 def result_of(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
     """The answer to `tasks/result`: that of the call itself, with a mark that says whose it is."""
     members = wire.members(result)
-    meta = (wire.members(members["_meta"]) if "_meta" in members else {}) if members is not None else None
-    if members is None or meta is None:
+    if members is None:
         return result
-    task.hear_no_more()
+    task.ended(failed=bytes(members.get("isError", b"")) == b"true")
+    meta = wire.members(members.get("_meta", UNSET)) or {}
     meta[mcp.RELATED_TASK] = Raw(encode({"taskId": task.id}))
     return Raw(encode(members | {"_meta": Raw(encode(meta))}))
 
@@ -180,14 +215,27 @@ def status_told(tool: "ToolSide", params: dict[str, Raw]) -> bool:
     if task is None:
         return False
     task.told(params)
-    frame = wire.notification(mcp.TASK_STATUS, encode(params | {"taskId": task.facts["taskId"]}))
+    frame = wire.notification(mcp.TASK_STATUS, encode(task.facts))
     for device in list(task.agent.devices):
         if does_tasks(device) and device.initialized and device.link.peer.provider in (None, task.seat.alias):
             device.link.send(frame)
     return True
 
 
+def moved(tool: "ToolSide", before: "Seat", after: "Seat") -> None:
+    """A tool side has another place now: what began on its link goes with it."""
+    for task in [task for task in before.tasks.values() if task.began_on(tool)]:
+        del before.tasks[task.own]
+        after.tasks[task.own] = task
+        if not task.over:
+            for seat, more in ((before, -1), (after, 1)):
+                seat.begun[task.agent] = seat.begun.get(task.agent, 0) + more
+                if not seat.begun[task.agent]:
+                    del seat.begun[task.agent]
+        task.seat = after
+
+
 def does_tasks(device: "DeviceSide") -> bool:
     """Whether a client has tasks in this form: they came with 2025-11-25, and the stateless era has others."""
-    known = device.client.name in (XIAOZHI, CONSOLE) or device.link.peer.brief
-    return device.protocol_version == mcp.TASKS_REVISION and not known
+    without = device.client.name in (XIAOZHI, CONSOLE) or device.link.peer.brief
+    return device.protocol_version == mcp.TASKS_REVISION and not without

@@ -46,8 +46,8 @@ class Call(Struct, gc=False, eq=False):
     deadline: float
     progress_token: Raw | None = None
     is_tool_call: bool = True
-    is_known: bool = True
-    """Whether the broker has a route for its method."""
+    overdue: Fault = Fault.CALL_TIMED_OUT
+    """What is said if it is not answered in time."""
     done: Callable[[bool], None] | None = None
     """Told whether it had a result, once it was answered."""
     rewrite: "Rewrite | None" = None
@@ -286,7 +286,7 @@ class ToolSide(Side):
         else:
             fault = Fault.DEVICE_ON_TOOL_DOOR if method == "initialize" else Fault.NO_SUCH_METHOD
             self.link.send(self.failure(id_, fault, method=method[:100]))
-            if fault is Fault.DEVICE_ON_TOOL_DOOR:
+            if fault is Fault.DEVICE_ON_TOOL_DOOR and Note.DEVICE_ON_TOOL_DOOR not in self.notes:
                 self.note(Note.DEVICE_ON_TOOL_DOOR, now)
                 self.agent.settle_lists(now)
 

@@ -107,7 +107,7 @@ class Background:
         return params | {"_meta": Raw(encode(meta | {"progressToken": number}))}
 
     def cancelled(self, number: int) -> None:
-        """The caller gave up before it was answered, or it is answered now."""
+        """The caller gave up before it was answered, or it is answered now; or nobody waits for a task's result."""
         self.tasks.cancelled(number)
         self._told_early.pop(number, None)
         watched = self._watched.pop(number, None)
@@ -122,7 +122,8 @@ class Background:
         if job is None:
             return False
         now = self._clock()
-        if envelope.result is not UNSET:
+        # A null twin is read as absent, as the broker reads it.
+        if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
             head = mcp.read_call_result(envelope.result)
             failed = head is not None and head.is_error
             why = head.content[0].text if head is not None and failed and head.content else ""

@@ -74,13 +74,14 @@ class JobTasks:
         job = self._office.jobs.find(agent_id, id_) if agent_id is not None else None
         if job is None:
             self._refuse(number, Code.INVALID_PARAMS, f"没有编号为 {id_[:20]} 的任务。 / There is no task {id_[:20]}.")
-        elif method == "tasks/get":
+            return
+        if job.status is Status.RUNNING:
+            job.watchers.add(self._ended)  # it may have begun in an earlier run
+        if method == "tasks/get":
             self._answer(number, self._facts(job))
         elif method == "tasks/result":
             self._waiting[number] = job
-            if job.status is Status.RUNNING:
-                job.watchers.add(self._ended)
-            else:
+            if job.status is not Status.RUNNING:
                 self._give(job)
         elif job.status is not Status.RUNNING:
             self._refuse(number, Code.INVALID_PARAMS, f"任务 {id_} 已结束。 / Task {id_} is over.")

@@ -77,7 +77,8 @@ class Jobs:
         self._most = most
         self._kept = kept
         self._by_agent: dict[str, dict[str, Job]] = {}
-        self._last = 0
+        self._numbers: set[str] = set()
+        """Of all agents': a server that serves several of them may have each job as a task by its number."""
 
     def begin(self, agent_id: str, tool: str, stop: Callable[[], None], now: float) -> Job:
         """A call has become a job. Raises TooManyJobs."""
@@ -85,10 +86,12 @@ class Jobs:
         if sum(job.status is Status.RUNNING for job in jobs.values()) >= self._most():
             raise TooManyJobs
         while len(jobs) >= self._kept() and (old := _oldest_ended(jobs)) is not None:
-            del jobs[old.id]
-        number = str(secrets.randbelow(9000) + 1000)
-        while number in jobs:
-            number = str(secrets.randbelow(900_000) + 100_000)
+            self._forget(jobs, old)
+        number, digits = str(secrets.randbelow(9000) + 1000), 4
+        while number in self._numbers:
+            digits += 1
+            number = str(secrets.randbelow(9 * 10 ** (digits - 1)) + 10 ** (digits - 1))
+        self._numbers.add(number)
         job = jobs[number] = Job(number, agent_id, tool, now, stop)
         return job
 
@@ -122,11 +125,15 @@ class Jobs:
         for agent_id, jobs in list(self._by_agent.items()):
             for job in list(jobs.values()):
                 if job.ended is not None and now - job.ended > KEPT:
-                    del jobs[job.id]
+                    self._forget(jobs, job)
             if not jobs:
                 del self._by_agent[agent_id]
                 gone.append(agent_id)
         return gone
+
+    def _forget(self, jobs: dict[str, Job], job: Job) -> None:
+        del jobs[job.id]
+        self._numbers.discard(job.id)
 
     def running(self) -> list[Job]:
         """All that are under way."""

@@ -1,6 +1,7 @@
 """Where a running source meets the broker: one more tool-side link, with what its entry in the file asks for between.
 
-Frames pass as they are, but for the names of tools, the lists that name them, and calls that take too long.
+Frames pass as they are, but for the names of tools, the lists that name them, and calls that take too long: these
+become jobs, which are asked for here and go on when the broker has no link any more.
 """
 
 from collections import deque
@@ -56,6 +57,7 @@ class Joint:
         self._background: Background | None = None
         self._local = local
         self._may_take_long: Callable[[str], bool] = lambda tool: False
+        self._shared = False
         self._session: Session | None = None
         self._source: Source | None = None
         self._early: deque[bytes] = deque(maxlen=EARLY_FRAMES)
@@ -73,10 +75,11 @@ class Joint:
         """The broker let it in."""
         self._session = session
 
-    def watch(self, background: Background, may_take_long: Callable[[str], bool]) -> None:
-        """Calls of some tools may become jobs."""
+    def watch(self, background: Background, may_take_long: Callable[[str], bool], *, shared: bool) -> None:
+        """Calls of some tools may become jobs; `shared` says that several agents have this one server."""
         self._background = background
         self._may_take_long = may_take_long
+        self._shared = shared
 
     def connect(self, source: "Source") -> None:
         """The source is open: what the broker said meanwhile goes to it."""
@@ -171,13 +174,16 @@ class Joint:
             elif envelope.method in job_tasks.METHODS and not self._own_tasks:
                 self._background.tasks.asked(number, str(envelope.method), wire.members(envelope.params) or {})
                 return None
+            params = wire.members(envelope.params) or {}
+            if not self._local and (kept := _without_caller(params)) is not params:
+                return wire.request(number, str(envelope.method), encode(kept))
         return frame
 
     def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes | None:
         params = asked = wire.members(envelope.params) or {}
         shown = mcp.string(params.get("name")) or ""
         own = self._definitions.own_names.get(shown, shown)
-        as_task = "task" in params and not self._own_tasks
+        as_task = "task" in params and self._background is not None and not self._own_tasks
         if as_task:
             params = {name: value for name, value in params.items() if name != "task"}
         if self._background is not None and self._may_take_long(own):
@@ -225,8 +231,10 @@ class Joint:
             if seen is None:
                 return
             frame = seen
-        if self._session is not None:
-            self._session.receive(frame, now)
+        if self._session is None:
+            self._alone(frame)
+            return
+        self._session.receive(frame, now)
         if greeted and not self.greeted:
             self.greeted = True
             self.on_greeted()
@@ -240,6 +248,8 @@ class Joint:
         if envelope.method == mcp.PROGRESS and self._background is not None:
             mine = self._background.progressed(wire.members(envelope.params) or {})
             return (None if mine else frame), False
+        if envelope.method == mcp.MESSAGE and self._shared and self.has_jobs:
+            return None, False  # it may be about a job of an agent that the broker knows nothing of
         raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         timer = self._calls.pop(number, None)
@@ -257,11 +267,21 @@ class Joint:
         result = self._definitions.page(envelope.result, self._judge, self._as_task)
         return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
 
+    def _alone(self, frame: bytes) -> None:
+        """The broker has no link any more: of what a source says beside its jobs, a ping has an answer."""
+        try:
+            envelope = wire.read(frame)
+        except ValueError:
+            return
+        if envelope.method == "ping" and envelope.id is not UNSET:
+            self.to_source(wire.result(bytes(envelope.id), b"{}"))
+
     def _introduced(self, id_: bytes, envelope: wire.Envelope, frame: bytes) -> bytes:
         """The source's answer to its greeting, with what is done for it here."""
         self._greeting = None
-        if envelope.result is UNSET:
+        if wire.members(envelope.result) is None:
             return frame
+        assert envelope.result is not UNSET, "it has members"
         claimed = job_tasks.claimed(envelope.result)
         self._own_tasks = claimed is None
         return frame if claimed is None else wire.result(id_, claimed)

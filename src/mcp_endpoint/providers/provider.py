@@ -95,6 +95,7 @@ class Provider:
         self._nudge = asyncio.Event()
         self._no_job = asyncio.Event()
         self._stopping = False
+        self._closing: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -142,6 +143,8 @@ class Provider:
             self._task.cancel()
             with suppress(asyncio.CancelledError):
                 await self._task
+        if self._closing is not None:
+            await self._closing
         self._become(State.STOPPED)
 
     # --- a run ---
@@ -161,7 +164,7 @@ class Provider:
         if peer.wants_caller:
             background = Background(hub.office, timers, clock, joint.to_broker, joint.to_source)
             background.on_no_job = self._jobs_over
-            joint.watch(background, self._may_take_long)
+            joint.watch(background, self._may_take_long, shared=self.agent_id.startswith(PROVIDER))
         self._over = hub.loop.create_future()
         self._serving = hub.loop.create_future()
         joint.on_greeted = self._greeted
@@ -261,10 +264,15 @@ class Provider:
         if joint is not None:
             joint.leave(str(why))
         if source is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_TIMEOUT):
-                    await source.close()
-            self.said = tuple(source.said)
+            # Whoever is stopped meanwhile must not leave behind what the source had started.
+            self._closing = self._hub.loop.create_task(self._close(source))
+            await asyncio.shield(self._closing)
+
+    async def _close(self, source: "Source") -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_TIMEOUT):
+                await source.close()
+        self.said = tuple(source.said)
 
     def _part(self, why: str) -> None:
         """Take its link from the broker."""

@@ -85,6 +85,9 @@ class Providers:
         for key in again:
             # What is given up ends with all it does; what only is another way now may finish its jobs.
             self._end(key, finish=key[0] in self._servers)
+        for provider in self._ending.values():
+            if provider.server.name not in self._servers:
+                provider.hurry()
         now = self._hub.loop.time()
         self._hub.manager.provide(
             {PROVIDER + name: self._serves[name] for name, server in self._servers.items() if not server.per_agent}, now
