@@ -159,6 +159,8 @@ def _refused(status: int) -> Stopped:
 
 
 def _lost(closed: ConnectionClosed, limit: int) -> Stopped:
+    if status < 400:
+        return Stopped(Why.NOT_MCP, f"no WebSocket: HTTP {status}")
     if closed.sent is not None and closed.sent.code == _TOO_BIG and not closed.rcvd_then_sent:
         return Stopped(Why.FRAME_TOO_LONG, f"a frame over {limit} bytes")
     if closed.rcvd is not None:
