@@ -195,6 +195,26 @@ async def test_a_device_may_want_one_tool_side_alone(opening: Brokers) -> None:
     assert [one["state"] for one in (await broker.stats())["servers"]] == ["idle", "serving"]
 
 
+async def test_what_is_secret_in_an_entry_is_in_no_line_of_the_log(opening: Brokers, broker: Broker) -> None:
+    """Not even at the most talkative level, in which the libraries below would log requests and their headers."""
+    upstream, headers = broker.agent(), {"X-Mine": "secret-in-a-header"}
+    async with upstream.tool_side("far"), sdk("json") as peer:
+        mine = opening(
+            {"log_level": "TRACE", "debug": "true"},
+            counter={"url": f"{peer.url}/mcp?code=secret-in-a-query", "headers": headers},
+            far={"url": f"{upstream.device_url}&code=secret-in-a-query", "headers": headers},
+        )
+        async with mine.agent().device() as device:
+            assert {"count", "far"} <= set(await device.names())
+            assert said(await device.call("count", steps=1)) == "counted to 1"
+            assert said(await device.call("far"))
+        stats = await mine.stats()
+    mine.stop()
+    for text in ("\n".join(mine.lines), str(stats)):
+        assert "secret-in" not in text
+        assert upstream.token not in text
+
+
 async def test_two_hundred_tools_of_ten_servers_are_listed_in_twenty_milliseconds(opening: Brokers) -> None:
     servers: dict[str, Any] = {f"s{n}": server(*(f"tool_{n}_{m}" for m in range(20))) for n in range(10)}
     broker = opening(**servers)
