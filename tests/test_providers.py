@@ -53,7 +53,9 @@ async def test_two_servers_with_equal_tools_and_a_tool_side_that_dialled_in(open
 
 
 async def test_it_serves_the_agents_it_is_for(opening: Brokers) -> None:
-    broker = opening(home=server("lamp", agents=["kitchen"]), off=server("x", disabled=True))
+    broker = opening(
+        home=server("lamp", agents=["kitchen"]), off=server("x", disabled=True), nobodys=server("y", agents=[])
+    )
     kitchen, hall = Agent(broker, "kitchen"), Agent(broker, "hall")
     async with kitchen.device() as cook, hall.device() as guest, hall.tool_side("own"):
         assert await cook.names() == ["lamp"]
