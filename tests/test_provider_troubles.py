@@ -46,7 +46,7 @@ async def processes() -> AsyncIterator[list[Remote]]:
     async with contextlib.AsyncExitStack() as stack:
         peers = remotes(stack)
         yield peers
-        await asyncio.gather(*(peer.gate.shut() for peer in peers))
+    await asyncio.gather(*(peer.gate.shut() for peer in peers))
 
 
 @pytest_asyncio.fixture(loop_scope="module")
@@ -234,10 +234,10 @@ async def test_a_session_that_a_restarted_server_does_not_know(opening: Brokers,
         await device.begin_call("http", 1, **peer.arguments)
         await device.settled()
         await peer.gate.hold()  # nobody finds out that it is away
-        ended(peer, await device.reply(1), Trouble.KILLED)
         await peer.begin(Trouble.KILLED)
         await peer.mend(Trouble.KILLED)
         await peer.gate.open()
+        ended(peer, await device.reply(1), Trouble.KILLED)
         await others_are_well(device, [peer])
         await broker.logged(r"server http: it does not know the session any more \(session_lost\): HTTP 404")
         await well(broker, device, [peer], count=2)

@@ -135,15 +135,15 @@ class Gate:
 
     async def hold(self) -> None:
         """Cut what is passed on, and let everybody wait who comes."""
-        await self.shut()
-        self._opened.clear()
         self._says = b""
+        self._opened.clear()
+        await self._cut()
         await self._listen()
 
     async def say(self, answer: str) -> None:
         """Cut what is passed on, and give everybody this answer."""
-        await self.shut()
         self._says = answer.encode()
+        await self._cut()
         await self._listen()
 
     async def shut(self) -> None:
@@ -151,6 +151,9 @@ class Gate:
         if self._listening is not None:
             self._listening.close()
             self._listening = None
+        await self._cut()
+
+    async def _cut(self) -> None:
         for task in self._passing:
             task.cancel()
         await asyncio.gather(*self._passing, return_exceptions=True)
