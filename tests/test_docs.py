@@ -147,7 +147,7 @@ def test_readme_says_what_to_do_about_every_state_of_an_agent(language: Language
     head = ["You see", "It says", "What to do"] if language == "en" else ["现象", "提示", "怎么办"]
     [table] = [table for table in tables(READMES[language]) if table[0] == head]
     states = {state.name: plain(state.zh if language == "zh" else state.en) for state in State}
-    late = Fault.CALL_TIMED_OUT.sentence(language, tool_side="…", seconds="…", tool="…", zh="", en="")
+    late = Fault.CALL_TIMED_OUT.sentence(language, tool_side="…", seconds="…", called="…", zh="", en="")
     known = states | {"late": late[:1].lower() + late[1:].rstrip("。.")}
     quoted = []
     for symptom, quote, remedy in table[1:]:

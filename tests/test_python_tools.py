@@ -458,9 +458,11 @@ async def test_one_file_is_served_twice_and_nothing_of_it_stays(tmp_path: Path) 
     assert not [name for name in sys.modules if "twice" in name]
 
 
-async def test_the_example_of_the_documentation(serve: Serve) -> None:
+async def test_the_examples_of_the_documentation(serve: Serve) -> None:
     page = (SRC.parent / "docs" / "providers.md").read_text("utf-8")
-    (code,) = [block.partition("\n```")[0] for block in page.split("```python\n")[1:]]
+    code, oven = [block.partition("\n```")[0] for block in page.split("```python\n")[1:]]
+    async with serve(oven) as asker:
+        assert await asker.text("bake", {"minutes": 0}) == "The cake is done."
     async with serve(code) as asker:
         assert 1 <= int(await asker.text("dice")) <= 6
         assert "two sides" in await asker.error("dice", {"sides": 1})

@@ -92,10 +92,18 @@ def test_a_header_can_be_read_back(text: str) -> None:
 
 def test_what_this_era_has_no_more_is_answered_here() -> None:
     server = greeted()
-    assert outgoing(server, "ping")["result"] == {}
     assert outgoing(server, "logging/setLevel", level="warning")["result"] == {}
     meta = json.loads(outgoing(server, "tools/list").frame)["params"]["_meta"]
     assert meta["io.modelcontextprotocol/logLevel"] == "warning"
+
+
+def test_a_ping_becomes_a_question_that_a_server_which_hangs_does_not_answer() -> None:
+    server = greeted()
+    assert json.loads(outgoing(server, "ping").frame)["method"] == "server/discover"
+    found = answer({"supportedVersions": ["2026-07-28"], "resultType": "complete"})
+    assert json.loads(server.incoming(found, "ping"))["result"] == {}
+    refused = b'{"jsonrpc":"2.0","id":1,"error":{"code":-32601,"message":"no"}}'
+    assert server.incoming(refused, "ping") is refused
 
 
 def test_what_is_listened_for() -> None:

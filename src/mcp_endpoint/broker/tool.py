@@ -339,6 +339,13 @@ class ToolSide(Side):
                 self.link.send(wire.one_line(wire.notification(mcp.CANCELLED, encode(params))))
                 return
 
+    def overdue(self, number: int, now: float) -> None:
+        """The link has a limit of its own for a call, which is over before the caller's is."""
+        call = self.pending.get(number)
+        if call is not None:
+            call.deadline = now
+            self._watch_until(now)
+
     def _watch_until(self, when: float) -> None:
         """Have overdue calls ended at `when`. One timer serves all calls of the link."""
         if self._watch is not None:

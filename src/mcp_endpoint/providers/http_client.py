@@ -6,6 +6,7 @@ only within the same host, and reads bodies with `read_body`, which has a limit.
 
 import asyncio
 import contextlib
+import logging
 import socket
 import ssl
 import typing
@@ -34,6 +35,9 @@ _KEEPALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALIV
     if hasattr(socket, name)
 ]
 _PORTS = {"http": 80, "https": 443}
+for _library in ("httpx", "httpcore"):
+    # Below, they tell of each request its whole URL, and headers of answers: both may hold secrets.
+    logging.getLogger(_library).setLevel(logging.WARNING)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.errors import MESSAGES, Code, End
+from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.errors import End
 from mcp_endpoint.providers import job_tasks
 from mcp_endpoint.providers.background import Background
 from mcp_endpoint.providers.definitions import Definitions, Judge
@@ -58,7 +59,7 @@ class Joint:
         self._local = local
         self._may_take_long: Callable[[str], bool] = lambda tool: False
         self._shared = False
-        self._session: Session | None = None
+        self._session: ToolSide | None = None
         self._source: Source | None = None
         self._early: deque[bytes] = deque(maxlen=EARLY_FRAMES)
         self._lists: set[int] = set()
@@ -73,6 +74,7 @@ class Joint:
 
     def join(self, session: Session) -> None:
         """The broker let it in."""
+        assert isinstance(session, ToolSide), "it joined as one"
         self._session = session
 
     def watch(self, background: Background, may_take_long: Callable[[str], bool], *, shared: bool) -> None:
@@ -192,25 +194,19 @@ class Joint:
                 return None
             params = watched
         elif self._timeout is not None:
-            self._calls[number] = self._timers.at(
-                self._clock() + self._timeout, lambda _: self._too_late(number, shown)
-            )
+            until = self._clock() + self._timeout
+            self._calls[number] = self._timers.at(until, lambda now: self._too_late(number, now))
         if not self._local:
             params = _without_caller(params)
         if own == shown and params is asked:
             return frame
         return wire.request(number, "tools/call", encode(params | {"name": Raw(encode(own))}))
 
-    def _too_late(self, number: int, name: str) -> None:
-        """The server's own `timeout` is over: an answer for the broker, and word to the server."""
+    def _too_late(self, number: int, now: float) -> None:
+        """The server's own `timeout` is over: the broker ends the call, as it does at the caller's."""
         del self._calls[number]
-        seconds = f"{self._timeout:g}"
-        zh = f"{name} 在 {seconds} 秒内没有返回结果（mcp_servers.json 中的 timeout）。"
-        en = f"{name} did not answer within {seconds} s (its timeout in mcp_servers.json)."
-        data: dict[str, object] = {"details": f"{zh} / {en}", "reason": "call_timed_out"}
-        code = Code.TOOL_SIDE_FAILED
-        self.to_broker(wire.failure(b"%d" % number, int(code), MESSAGES[code], data))
-        self.to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+        if self._session is not None:
+            self._session.overdue(number, now)
 
     # --- the source's side ---
 

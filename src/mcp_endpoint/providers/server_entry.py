@@ -128,11 +128,11 @@ def read_entry(name: str, entry: object) -> Server:
         raise BadEntry("", 'must be an object such as {"command": "…"}', '应为对象，例如 {"command": "…"}')
     if _flag(entry, "disabled"):
         return Server(name, disabled=True)
-    kind = _kind(entry)
+    kind, agents = _kind(entry), _words(entry, "agents")
     server = Server(
         name,
         kind,
-        agents=_words(entry, "agents") or ("*",),
+        agents=("*",) if agents is None else agents,  # an empty list is nobody
         alias=_text(entry, "alias"),
         tools=_tools(entry),
         timeout=_seconds(entry, "timeout"),

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,6 +22,8 @@ FRAME_LIMIT = 4 * 1024 * 1024
 OPEN_WITHIN = 10.0
 PING_INTERVAL = 20.0
 CLOSE_WITHIN = 3.0
+_QUIET = logging.getLogger(__name__)
+_QUIET.setLevel(logging.WARNING)  # below, the library tells URLs and headers, which may hold secrets
 _TOO_BIG = 1009
 _NOT_HERE = {301, 302, 303, 307, 308}
 
@@ -101,6 +104,7 @@ class WebSocketSource:
             additional_headers=dict(settings.headers),
             compression=None,
             proxy=None,
+            logger=_QUIET,
             max_size=settings.frame_limit,
             open_timeout=settings.open_within,
             ping_interval=settings.ping_interval,
@@ -156,6 +160,8 @@ class WebSocketSource:
 def _refused(status: int) -> Stopped:
     if status in _NOT_HERE:
         return Stopped(Why.REDIRECTED, f"HTTP {status}")
+    if status < 400:
+        return Stopped(Why.NOT_MCP, f"no WebSocket: HTTP {status}")
     return Stopped(Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS, f"HTTP {status}")
 
 
