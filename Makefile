@@ -18,7 +18,8 @@ demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one
 	$(PY) examples/demo.py
 
 test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp  ## all tests
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not alone"
+	$(PY) -m pytest -m alone
 
 lint: .venv/test.stamp
 	$(PY) -m ruff check .

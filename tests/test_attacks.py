@@ -16,6 +16,8 @@ from support import Agent, Broker, Device
 from test_isolation import p99_of
 from wire import PATIENCE
 
+pytestmark = pytest.mark.alone
+
 ROUNDS = 5
 ATTACKER = "192.0.2.66"
 

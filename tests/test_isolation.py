@@ -5,9 +5,13 @@ import contextlib
 from statistics import median
 from time import perf_counter
 
+import pytest
+
 from conftest import Brokers
 from support import Agent, Broker, Device, said, spelled
 from wire import TEXT, Wire
+
+pytestmark = pytest.mark.alone
 
 AGENTS, ROUNDS, CALLS = 4, 5, 150
 HELLO = '{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"w","version":"1"}}'

@@ -182,6 +182,7 @@ async def test_a_device_may_want_one_tool_side_alone(opening: Brokers) -> None:
     assert [one["state"] for one in (await broker.stats())["servers"]] == ["idle", "serving"]
 
 
+@pytest.mark.alone
 async def test_two_hundred_tools_of_ten_servers_are_listed_in_twenty_milliseconds(opening: Brokers) -> None:
     servers: dict[str, Any] = {f"s{n}": server(*(f"tool_{n}_{m}" for m in range(20))) for n in range(10)}
     broker = opening(**servers)

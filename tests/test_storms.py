@@ -19,6 +19,8 @@ from mcp_endpoint.providers.backoff import Backoff
 from support import Agent, Broker, spelled
 from wire import PATIENCE, TEXT, ws_frame
 
+pytestmark = pytest.mark.alone
+
 AGENTS, ROUNDS = 1000, 5
 HELLO = '{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}'
 TOOLS = '{"tools":[{"name":"t","inputSchema":{}}]}'

@@ -5,7 +5,7 @@ The members of desktop hosts mean what they mean there; what other programs keep
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
@@ -270,6 +270,11 @@ def _tools(entry: dict[str, Any]) -> Tools:
     if not isinstance(said, dict):
         form = '{"allow": ["lamp_*"]}'
         raise BadEntry("tools", f"must be an object such as {form}", f"应为对象，例如 {form}")
+    members = [member.name for member in fields(Tools)]
+    unknown = sorted(said.keys() - set(members))
+    if unknown:  # one that was meant to hide something must not go unnoticed
+        known = ", ".join(members)
+        raise BadEntry(f"tools.{unknown[0]}", f"is unknown; there are {known}", f"无法识别；可用的有 {known}")
     return Tools(
         _words(said, "allow") or (),
         _words(said, "deny") or (),
