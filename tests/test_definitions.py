@@ -1,10 +1,11 @@
 """What a third party's server says of its tools: bounded, and without what is hidden."""
 
+import pytest
 from msgspec import Raw
 from msgspec.json import decode, encode
 
 from mcp_endpoint.providers.definitions import MOST_DEFINITIONS, Definitions
-from mcp_endpoint.providers.server_entry import Tools
+from mcp_endpoint.providers.server_entry import BadEntry, Tools, read_entry
 
 
 def page(*definitions: object) -> Raw:
@@ -23,3 +24,34 @@ def test_no_more_definitions_of_a_page_are_looked_at_than_hold_up_nobody() -> No
     assert judged == [1]
     assert definitions.left_out == 2 * MOST_DEFINITIONS - 1
     assert definitions.own_names == {"last": "last"}
+
+
+@pytest.mark.parametrize(
+    ("tools", "shown"),
+    [
+        (None, ["lamp_on", "lamp_off", "bake"]),
+        ({}, ["lamp_on", "lamp_off", "bake"]),
+        (["*"], ["lamp_on", "lamp_off", "bake"]),
+        (["bake", "lamp_o?"], ["bake"]),
+        ([], []),
+        ({"allow": ["lamp_*"]}, ["lamp_on", "lamp_off"]),
+        ({"allow": []}, []),
+        ({"deny": []}, ["lamp_on", "lamp_off", "bake"]),
+        ({"allow": ["lamp_*"], "deny": ["*_off"]}, ["lamp_on"]),
+    ],
+)
+def test_which_tools_an_entry_shows(tools: object, shown: list[str]) -> None:
+    """Some desktop hosts write a list of names, or of `*`."""
+    definitions = Definitions("home", read_entry("home", {"command": "x", "tools": tools}).tools)
+    listed = decode(definitions.page(page(*({"name": name} for name in ("lamp_on", "lamp_off", "bake"))), lambda _: ()))
+    assert [tool["name"] for tool in listed["tools"]] == shown
+
+
+@pytest.mark.parametrize(
+    ("tools", "place"),
+    [({"denied": ["x"]}, "tools.denied"), ({"allow": "x", "Deny": []}, "tools.Deny"), ("x", "tools")],
+)
+def test_what_was_meant_to_choose_tools_does_not_go_unnoticed(tools: object, place: str) -> None:
+    with pytest.raises(BadEntry) as bad:
+        read_entry("home", {"command": "x", "tools": tools})
+    assert bad.value.member == place

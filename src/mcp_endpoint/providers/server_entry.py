@@ -267,6 +267,8 @@ def _tools(entry: dict[str, Any]) -> Tools:
     said = entry.get("tools")
     if said is None:
         return Tools()
+    if isinstance(said, list):  # as some desktop hosts have it: those it names, or "*"
+        said = {"allow": said}
     if not isinstance(said, dict):
         form = '{"allow": ["lamp_*"]}'
         raise BadEntry("tools", f"must be an object such as {form}", f"应为对象，例如 {form}")
@@ -275,9 +277,10 @@ def _tools(entry: dict[str, Any]) -> Tools:
     if unknown:  # one that was meant to hide something must not go unnoticed
         known = ", ".join(members)
         raise BadEntry(f"tools.{unknown[0]}", f"is unknown; there are {known}", f"无法识别；可用的有 {known}")
+    allow, deny = _words(said, "allow"), _words(said, "deny") or ()
     return Tools(
-        _words(said, "allow") or (),
-        _words(said, "deny") or (),
+        allow or (),
+        ("*",) if allow == () else deny,  # an empty list is no tool, and none is no choice
         _texts(said, "rename"),
         _texts(said, "describe"),
         _words(said, "background") or (),
