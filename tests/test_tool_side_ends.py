@@ -86,3 +86,13 @@ def test_an_agent_hears_of_what_a_tool_side_from_elsewhere_is_remarked_on() -> N
     program = world.join()
     program.session.receive(b"loading", world.now)
     assert "prints to stdout" in told_of_follower(world)[-1]
+
+
+def test_that_a_handshake_takes_too_long_is_told_at_the_very_moment() -> None:
+    """Of two sums of seconds one may be a hair smaller; there are enough moments here for both."""
+    for step in range(200):
+        world = World(tools_wait=0.3)
+        world.now += step / 7
+        world.join(mute=("initialize",), server_id="hall")
+        world.manager.sweep(world.now + 0.3)
+        assert world.told.states == ["stuck"]

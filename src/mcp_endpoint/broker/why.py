@@ -208,7 +208,8 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
             return state, facts
     if tool.lists[Kind.TOOLS].settled:
         return None  # it promised no tools, and is asked all the same
-    return State.STUCK if now - tool.opened >= tool.agent.limits.tools_wait else State.STARTING, facts
+    # The same sum as its deadline's: a difference may be a hair smaller at that very moment, and nobody looks again.
+    return State.STUCK if now >= tool.opened + tool.agent.limits.tools_wait else State.STARTING, facts
 
 
 def _of_seat(seat: Seat, now: float) -> Part:
