@@ -14,7 +14,7 @@ from mcp_endpoint.providers.jobs import Jobs
 from mcp_endpoint.providers.joint import Joint
 from mcp_endpoint.providers.server_entry import Tools
 from programs import Device, World
-from test_tasks import CAPABILITY, REVISION, task
+from test_tasks import CAPABILITY, RELATED, REVISION, task
 
 SHARED = "@s"
 
@@ -190,5 +190,7 @@ def test_an_instance_that_finishes_its_jobs_answers_pings_and_is_asked_for_by_it
     assert ask(device, "tasks/get", taskId=id_)["result"]["status"] == "working"
     source.say(id=number, result={"content": [{"type": "text", "text": "soup"}]})
     assert device.got[-1]["method"] == "notifications/tasks/status"
-    assert ask(device, "tasks/result", taskId=id_)["result"]["content"][0]["text"] == "soup"
+    result = ask(device, "tasks/result", taskId=id_)["result"]
+    assert result["content"][0]["text"] == "soup"
+    assert result["_meta"] == {RELATED: {"taskId": id_}}
     assert [frame["method"] for frame in heir.sent[3:]] == [], "the heir's server is asked for nothing"

@@ -12,7 +12,7 @@ from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import does_tasks, of_task, result_of
-from mcp_endpoint.broker.tool import Call, ToolSide
+from mcp_endpoint.broker.tool import Call, Rewrite, ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -199,13 +199,11 @@ class Relay:
             device.fail(id_, Fault.UNKNOWN_TASK, task=public[:100])
             return
         params["taskId"] = Raw(encode(task.own))
-        self._send(id_, key, method, params, task.seat, task.tool, public, now)
-        if key in self.calls:
-            call, _ = self.calls[key]
-            # The result is told when the task is over. A client that gave up may not say so: it waits as for any call.
-            awaited = method == "tasks/result"
-            call.rewrite = partial(result_of if awaited else of_task, task)
-            call.overdue = Fault.TASK_NOT_OVER if awaited else Fault.CALL_TIMED_OUT
+        rewrite, overdue = partial(of_task, task), Fault.CALL_TIMED_OUT
+        if method == "tasks/result":
+            # It comes when the task is over. A client may give up in silence, so it waits no longer than for a call.
+            rewrite, overdue = partial(result_of, task), Fault.TASK_NOT_OVER
+        self._send(id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, overdue=overdue)
 
     def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """A method without a route: for the only tool side, if there is just one."""
@@ -263,6 +261,8 @@ class Relay:
         name: str,
         now: float,
         done: Callable[[bool], None] | None = None,
+        rewrite: Rewrite | None = None,
+        overdue: Fault = Fault.CALL_TIMED_OUT,
     ) -> None:
         device = self.device
         if tool is None:
@@ -277,6 +277,7 @@ class Relay:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
         deadline = now + self._timeout()
         call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done)
+        call.rewrite, call.overdue = rewrite, overdue
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
