@@ -84,6 +84,8 @@ class Program:
     def work(self) -> None:
         while self.inbox and self.child_alive and self.bridge_alive and self.closed is None:
             frame = self.inbox.pop(0)
+            if "method" not in frame:
+                continue  # an answer to what it asked itself
             self.asked.append(frame["method"])
             if frame["method"] in self.mute:
                 continue

@@ -1,6 +1,6 @@
 """The official SDK's client over HTTP, 1.x or 2.x as installed; test_sdk_http.py runs it and reads its line.
 
-Usage: sdk_http_client.py URL whole|cut|task|brew
+Usage: sdk_http_client.py URL whole|cut|asked|task|brew
 
 The last two are for 1.x, the one that has the tasks of 2025-11-25.
 """
@@ -90,14 +90,45 @@ async def brew(session: Any) -> dict[str, object]:
     return {"result": result.content[0].text, "status": last.status}
 
 
-RUNS = {"whole": whole, "cut": cut, "task": task, "brew": brew}
+async def sampled(context: Any, params: Any) -> Any:
+    text = types.TextContent(type="text", text="a poem")
+    return types.CreateMessageResult(role="assistant", content=text, model="of the test")
+
+
+async def elicited(context: Any, params: Any) -> Any:
+    return types.ElicitResult(action="accept", content={"name": "小明"})
+
+
+async def rooted(context: Any) -> Any:
+    return types.ListRootsResult(roots=[types.Root(uri="file:///home/me/tea", name="tea")])
+
+
+async def asked(session: ClientSession) -> dict[str, object]:
+    """Tools that ask this client."""
+    said = {}
+    for tool, arguments in (
+        ("trigger-sampling-request", {"prompt": "x"}),
+        ("trigger-elicitation-request", {}),
+        ("get-roots-list", {}),
+    ):
+        result: Any = await session.call_tool(tool, arguments)
+        said[tool] = " ".join(block.text for block in result.content)
+    return said
+
+
+ABLE: dict[str, Any] = {
+    "sampling_callback": sampled,
+    "elicitation_callback": elicited,
+    "list_roots_callback": rooted,
+}
+RUNS = {"asked": asked, "whole": whole, "cut": cut, "task": task, "brew": brew}
 
 
 async def main(url: str, what: str) -> None:
     async with contextlib.AsyncExitStack() as stack:
         transport = sse_client(url) if "/sse/" in url else streamable_http_client(url)
         read, write, *_ = await stack.enter_async_context(transport)
-        session = await stack.enter_async_context(ClientSession(read, write))
+        session = await stack.enter_async_context(ClientSession(read, write, **(ABLE if what == "asked" else {})))
         opened: Any = await session.initialize()
         said = await RUNS[what](session)
         said["version"] = getattr(opened, "protocolVersion", None) or opened.protocol_version

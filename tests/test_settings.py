@@ -155,6 +155,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "max_result_bytes": 4194304,
             "budget_tools": 128,
             "budget_bytes": 262144,
+            "ask_clients": (),
         },
         "security": {
             "allowed_origins": ["*"],

@@ -374,6 +374,12 @@ async def budget_bytes(start: Brokers, folder: Path) -> None:
         assert (await agent.report())["why"]["reason"] == "over_budget"
 
 
+@acts
+async def ask_clients(start: Brokers, folder: Path) -> None:
+    async with start(ask_clients="roots, sampling").agent().tool_side("t") as program:
+        assert (await program.next("initialize"))["params"]["capabilities"] == {"roots": {}, "sampling": {}}
+
+
 # --- [security] ---
 
 

@@ -77,6 +77,8 @@ GOOD = [
     ("broker", "offline_grace", "0", 0.0),
     ("broker", "language", "EN", "en"),
     ("broker", "max_calls", "1", 1),
+    ("broker", "ask_clients", "", ()),
+    ("broker", "ask_clients", "Roots, sampling,roots,", ("roots", "sampling")),
     (
         "security",
         "allowed_origins",
@@ -112,6 +114,8 @@ def test_a_good_value_acts_from_the_file_and_from_the_environment(
 
 
 BAD = [
+    ("broker", "ask_clients", "sampling roots", "some of sampling, elicitation, roots"),
+    ("broker", "ask_clients", "sampling, tasks", "some of sampling, elicitation, roots"),
     ("server", "host", "", "0.0.0.0"),
     ("server", "host", "*", "0.0.0.0"),
     ("server", "host", "256.1.1.1", "0.0.0.0"),

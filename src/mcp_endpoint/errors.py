@@ -83,6 +83,17 @@ class Fault(Enum):
         "这是工具端的地址（/mcp/），设备端请使用 /call/ 地址。",
         "This is the URL for tool programs (/mcp/); a device or client uses the one with /call/.",
     )
+    NOBODY_TO_ASK = (
+        Code.METHOD_NOT_FOUND,
+        "没有可以询问 {ability} 的客户端：需要恰好一个支持它、且正在调用本工具端的客户端，并由设置 ask_clients 允许。",
+        "There is no client to ask for {ability}: it takes just one that offers it and has a call in flight here, and "
+        "ask_clients in the settings must allow it.",
+    )
+    NO_ANSWER = (
+        Code.NOT_SENT,
+        "客户端没有回答：它的调用已结束，或回答无效。",
+        "The client gave no answer: its call is over, or what it said was none.",
+    )
     BAD_PARAMS = (Code.INVALID_PARAMS, "参数有误：{why}。", "The params are wrong: {why}.")
     UNKNOWN_TOOL = (
         Code.INVALID_PARAMS,

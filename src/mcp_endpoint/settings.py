@@ -21,6 +21,7 @@ from mcp_endpoint.settings_file import Document
 from mcp_endpoint.settings_file import SettingsError as SettingsError
 from mcp_endpoint.settings_values import GB, Network, NotAllowedError
 from mcp_endpoint.tokens import agent_ids
+from mcp_endpoint.wire.mcp import ASKS
 
 ENVIRONMENT_PREFIX = "MCP_ENDPOINT_"
 KEY_VARIABLE = "MCP_ENDPOINT_SERVER__KEY"
@@ -135,6 +136,11 @@ class BrokerSettings(_Section):
         "128", "more tools than this are warned of; 0 = never", "工具多于此数时给出警告，0 表示不警告"
     )
     budget_bytes: _Size = _key("256KB", "a longer list of tools is warned of", "工具列表大于此值时给出警告")
+    ask_clients: Annotated[tuple[str, ...], settings_values.some_of(*ASKS.values())] = _key(
+        "",
+        "what tool sides may ask MCP clients for: sampling, elicitation, roots",
+        "工具端可以向 MCP 客户端请求：sampling、elicitation、roots",
+    )
 
 
 class AgentSettings(BrokerSettings):

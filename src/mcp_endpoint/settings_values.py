@@ -125,6 +125,21 @@ def one_of(*words: str, form: Callable[[str], str]) -> BeforeValidator:
     return BeforeValidator(read)
 
 
+def some_of(*known: str) -> BeforeValidator:
+    """A comma separated list of some of `known`, in any case, each once. Empty for none."""
+
+    def read(value: object) -> tuple[str, ...]:
+        given = value.split(",") if isinstance(value, str) else value
+        if isinstance(given, (list, tuple)) and all(isinstance(word, str) for word in given):
+            stripped = [word.strip().lower() for word in given if word.strip()]
+            if set(stripped) <= set(known):
+                return tuple(dict.fromkeys(stripped))
+        listed = ", ".join(known)
+        raise NotAllowedError(f"some of {listed}, or empty", f"{listed} 中的若干项，或留空")
+
+    return BeforeValidator(read)
+
+
 def host() -> BeforeValidator:
     """An IPv4 or IPv6 address (brackets are taken off) or a host name to listen on."""
 

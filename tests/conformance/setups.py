@@ -16,8 +16,10 @@ from support import ROOT, Agent, Broker
 from wire import PATIENCE
 
 SERVER = Path(__file__).with_name("everything.py")
-SETTINGS: dict[str, object] = {"poll_after": 2}
-"""The broker's, where they differ from the shipped ones: a suite that looks at polling does not wait for a minute."""
+SETTINGS: dict[str, object] = {"poll_after": 2, "ask_clients": "sampling, elicitation, roots"}
+"""The broker's, where they differ from the shipped ones: a suite that looks at polling does not wait for a minute, and
+the tools that ask their client may do so.
+"""
 
 
 @dataclass(frozen=True)

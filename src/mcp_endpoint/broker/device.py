@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
+from mcp_endpoint.broker.asking import Asking, abilities_of
 from mcp_endpoint.broker.levels import renew_levels
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.relay import Relay
@@ -28,6 +29,8 @@ class DeviceSide(Side):
 
     __slots__ = (
         "_silence",
+        "abilities",
+        "asking",
         "client",
         "initialized",
         "last_call",
@@ -47,6 +50,9 @@ class DeviceSide(Side):
         """The tool it called last."""
         self.log_level: int | None = None
         """From which of `mcp.LEVELS` on it wants to hear log messages; None: it never said."""
+        self.abilities: frozenset[str] = frozenset()
+        """What it said in its handshake that tool sides may ask it for."""
+        self.asking = Asking(self)
         self.relay = Relay(self)
         self.showing = Showing(self)
         self._silence = agent.timers.at(now + SILENCE, self._check_silence)
@@ -83,18 +89,18 @@ class DeviceSide(Side):
             return
         method = envelope.method
         if method is UNSET:
-            self._answer_or_nothing(envelope)
+            self._answer_or_nothing(envelope, now)
         elif envelope.id is UNSET:
             self._notified(method, envelope)
         else:
             self._requested(method, envelope, now)
 
-    def _answer_or_nothing(self, envelope: wire.Envelope) -> None:
-        """The broker asks devices nothing, so an answer is dropped; a frame that is nothing at all is an error."""
+    def _answer_or_nothing(self, envelope: wire.Envelope, now: float) -> None:
+        """An answer to what a tool side asked is sent on; a frame that is nothing at all is an error."""
         if envelope.result is UNSET and envelope.error is UNSET:
             id_ = wire.NULL_ID if envelope.id is UNSET or wire.id_key(envelope.id) is None else bytes(envelope.id)
             self.fail(id_, Fault.NOT_A_REQUEST, why="no method")
-        else:
+        elif not self.asking.answered(envelope, now):
             self.drop("answer_to_nothing")
 
     def _requested(self, method: str, envelope: wire.Envelope, now: float) -> None:
@@ -163,7 +169,8 @@ class DeviceSide(Side):
                 self.showing.call_done(key)
 
     def _initialize(self, id_: bytes, key: bytes, raw: Raw | UnsetType) -> None:
-        revision, self.client = mcp.read_initialize(raw)
+        revision, self.client, capabilities = mcp.read_initialize(raw)
+        self.abilities = abilities_of(self, capabilities)
         self.protocol_version = revision if revision in mcp.REVISIONS else mcp.NEWEST
         answer = self.agent.introduction(self)
         self.link.send(wire.result(id_, answer), key)

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, DecodeError, Raw, UnsetType
 from msgspec.json import encode
 
+from mcp_endpoint.broker.call import Call, Rewrite
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import does_tasks, of_task, result_of
-from mcp_endpoint.broker.tool import Call, Rewrite, ToolSide
+from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -310,7 +311,10 @@ class Relay:
     def _finish(self, key: bytes) -> tuple[Call, ToolSide]:
         """Take a call out of those that wait: it has its outcome, and its id is free again."""
         self.device.agent.in_flight -= 1
-        return self.calls.pop(key)
+        call, tool = self.calls.pop(key)
+        if call.asks:
+            self.device.asking.call_over(call)
+        return call, tool
 
     def answered(self, call: Call, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
         """The tool side answered: pass its result or its error on, under the id the client used."""

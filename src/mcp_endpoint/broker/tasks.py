@@ -15,9 +15,10 @@ from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
 
 if TYPE_CHECKING:
+    from mcp_endpoint.broker.call import Call
     from mcp_endpoint.broker.device import DeviceSide
     from mcp_endpoint.broker.seat import Seat
-    from mcp_endpoint.broker.tool import Call, ToolSide
+    from mcp_endpoint.broker.tool import ToolSide
 
 MOST_TASKS = 1000
 """Tasks of one agent that are known; one more, and the oldest that is over is forgotten, else the oldest."""

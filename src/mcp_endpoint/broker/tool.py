@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Raw, Struct, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
+from mcp_endpoint.broker.asking import MOST_ASKED, whom_to_ask
+from mcp_endpoint.broker.call import Asked, Call
 from mcp_endpoint.broker.levels import listeners
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.listing import Listing
@@ -21,7 +23,7 @@ from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
-    from mcp_endpoint.broker.relay import Relay
+    from mcp_endpoint.broker.device import DeviceSide
     from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
 
@@ -35,37 +37,6 @@ MAX_INSTRUCTIONS = 8_000
 """Characters of a tool side's instructions that are passed on."""
 
 
-class Call(Struct, gc=False, eq=False):
-    """A device's request on its way to a tool side. It is pending on both until it has its one outcome."""
-
-    relay: "Relay"
-    id: bytes
-    key: bytes
-    name: str
-    sent: float
-    deadline: float
-    progress_token: Raw | None = None
-    is_tool_call: bool = True
-    overdue: Fault = Fault.CALL_TIMED_OUT
-    """What is said if it is not answered in time."""
-    done: Callable[[bool], None] | None = None
-    """Told whether it had a result, once it was answered."""
-    rewrite: "Rewrite | None" = None
-    """What its result is made into, where the client cannot have it as it is."""
-    number: int = 0
-    """Its id towards the tool side, which is its progress token there; 0 if it has none."""
-
-
-Rewrite = Callable[[Call, "ToolSide", Raw, float], Raw]
-
-
-class Asked(NamedTuple):
-    """A request of the broker's own on its way; `answered` gets None when the deadline passes first."""
-
-    answered: Callable[[wire.Envelope | None, float], None]
-    timer: "Timer | None"
-
-
 class ToolSide(Side):
     """One link of a tool program: greeted by the broker, then asked for its tools, then called."""
 
@@ -75,6 +46,7 @@ class ToolSide(Side):
         "_review",
         "_watch",
         "_watched_until",
+        "asking",
         "capabilities",
         "doubted",
         "heard",
@@ -105,6 +77,8 @@ class ToolSide(Side):
         self.log_level: int | None = None
         """From which of `mcp.LEVELS` on it was asked to log."""
         self.pending: dict[int, Call] = {}
+        self.asking: dict[bytes, tuple[DeviceSide, int]] = {}
+        """Its requests that wait for a client's answer, by the keys of their ids: whom it asks, and their ids there."""
         self.tasks: dict[int, Task] = {}
         """Those whose progress somebody wants to hear of, by the ids of the calls that began them."""
         self.info: mcp.Implementation | None = None
@@ -148,7 +122,8 @@ class ToolSide(Side):
                 self.agent.settle_lists(now)
 
         client = {"name": "mcp-endpoint", "version": self.agent.version}
-        params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": client}
+        may_ask: dict[str, object] = {ability: {} for ability in self.agent.limits.ask_clients}
+        params = {"protocolVersion": revision, "capabilities": may_ask, "clientInfo": client}
         self.ask("initialize", encode(params), answered, None)
 
     def _initialized(self, result: dict[str, Raw], now: float) -> None:
@@ -195,7 +170,7 @@ class ToolSide(Side):
             if envelope.id is UNSET or (envelope.id == wire.NULL and envelope.method.startswith("notifications/")):
                 self._notified(envelope.method, envelope, now)
             else:
-                self._asked(envelope.method, bytes(envelope.id), now)
+                self._asked(envelope.method, bytes(envelope.id), envelope.params, now)
             return
         if envelope.result is UNSET and envelope.error is UNSET and envelope.id is UNSET:
             self._stray(now)  # a program that logs in JSON
@@ -229,6 +204,8 @@ class ToolSide(Side):
                 self.changed(kind, now)
         elif method == mcp.RESOURCE_UPDATED:
             self._updated(wire.members(envelope.params) or {})
+        elif method == mcp.CANCELLED:
+            self._gave_up(wire.members(envelope.params) or {})
         elif method == mcp.TASK_STATUS:
             if not status_told(self, wire.members(envelope.params) or {}):
                 self.drop("status_of_unknown_task")
@@ -236,6 +213,15 @@ class ToolSide(Side):
             self._said(wire.members(envelope.params) or {}, envelope.params)
         else:
             self.drop("notification_not_routed")
+
+    def _gave_up(self, params: dict[str, Raw]) -> None:
+        """The program does not wait any longer for what it asked a client."""
+        key = wire.id_key(params["requestId"]) if "requestId" in params else None
+        if key is None or key not in self.asking:
+            self.drop("cancelled_nothing_pending")
+            return
+        device, number = self.asking[key]
+        device.asking.give_up(number, params.get("reason"))
 
     def _updated(self, params: dict[str, Raw]) -> None:
         """A resource changed: tell those who subscribed to it, or to one that it is part of."""
@@ -277,12 +263,22 @@ class ToolSide(Side):
             call.deadline = max(call.deadline, now + link.call_timeout)
         link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key if about else None)
 
-    def _asked(self, method: str, id_: bytes, now: float) -> None:
-        """Answer a request of the tool program: no client capability is claimed, so only `ping` has an answer."""
-        if wire.id_key(id_) is None:
+    def _asked(self, method: str, id_: bytes, raw: Raw | UnsetType, now: float) -> None:
+        """Answer a request of the tool program, or send it on to the client that it can only be meant for."""
+        key = wire.id_key(id_)
+        if key is None:
             self.drop("bad_id")
         elif method == "ping":
             self.link.send(wire.result(id_, b"{}"))
+        elif key in self.asking:
+            self.link.send(self.failure(id_, Fault.ID_IN_FLIGHT, id=id_[:80].decode(errors="replace")))
+        elif method in mcp.ASKS:
+            ability = mcp.ASKS[method]
+            call = whom_to_ask(self, ability) if len(self.asking) < MOST_ASKED else None
+            if call is None:
+                self.link.send(self.failure(id_, Fault.NOBODY_TO_ASK, ability=ability))
+            else:
+                call.relay.device.asking.ask(self, id_, key, method, raw, call, now)
         else:
             fault = Fault.DEVICE_ON_TOOL_DOOR if method == "initialize" else Fault.NO_SUCH_METHOD
             self.link.send(self.failure(id_, fault, method=method[:100]))

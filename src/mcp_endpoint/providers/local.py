@@ -112,7 +112,7 @@ class LocalServer:
             self._list(id_, mcp.LISTED[method], params)
         elif method == "initialize":
             self._drop_calls()  # a new session: nobody knows of the last one's any more
-            self._send(wire.result(id_, encode(self._introduction(mcp.read_initialize(raw)[0]))))
+            self._send(wire.result(id_, encode(self._introduction(mcp.read_initialize(raw).revision))))
         elif method == "ping":
             self._send(wire.result(id_, b"{}"))
         elif method == "logging/setLevel":

@@ -69,6 +69,10 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 """Levels of `notifications/message`, the most talkative first (RFC 5424)."""
 
 
+ASKS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
+"""What a server may ask its client, and the capability that says that the client can answer."""
+
+
 class Route(Enum):
     """What the broker does with a request from a device side."""
 
@@ -138,10 +142,19 @@ def text(raw: Raw | None, limit: int = 200) -> str:
     return str(value)[:limit] if isinstance(value, str | int | float) else ""
 
 
-def read_initialize(raw: Raw | bytes | UnsetType) -> tuple[str, Implementation]:
-    """Of a client's `initialize` params: the revision it asks for and who it is."""
+class Opening(NamedTuple):
+    """Of a client's `initialize` params: the revision it asks for, who it is, and what it can be asked."""
+
+    revision: str
+    client: Implementation
+    capabilities: Raw | UnsetType
+
+
+def read_initialize(raw: Raw | bytes | UnsetType) -> Opening:
+    """Read a client's `initialize` params."""
     params = members(raw) or {}
-    return text(params.get("protocolVersion")), read_implementation(params.get("clientInfo", UNSET))
+    client = read_implementation(params.get("clientInfo", UNSET))
+    return Opening(text(params.get("protocolVersion")), client, params.get("capabilities", UNSET))
 
 
 class ContentHead(Struct, gc=False):

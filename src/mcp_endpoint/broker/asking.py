@@ -1,0 +1,120 @@
+"""What tool sides ask a client: its model, its user, its roots (routing page, "Requests from a tool side").
+
+Nothing in MCP says for which call such a request is made. So it goes to a client only if that is the only one that has
+a call in flight on the tool side and can serve it, where the settings of its agent allow it; never to a bystander.
+"""
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from msgspec import UNSET, Raw, UnsetType
+from msgspec.json import encode
+
+from mcp_endpoint.errors import Fault
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
+
+if TYPE_CHECKING:
+    from mcp_endpoint.broker.call import Call
+    from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.tool import ToolSide
+
+MOST_ASKED = 32
+"""Requests of one tool side that wait for answers of clients."""
+
+
+class Question(NamedTuple):
+    """A tool side's request on its way. `id` is as the tool side spelled it, `call` what it is taken to be made for."""
+
+    tool: "ToolSide"
+    id: bytes
+    call: "Call"
+
+
+class Asking:
+    """What one client is asked by tool sides."""
+
+    __slots__ = ("_asked", "_device", "_last")
+
+    def __init__(self, device: "DeviceSide") -> None:
+        self._device = device
+        self._asked: dict[int, Question] = {}
+        self._last = 0
+
+    def ask(
+        self, tool: "ToolSide", id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, call: "Call", now: float
+    ) -> None:
+        """Send a request on, under an id of this link. The call has its time anew: a person may have to answer."""
+        self._last += 1
+        self._asked[self._last] = Question(tool, id_, call)
+        tool.asking[key] = (self._device, self._last)
+        call.asks += 1
+        self._renew(call, now)
+        frame = wire.request(self._last, method, raw)
+        self._device.link.send(frame, call.key)
+
+    def answered(self, envelope: wire.Envelope, now: float) -> bool:
+        """The client answers; whether it was asked for that."""
+        raw = b"" if envelope.id is UNSET else bytes(envelope.id)
+        asked = self._take(int(raw)) if raw.isdigit() and len(raw) <= 10 else None
+        if asked is None:
+            return False
+        self._renew(asked.call, now)
+        if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
+            frame = wire.result(asked.id, envelope.result)
+        elif envelope.error is not UNSET and bytes(envelope.error)[:1] == b"{":
+            frame = wire.error(asked.id, envelope.error)
+        else:
+            frame = asked.tool.failure(asked.id, Fault.NO_ANSWER)
+        asked.tool.link.send(wire.one_line(frame))
+        return True
+
+    def give_up(self, number: int, reason: Raw | None) -> None:
+        """The tool side does not want to know any more."""
+        if self._take(number) is not None:
+            self._tell_cancelled(number, reason)
+
+    def call_over(self, call: "Call") -> None:
+        """A call has its outcome: what was asked on its way is of no use any more."""
+        for number in [number for number, asked in self._asked.items() if asked.call is call]:
+            asked = self._take(number)
+            assert asked is not None
+            self._tell_cancelled(number, None)
+            asked.tool.link.send(asked.tool.failure(asked.id, Fault.NO_ANSWER))
+
+    def _tell_cancelled(self, number: int, reason: Raw | None) -> None:
+        params = {"requestId": number} | ({"reason": reason} if reason is not None else {})
+        self._device.link.send(wire.notification(mcp.CANCELLED, encode(params)))
+
+    def _take(self, number: int) -> Question | None:
+        asked = self._asked.pop(number, None)
+        if asked is not None:
+            asked.call.asks -= 1
+            key = wire.id_key(asked.id)
+            assert key is not None, "it had one when it was asked"
+            asked.tool.asking.pop(key, None)
+        return asked
+
+    def _renew(self, call: "Call", now: float) -> None:
+        timeout = self._device.link.call_timeout
+        if timeout is not None:
+            call.deadline = max(call.deadline, now + timeout)
+
+
+def abilities_of(device: "DeviceSide", capabilities: Raw | UnsetType) -> frozenset[str]:
+    """What a client says that it can be asked for."""
+    if device.client.name in (XIAOZHI, CONSOLE) or device.link.peer.brief:
+        return frozenset()  # they say so and only log what they are asked; or have no way to be asked
+    return frozenset(wire.members(capabilities) or {}).intersection(mcp.ASKS.values())
+
+
+def whom_to_ask(tool: "ToolSide", ability: str) -> "Call | None":
+    """A call of the only client that can be asked, the one that it made last; None if there is none, or are several."""
+    found: Call | None = None
+    for call in tool.pending.values():
+        device = call.relay.device
+        if ability in device.abilities and ability in device.agent.limits.ask_clients:
+            if found is not None and found.relay.device is not device:
+                return None
+            found = call
+    return found
