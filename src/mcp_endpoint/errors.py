@@ -89,6 +89,11 @@ class Fault(Enum):
         "There is no client to ask for {ability}: it takes just one that offers it and has a call in flight here, and "
         "ask_clients in the settings must allow it.",
     )
+    LACKS_ABILITY = (
+        Code.MISSING_CAPABILITY,
+        "该工具需要客户端支持 {ability}，而客户端没有声明。",
+        "This tool needs {ability} of its client, which did not say that it offers it.",
+    )
     NO_ANSWER = (
         Code.NOT_SENT,
         "客户端没有回答：它的调用已结束，或回答无效。",
@@ -342,6 +347,11 @@ class Refusal(Enum):
         "subscriptions/listen 的 notifications 无效",
         "the notifications of subscriptions/listen are no such filter, or name too many resources",
     )
+    UNKNOWN_STATE = (
+        400,
+        "requestState 未知、已使用或已过期",
+        "the requestState is not known here, was used, or has expired",
+    )
     REMOVED_METHOD = (
         404,
         "MCP 2026-07-28 没有这个方法",
@@ -361,6 +371,7 @@ _CODES: dict[str, Code] = {
     "BODY_NOT_JSON": Code.PARSE_ERROR,
     "NO_ENVELOPE": Code.INVALID_PARAMS,
     "BAD_FILTER": Code.INVALID_PARAMS,
+    "UNKNOWN_STATE": Code.INVALID_PARAMS,
     "HEADER_MISMATCH": Code.HEADER_MISMATCH,
     "UNSUPPORTED_VERSION": Code.UNSUPPORTED_VERSION,
     "REMOVED_METHOD": Code.METHOD_NOT_FOUND,

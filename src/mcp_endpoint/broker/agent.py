@@ -324,6 +324,8 @@ class Agent:
         """An error frame whose `data` says what happened, since when, and what to do (contract, section 4)."""
         details = fault.sentence(self.limits.language, **facts)
         data: Facts = {"agent_id": self.id, "details": details, "reason": fault.reason}
+        if fault is Fault.LACKS_ABILITY:
+            data["requiredCapabilities"] = {str(facts["ability"]): {}}  # as the specification wants it (2026-07-28)
         return failure(id_, fault.code, MESSAGES[fault.code], data)
 
     def offline(self, seat: Seat, now: float) -> tuple[Fault, Facts]:

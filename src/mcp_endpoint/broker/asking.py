@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.device import DeviceSide
     from mcp_endpoint.broker.tool import ToolSide
 
+ASKED_AT_ONCE = 0.5
+"""Seconds for which a client that went away with a question may be meant by another: a tool side that wants to know
+several things of it asks them at once. After them it waits, and what it asks is for somebody else.
+"""
 MOST_ASKED = 32
 """Requests of one tool side that wait for answers of clients."""
 
@@ -103,18 +107,44 @@ class Asking:
 
 def abilities_of(device: "DeviceSide", capabilities: Raw | UnsetType) -> frozenset[str]:
     """What a client says that it can be asked for."""
-    if device.client.name in (XIAOZHI, CONSOLE) or device.link.peer.brief:
-        return frozenset()  # they say so and only log what they are asked; or have no way to be asked
+    if device.client.name in (XIAOZHI, CONSOLE):
+        return frozenset()  # they say so, and only log what they are asked
     return frozenset(wire.members(capabilities) or {}).intersection(mcp.ASKS.values())
 
 
-def whom_to_ask(tool: "ToolSide", ability: str) -> "Call | None":
+def whom_to_ask(tool: "ToolSide", ability: str, now: float) -> "Call | None":
     """A call of the only client that can be asked, the one that it made last; None if there is none, or are several."""
     found: Call | None = None
+    clients = set()
     for call in tool.pending.values():
         device = call.relay.device
-        if ability in device.abilities and ability in device.agent.limits.ask_clients:
+        if ability not in device.abilities or ability not in device.agent.limits.ask_clients:
+            continue
+        if device.away_since is None:
             if found is not None and found.relay.device is not device:
                 return None
             found = call
-    return found
+        elif now <= device.away_since + ASKED_AT_ONCE:
+            clients.add(_client_of(device))
+    return found if found is not None and clients <= {_client_of(found.relay.device)} else None
+
+
+def _client_of(device: "DeviceSide") -> object:
+    """What tells a client from others: its link, or of one that has a link for each request all that is known of it."""
+    peer = device.link.peer
+    if not peer.brief:
+        return device
+    return device.agent, peer.address.rpartition(":")[0], peer.user_agent, device.client
+
+
+def refuse_to_ask(tool: "ToolSide", id_: bytes, ability: str) -> None:
+    """There is no client to ask. A stateless one that is the only caller hears that its request cannot do without.
+
+    It says with each request what it can be asked, and there is an error for what it lacks (-32021); to the others the
+    tool side says what it wants.
+    """
+    tool.link.send(tool.failure(id_, Fault.NOBODY_TO_ASK, ability=ability))
+    calls = list(tool.pending.values())
+    device = calls[0].relay.device if len(calls) == 1 else None
+    if device is not None and device.link.peer.brief and ability not in device.abilities:
+        calls[0].relay.lacks(calls[0], tool, ability)

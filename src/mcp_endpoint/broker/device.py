@@ -31,6 +31,7 @@ class DeviceSide(Side):
         "_silence",
         "abilities",
         "asking",
+        "away_since",
         "client",
         "initialized",
         "last_call",
@@ -53,6 +54,8 @@ class DeviceSide(Side):
         self.abilities: frozenset[str] = frozenset()
         """What it said in its handshake that tool sides may ask it for."""
         self.asking = Asking(self)
+        self.away_since: float | None = None
+        """Since when its client has what it was asked, and is to come again with the answers."""
         self.relay = Relay(self)
         self.showing = Showing(self)
         self._silence = agent.timers.at(now + SILENCE, self._check_silence)

@@ -374,6 +374,13 @@ class Relay:
         self.device.fail(call.id, Fault.TOOL_SIDE_LOST, tool_side=tool.name, tool=call.name, why=why)
         self._done(call)
 
+    def lacks(self, call: Call, tool: ToolSide, ability: str) -> None:
+        """The tool side needs something of the client that it does not offer."""
+        self._finish(call.key)
+        tool.cancel(call)
+        self.device.fail(call.id, Fault.LACKS_ABILITY, ability=ability)
+        self._done(call)
+
     def _done(self, call: Call) -> None:
         if call.is_tool_call:
             self.device.showing.call_done(call.key)

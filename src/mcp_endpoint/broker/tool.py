@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.broker.asking import MOST_ASKED, whom_to_ask
+from mcp_endpoint.broker.asking import MOST_ASKED, refuse_to_ask, whom_to_ask
 from mcp_endpoint.broker.call import Asked, Call
 from mcp_endpoint.broker.levels import listeners
 from mcp_endpoint.broker.link import Ended, Link, Role
@@ -274,9 +274,9 @@ class ToolSide(Side):
             self.link.send(self.failure(id_, Fault.ID_IN_FLIGHT, id=id_[:80].decode(errors="replace")))
         elif method in mcp.ASKS:
             ability = mcp.ASKS[method]
-            call = whom_to_ask(self, ability) if len(self.asking) < MOST_ASKED else None
+            call = whom_to_ask(self, ability, now) if len(self.asking) < MOST_ASKED else None
             if call is None:
-                self.link.send(self.failure(id_, Fault.NOBODY_TO_ASK, ability=ability))
+                refuse_to_ask(self, id_, ability)
             else:
                 call.relay.device.asking.ask(self, id_, key, method, raw, call, now)
         else:

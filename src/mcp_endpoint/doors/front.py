@@ -11,6 +11,7 @@ from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.doors.admission import Admission
 from mcp_endpoint.doors.heartbeat import Heartbeat
 from mcp_endpoint.doors.outbox import Outbox
+from mcp_endpoint.doors.parked import ParkedRequests
 from mcp_endpoint.doors.sessions import Sessions
 from mcp_endpoint.doors.turns import Turns
 from mcp_endpoint.settings import Settings
@@ -44,6 +45,7 @@ class Front:
     sessions: Sessions = field(init=False)
     admission: Admission = field(init=False)
     turns: Turns = field(init=False)
+    parked: ParkedRequests = field(init=False)
     emptied: Event = field(default_factory=Event)
     """Set when the last link went away while draining."""
 
@@ -51,6 +53,7 @@ class Front:
         self.sessions = Sessions(self)
         self.admission = Admission(lambda: self.settings.security, self.loop.time)
         self.turns = Turns(self.loop)
+        self.parked = ParkedRequests(self)
 
     def gone(self, link: "WebSocketLink") -> None:
         """A link's transport is closed, or it was refused; safe to do twice."""

@@ -77,22 +77,54 @@ class Stateless:
             await self._ask(exchange, visitor, message, opening)
 
     async def _ask(self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening) -> None:
-        link = Asking(self._front, visitor, message, exchange.connection)
+        link = self._parked(visitor, message)
+        if link is None:
+            link = Asking(self._front, visitor, message, exchange.connection)
+            try:
+                link.greet(opening)
+                if message.envelope.method == "tools/call":
+                    _check_param_headers(exchange, link)
+                link.wants_log = opening.log_level is not None
+                link.ask()
+            except BaseException:
+                link.leave()
+                raise
+        else:
+            link.go_on(message, exchange.connection)
+        await self._answer_with(exchange, link)
+
+    def _parked(self, visitor: Visitor, message: Message) -> Asking | None:
+        """The link of a request that was answered with a question, and is made again. Raises Unfit."""
+        state = (wire.members(message.envelope.params) or {}).get(rules.STATE, wire.NULL)
+        if state == wire.NULL:
+            return None
+        link = self._front.parked.take(mcp.string(state) or "", visitor.agent_id, message)
+        if link is None:
+            raise rules.Unfit(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
+        return link
+
+    async def _answer_with(self, exchange: Exchange, link: Asking) -> None:
+        parks = False
         try:
-            link.greet(opening)
-            if message.envelope.method == "tools/call":
-                _check_param_headers(exchange, link)
-            link.wants_log = opening.log_level is not None
-            link.ask()
             if not await _settled(exchange, link, SOON):
                 return
             if link.answer is not None and link.waiting == [link.answer]:
-                link.leave()  # before the client can ask for more
+                parks = self._leave_or_park(link)  # before the client can ask for more
                 await exchange.reply(link.status, link.answer)
             else:
                 await write_events(exchange, link)
+                parks = parks or self._leave_or_park(link)
         finally:
+            if not parks:
+                link.leave()
+
+    def _leave_or_park(self, link: Asking) -> bool:
+        """It is answered: whether it is kept, because its answer is a question."""
+        if link.state is None or link.ended is not None:
             link.leave()
+            return False
+        self._front.parked.put(link.state, link)
+        return True
 
     async def _listen(self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening) -> None:
         asked = rules.read_filter(message.envelope.params, MAX_SUBSCRIPTIONS)

@@ -4,10 +4,11 @@ The broker speaks the handshake era with its devices, so the link makes a handsh
 envelope that the request carries (routing page, "Stateless era over HTTP").
 """
 
+from asyncio import TimerHandle
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
 from mcp_endpoint.doors.access import Visitor
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from mcp_endpoint.doors.front import Front
     from mcp_endpoint.doors.http import HttpDoor
 
+GATHER = 0.05
+"""Seconds in which several things that a tool side asks at once become one question to its client."""
 HANDSHAKE = b"0"
 """The id of the handshake's requests. They are answered at once, before there are others."""
 
@@ -81,6 +84,18 @@ class Asking(StatelessLink):
     answer: bytes | None = None
     wants_log = False
     """Whether the client asked for log messages: the ones of calls come unasked in the handshake era only."""
+    state: str | None = None
+    """What its client was given to come again with, while the tool side waits for answers."""
+
+    def __init__(self, front: "Front", visitor: Visitor, message: Message, connection: "HttpDoor") -> None:
+        super().__init__(front, visitor, message, connection)
+        self._agent_id = visitor.agent_id
+        self._key = message.key
+        self._gathering: TimerHandle | None = None
+        self._early: bytes | None = None
+        """The result, if it came while nobody was there to take it."""
+        self.questions: dict[str, tuple[str, Raw | UnsetType]] = {}
+        """What the tool side asks, by the ids of its requests."""
 
     def ask(self) -> None:
         """Send the request on as one of the handshake era; the broker answers `server/discover` by its introduction."""
@@ -104,11 +119,23 @@ class Asking(StatelessLink):
         return self.answer is not None or self.ended is not None
 
     def _told(self, frame: bytes, envelope: wire.Envelope, about: bytes | None) -> None:
-        if about is None or about != self.message.key or self.answer is not None:
+        if envelope.method == mcp.CANCELLED:
+            self._withdrawn(wire.members(envelope.params) or {})
+            return
+        if about is None or about != self._key:
             return  # of no interest to who asked for one thing
         method = self.message.envelope.method
         assert method is not UNSET
-        if envelope.method is not UNSET:
+        if envelope.method is not UNSET and envelope.id is not UNSET:
+            self.questions[bytes(envelope.id).decode()] = envelope.method, envelope.params
+            if self._gathering is None and self.state is None:
+                self._gathering = self._front.loop.call_later(GATHER, self._gathered)
+        elif self.state is not None:
+            if envelope.method is UNSET:
+                self._early = frame
+        elif self.answer is not None:
+            return
+        elif envelope.method is not UNSET:
             if envelope.method != mcp.MESSAGE or self.wants_log:
                 self.put(frame)
         elif envelope.error is UNSET:
@@ -121,6 +148,45 @@ class Asking(StatelessLink):
             error, code = stateless.error_of(envelope.error, method, self.message.envelope.params, own)
             self._answered(wire.error(self.message.id, error), STATELESS_STATUS.get(code, 200))
 
+    def _withdrawn(self, params: dict[str, Raw]) -> None:
+        """A question is of no use any more."""
+        self.questions.pop(bytes(params.get("requestId", b"")).decode(errors="replace"), None)
+
+    def _gathered(self) -> None:
+        self._gathering = None
+        if self.questions and self.answer is None and self.ended is None:
+            self.ask_client()
+
+    def ask_client(self) -> None:
+        """Answer with what the tool side asks; the client makes its request again, and finds this link by the state."""
+        self.state = self._front.parked.new_state()
+        if self.side is not None:
+            self.side.away_since = self._front.loop.time()
+        self._answered(wire.result(self.message.id, stateless.input_required(self.questions, self.state)))
+
+    def is_for(self, agent_id: str, message: Message) -> bool:
+        """Whether a request is this one again: the same agent's, for the same thing."""
+        return self._agent_id == agent_id and _what(self.message) == _what(message)
+
+    def go_on(self, message: Message, connection: "HttpDoor") -> None:
+        """The client came again with answers: hand them on, and wait for the result, or for what is asked then."""
+        self.message, self.connection = message, connection
+        self.state = self.answer = None
+        if self.side is not None:
+            self.side.away_since = None
+        self.waiting.clear()
+        self.queued = 0
+        given = wire.members((wire.members(message.envelope.params) or {}).get(stateless.RESPONSES, UNSET)) or {}
+        answers = {key: given[key] for key in self.questions.keys() & given.keys()}
+        for key in answers:
+            del self.questions[key]
+        self.hand(*(wire.result(key.encode(), answer) for key, answer in sorted(answers.items())))
+        early, self._early = self._early, None
+        if early is not None:
+            self._told(early, wire.read(early), self._key)
+        elif self.questions:
+            self.ask_client()
+
     def _answered(self, answer: bytes, status: int = 200) -> None:
         self.answer, self.status = answer, status
         self.put(answer)
@@ -130,6 +196,13 @@ class Asking(StatelessLink):
         if self.answer is None and end is not End.SEND_OVERFLOW:
             why = Refusal.RESTARTING if end is End.RESTART else end
             self._answered(failure(why, self.message.id), HTTP_STATUS.get(end, 503))
+
+
+def _what(message: Message) -> tuple[object, object]:
+    """What a request is for: its method, and the name or URI in its params."""
+    method = message.envelope.method
+    params = wire.members(message.envelope.params) or {}
+    return method, mcp.string(params.get(stateless.NAMED.get(str(method), "")))
 
 
 def request(id_: bytes, method: str, params: object) -> bytes:

@@ -37,6 +37,8 @@ NAMED = {"tools/call": "name", "prompts/get": "name", READ: "uri"}
 """Which member of the params is repeated in `Mcp-Name`."""
 CACHEABLE = frozenset({*LISTED, READ, DISCOVER})
 """Whose results say for how long they may be kept, and by whom."""
+STATE, RESPONSES = "requestState", "inputResponses"
+"""Members of a request's params when it is made again because its result asked for something."""
 NO_RESOURCE = -32002
 """What up to 2025-11-25 said that there is no such resource."""
 TTL_MS = 0
@@ -190,6 +192,8 @@ def read_filter(params: Raw | UnsetType, limit: int) -> Filter:
 def without_envelope(id_: bytes, method: str, params: Raw | UnsetType) -> bytes:
     """The same request as one of the handshake era."""
     members = wire.members(params) or {}
+    for name in (STATE, RESPONSES):
+        members.pop(name, None)
     meta = {name: value for name, value in _meta(params).items() if name not in ENVELOPE}
     if meta:
         members["_meta"] = Raw(encode(meta))
@@ -221,6 +225,16 @@ def complete(result: Raw | bytes, method: str, server_info: bytes | None) -> byt
             members["_meta"] = Raw(_with(bytes(members["_meta"]), stamp))
             result = encode(members)
     return _with(bytes(result), b",".join(added))
+
+
+def input_required(questions: Mapping[str, tuple[str, Raw | UnsetType]], state: str) -> bytes:
+    """The result that asks a client for something before its request can be completed: by key, method and params."""
+    requests = {key: Raw(_request(method, params)) for key, (method, params) in questions.items()}
+    return encode({"resultType": "input_required", "inputRequests": requests, STATE: state})
+
+
+def _request(method: str, params: Raw | UnsetType) -> bytes:
+    return encode({"method": method} if isinstance(params, UnsetType) else {"method": method, "params": params})
 
 
 def error_of(error: Raw, method: str, params: Raw | UnsetType, own: str) -> tuple[bytes, int]:
