@@ -99,6 +99,16 @@ async def test_a_result_that_came_meanwhile_is_kept(broker: Broker) -> None:
         assert said((await ask(client, answers(result))).json()) == "I know it myself"
 
 
+async def test_a_large_result_that_came_meanwhile_is_not(broker_with: Brokers) -> None:
+    agent = broker_with(ask_clients="elicitation", replay_buffer="1KB").agent()
+    async with agent.tool_side("t", calls=False) as program, mcp_client(agent) as client:
+        received, result = await question(client, program, "first")
+        await program.answer(received, text_result("x" * 2000))
+        await program.next("answer")
+        error = (await ask(client, answers(result))).json()["error"]
+        assert (error["code"], error["data"]["reason"]) == (-32003, "result_not_kept")
+
+
 @pytest.mark.parametrize("wrong", ["made up", "used", "of another agent", "for another tool", 5])
 async def test_a_state_that_is_not_this_requests(broker: Broker, wrong: Any) -> None:
     agent, other = broker.agent(), broker.agent()

@@ -89,6 +89,12 @@ class Fault(Enum):
         "There is no client to ask for {ability}: it takes just one that offers it and has a call in flight here, and "
         "ask_clients in the settings must allow it.",
     )
+    RESULT_NOT_KEPT = (
+        Code.TOOL_SIDE_FAILED,
+        "{name} 的结果有 {size} 字节，而客户端不在时最多保留 {limit} 字节（设置 replay_buffer），请重新调用。",
+        "The result of {name} has {size} bytes; while its client is away at most {limit} are kept (replay_buffer). "
+        "Call it again.",
+    )
     LACKS_ABILITY = (
         Code.MISSING_CAPABILITY,
         "该工具需要客户端支持 {ability}，而客户端没有声明。",

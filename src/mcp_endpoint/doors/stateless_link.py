@@ -132,7 +132,7 @@ class Asking(StatelessLink):
                 self._gathering = self._front.loop.call_later(GATHER, self._gathered)
         elif self.state is not None:
             if envelope.method is UNSET:
-                self._early = frame
+                self._early = self._kept(frame)
         elif self.answer is not None:
             return
         elif envelope.method is not UNSET:
@@ -147,6 +147,14 @@ class Asking(StatelessLink):
             own = Fault.TOO_MANY_CALLS.reason
             error, code = stateless.error_of(envelope.error, method, self.message.envelope.params, own)
             self._answered(wire.error(self.message.id, error), STATELESS_STATUS.get(code, 200))
+
+    def _kept(self, frame: bytes) -> bytes:
+        """A result that nobody is there to take, or an error in its place: no more is kept than for a lost session."""
+        limit = self._front.settings.mcp.replay_buffer
+        if len(frame) <= limit or self.side is None:
+            return frame
+        name = _what(self.message)[1]
+        return self.side.failure(self.message.id, Fault.RESULT_NOT_KEPT, name=name, size=len(frame), limit=limit)
 
     def _withdrawn(self, params: dict[str, Raw]) -> None:
         """A question is of no use any more."""
