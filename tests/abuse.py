@@ -195,6 +195,39 @@ class Abuser:
         call = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","arguments":{"x":"%s"}}}'
         return self.frames(call % (b"x" * 3_900_000))
 
+    def members(self) -> Iterator[None]:
+        """Calls that are not large, and costly all the same: a great many members have to be looked at."""
+        meta = b",".join(b'"%d":1' % number for number in range(24_000))
+        call = b'{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"t","_meta":{"progressToken":1,%s}}}'
+        return self.frames(call % meta)
+
+    def bodies(self) -> Iterator[None]:
+        """Large requests over HTTP at once: many heads first, and then the bodies."""
+        message = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"x": "x" * 3_900_000}}
+        params = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "x", "version": "1"}}
+        with self.dial() as sock:
+            sock.sendall(self.post({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": params}))
+            answer = sock.recv(PIECE).decode()
+        session = next(line for line in answer.split("\r\n") if line.lower().startswith("mcp-session-id:"))
+        head, body = self.post(message, f"{session}\r\n").split(b"\r\n\r\n", 1)
+        while True:
+            socks = [self.dial() for _ in range(8)]
+            for sock in socks:
+                sock.sendall(head + b"\r\n\r\n")
+                sock.setblocking(False)
+            left = {sock: memoryview(body) for sock in socks}
+            while left:
+                for sock in select.select([], list(left), [], 0.1)[1]:
+                    with contextlib.suppress(BlockingIOError):
+                        left[sock] = left[sock][sock.send(left[sock][:PIECE]) :]
+                    if not left[sock]:
+                        del left[sock]
+                yield
+            for sock in socks:
+                sock.setblocking(True)
+                sock.recv(PIECE)
+                sock.close()
+
     def unfinished(self) -> Iterator[None]:
         """Begin messages of 3 MB on one link after the other, and never end them."""
         held: list[socket.socket] = []

@@ -13,6 +13,7 @@ from mcp_endpoint.settings import AgentSettings
 from programs import TIMEOUT, World
 from programs import Device as Offline
 from support import Agent, Broker, Device, Frame, ToolSide, said, spelled, text_result
+from test_tasks import begun, cook
 
 REVISION = "2025-11-25"
 ABLE = {"sampling": {}, "elicitation": {}, "roots": {"listChanged": True}}
@@ -185,11 +186,63 @@ async def test_a_program_asks_so_much_at_a_time_and_each_thing_once(broker: Brok
         await program.next("tools/call")
         for number in range(MOST_ASKED + 1):
             await asks(program, "roots/list", number)
-        assert (await answer_of(program, MOST_ASKED))["error"]["data"]["reason"] == "nobody_to_ask"
+        assert (await answer_of(program, MOST_ASKED))["error"]["data"]["reason"] == "too_many_questions"
         await asks(program, "roots/list", 0)
         assert (await answer_of(program, 0))["error"]["data"]["reason"] == "id_in_flight"
         numbers = [decode(text)["id"] for text in await device.settled()]
         assert len(set(numbers)) == MOST_ASKED
+
+
+def test_what_may_be_meant_for_another_agent_is_for_nobody() -> None:
+    """Its client may be a device that nobody can ask, or its call a task by now."""
+    allowed = {"follower": AgentSettings(tools_from="agent"), "agent": AgentSettings()}
+    world = World(allowed, ask_clients="roots")
+    program = world.join(mute=("tools/call",))
+    silent = Offline(world, agent="follower")
+    silent.call(1)
+    device = Offline(world)
+    greet(device)
+    device.call(1)
+    program.work()
+    program.session.receive(encode({"jsonrpc": "2.0", "id": 1, "method": "roots/list"}), world.now)
+    assert "roots/list" not in [frame.get("method") for frame in device.got]
+    assert program.inbox[-1]["error"]["data"]["reason"] == "nobody_to_ask"
+    silent.leave()
+    program.session.receive(encode({"jsonrpc": "2.0", "id": 2, "method": "roots/list"}), world.now)
+    assert device.got[-1]["method"] == "roots/list"
+
+
+async def test_what_is_asked_for_a_task_goes_to_who_waits_for_its_result(broker: Broker) -> None:
+    agent = broker.agent()
+    async with (
+        cook(agent) as program,
+        client(agent) as device,
+        client(agent) as other,
+    ):
+        id_ = await begun(device, program, "t1")
+        await other.send({"jsonrpc": "2.0", "id": 5, "method": "tools/call", "params": {"name": "cook"}})
+        await program.next("tools/call")
+        related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}}
+        await asks(program, "elicitation/create", 1, related)
+        assert (await answer_of(program, 1))["error"]["data"]["reason"] == "nobody_to_ask"
+        await device.send({"jsonrpc": "2.0", "id": 9, "method": "tasks/result", "params": {"taskId": id_}})
+        await program.next("tasks/result")
+        await asks(program, "elicitation/create", 2, related)
+        asked = await device.frame()
+        assert asked["params"] == related
+        await device.send({"jsonrpc": "2.0", "id": asked["id"], "result": {}})
+        assert (await answer_of(program, 2))["result"] == {}
+        assert await other.settled() == []
+
+
+@pytest.mark.parametrize("offered", [None, 5, [], "x"])
+async def test_what_a_client_offers_is_an_object(broker: Broker, offered: object) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("t", calls=False) as program, client(agent, "test", {"roots": offered}) as device:
+        await device.begin_call("t", 1)
+        await program.next("tools/call")
+        await asks(program, "roots/list")
+        assert (await answer_of(program))["error"]["data"]["reason"] == "nobody_to_ask"
 
 
 def test_a_shared_tool_side_asks_only_clients_of_agents_that_allow_it() -> None:
@@ -203,6 +256,7 @@ def test_a_shared_tool_side_asks_only_clients_of_agents_that_allow_it() -> None:
         program.session.receive(encode({"jsonrpc": "2.0", "id": agent, "method": "roots/list"}), world.now)
         told = [frame for frame in device.got if frame.get("method") == "roots/list"]
         assert len(told) == (agent == "agent")
+        device.leave()
 
 
 def test_a_call_has_its_time_anew_when_its_client_is_asked_and_when_it_answers() -> None:

@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
 
 from conftest import Brokers
 from opened import flooding
-from support import Agent, Broker, Device
+from support import Agent, Broker, Device, said, text_result
 from test_isolation import p99_of
 from wire import PATIENCE
 
@@ -148,6 +149,33 @@ async def test_a_flood_of_large_messages_that_are_allowed(new_broker: Brokers) -
     async with agent.tool_side("t"):
         stats = await suffer(broker, "large", agent.path("call"))
     assert set(stats["ended_by_reason"]) <= {"peer_closed", "connection_lost"}, "nobody is closed for it"
+
+
+@pytest.mark.parametrize(("how", "door"), [("members", "call"), ("bodies", "mcp")])
+async def test_a_flood_of_messages_that_take_long(new_broker: Brokers, how: str, door: str) -> None:
+    broker = new_broker()
+    agent = broker.agent()
+    async with agent.tool_side("t"):
+        stats = await suffer(broker, how, agent.path(door))
+    assert set(stats["ended_by_reason"]) <= {"peer_closed", "connection_lost"}, "nobody is closed for it"
+
+
+async def test_one_agents_large_results_of_a_shared_tool_side_hold_up_no_other_agent(broker_with: Brokers) -> None:
+    """Who asks for them pays, not the tool side."""
+    broker = broker_with(more="[agent greedy]\ntools_from = shared\n[agent modest]\ntools_from = shared\n")
+    shared, greedy, modest = (Agent(broker, name) for name in ("shared", "greedy", "modest"))
+    async with shared.tool_side("t", calls=False) as program, greedy.device() as one, modest.device() as other:
+        for number in range(60):
+            await one.begin_call("t", number)
+        reading = asyncio.ensure_future(one.reply(59))
+        for _ in range(60):
+            await program.answer(await program.next("tools/call"), text_result("x" * 1_000_000))
+        began = perf_counter()
+        await other.begin_call("t", "mine")
+        await program.answer(await program.next("tools/call"), text_result("small"))
+        assert said(await other.reply("mine")) == "small"
+        assert perf_counter() - began < 2
+        assert len(said(await reading)) == 1_000_000
 
 
 async def test_a_flood_of_connections(new_broker: Brokers) -> None:

@@ -175,7 +175,7 @@ async def test_errors_and_notes_are_counted_by_reason_of_the_link_and_of_the_who
     agent, other = alone.agent(), alone.agent()
     async with agent.tool_side("t") as program, agent.device() as device, other.device() as second:
         await program.send("loading")
-        await program.send({"jsonrpc": "2.0", "id": 1, "method": "sampling/createMessage"})
+        await program.send({"jsonrpc": "2.0", "id": 1, "method": "tasks/list"})
         assert "error" in await program.next("answer")
         for caller in (device, device, second):
             await caller.call("nope")

@@ -277,7 +277,20 @@ def test_changes_of_agents_are_named_by_what_their_sections_say(tmp_path: Path) 
 def test_every_key_is_named_as_the_file_spells_it_and_waits_if_it_must(tmp_path: Path) -> None:
     """One by one: a change of the key alone is seen, and either it is in effect or it waits."""
     before = settings_of(tmp_path=tmp_path)
-    samples = ["7", "true", "false", "DEBUG", "en", "block", "2KB", "10.0.0.1", "https://a", "a/b", "0123456789abcdef"]
+    samples = [
+        "7",
+        "true",
+        "false",
+        "DEBUG",
+        "en",
+        "block",
+        "2KB",
+        "10.0.0.1",
+        "https://a",
+        "a/b",
+        "roots",
+        "0123456789abcdef",
+    ]
     waiting = set()
     for section, key, *_ in describe():
         for sample in samples:

@@ -206,6 +206,7 @@ async def _serve(
         outbox=Outbox(loop),
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
+    front.manager.pays = lambda agent_id, work: front.turns.carried(agent_id, work, loop.time())
     office = JobOffice(front.manager, loop, lambda: front.settings)
     hub = Hub(front.manager, loop, os.environ, folder, make_source, office, lambda: front.settings.server.debug)
     pins = PinFile(folder / PINS)

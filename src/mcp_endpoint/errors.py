@@ -95,6 +95,11 @@ class Fault(Enum):
         "The result of {name} has {size} bytes; while its client is away at most {limit} are kept (replay_buffer). "
         "Call it again.",
     )
+    TOO_MANY_QUESTIONS = (
+        Code.NOT_SENT,
+        "这个工具端等待客户端回答的请求已达上限 {limit}。",
+        "This tool side already has {limit} requests that wait for answers of clients, its limit.",
+    )
     LACKS_ABILITY = (
         Code.MISSING_CAPABILITY,
         "该工具需要客户端支持 {ability}，而客户端没有声明。",

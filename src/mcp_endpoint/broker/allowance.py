@@ -1,32 +1,47 @@
-"""Messages of megabytes: each holds up everybody for milliseconds, so there may be only so many (issue 3, part 7).
+"""Messages that take long to work off: each holds up everybody, so there may be only so many (issue 3, part 7).
 
-A bucket of bytes: a few such messages pass at once, a flood of them at a steady rate, and smaller ones are not counted.
+A bucket of time: a few such messages pass at once, a flood of them has a hundredth of the time, and what takes less
+than HOLD is not counted. Time is the processor's, in seconds, as `time.thread_time` has it.
 """
 
+MEASURED = 8_192
+"""Bytes from which on it is measured how long a message takes; a shorter one cannot take HOLD."""
 LARGE = 262_144
-"""Bytes from which on a message counts: a quarter of a millisecond or so."""
-BURST = 16 * 1024 * 1024
-"""Bytes of large messages that may come at once."""
-RATE = 8 * 1024 * 1024
-"""Bytes of large messages a second, when they come without a pause: at most one hundredth of the time is for them."""
+"""Bytes of a message of which it is known beforehand that it will take long: about HOLD and more."""
+BYTE = 1.3e-9
+"""Seconds for each byte of a message that is one long text."""
+HOLD = 0.00025
+"""Seconds from which on a message counts."""
+SHARE = 0.01
+"""The part of the time that is for messages that count, when they come without a pause."""
+BURST = 0.02
+"""Seconds of work that may come at once."""
+LONGEST_REST = 15.0
+"""Seconds of rest at most: a peer whose pings are not answered for longer would take the broker for dead."""
 
 
 class Allowance:
-    """What one agent, or one server that the broker opened, may still send in large messages."""
+    """What one agent, or one server that the broker opened, may still send that takes long."""
 
     __slots__ = ("_full_at",)
 
     def __init__(self) -> None:
         self._full_at = 0.0
-        """When all of BURST may be sent again."""
+        """When all of BURST is there again."""
 
-    def rest_after(self, size: int, now: float) -> float:
-        """A message of `size` bytes was worked off: the moment before which nothing more should be taken."""
-        if size < LARGE:
+    def rest_after(self, work: float, now: float) -> float:
+        """A message took so many seconds of work: the moment before which nothing more should be taken."""
+        if work < HOLD:
             return 0.0
-        self._full_at = max(self._full_at, now) + size / RATE
-        return self._full_at - BURST / RATE
+        self._full_at = min(max(self._full_at, now) + work / SHARE, now + BURST / SHARE + LONGEST_REST)
+        return self._full_at - BURST / SHARE
 
-    def is_full(self, now: float) -> bool:
-        """Whether nothing needs to be remembered of what came."""
-        return self._full_at <= now
+    @property
+    def full_at(self) -> float:
+        """The moment from which on nothing needs to be remembered of what came."""
+        return self._full_at
+
+
+def expected(size: int) -> float:
+    """Seconds that a message of `size` bytes will take at least, if it is large."""
+    return size * BYTE if size >= LARGE else 0.0

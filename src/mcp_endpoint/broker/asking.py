@@ -54,7 +54,8 @@ class Asking:
         tool.asking[key] = (self._device, self._last)
         call.asks += 1
         self._renew(call, now)
-        frame = wire.request(self._last, method, raw)
+        # params:null never reaches a client either: TypeScript programs ignore such a request (contract, section 5).
+        frame = wire.request(self._last, method, UNSET if raw == wire.NULL else raw)
         self._device.link.send(frame, call.key)
 
     def answered(self, envelope: wire.Envelope, now: float) -> bool:
@@ -75,20 +76,22 @@ class Asking:
 
     def give_up(self, number: int, reason: Raw | None) -> None:
         """The tool side does not want to know any more."""
-        if self._take(number) is not None:
-            self._tell_cancelled(number, reason)
+        question = self._take(number)
+        if question is not None:
+            self._tell_cancelled(number, question.call, reason)
 
     def call_over(self, call: "Call") -> None:
         """A call has its outcome: what was asked on its way is of no use any more."""
         for number in [number for number, asked in self._asked.items() if asked.call is call]:
             asked = self._take(number)
             assert asked is not None
-            self._tell_cancelled(number, None)
+            self._tell_cancelled(number, call, None)
             asked.tool.link.send(asked.tool.failure(asked.id, Fault.NO_ANSWER))
 
-    def _tell_cancelled(self, number: int, reason: Raw | None) -> None:
+    def _tell_cancelled(self, number: int, call: "Call", reason: Raw | None) -> None:
+        """On the stream of the call, where the question came."""
         params = {"requestId": number} | ({"reason": reason} if reason is not None else {})
-        self._device.link.send(wire.notification(mcp.CANCELLED, encode(params)))
+        self._device.link.send(wire.notification(mcp.CANCELLED, encode(params)), call.key)
 
     def _take(self, number: int) -> Question | None:
         asked = self._asked.pop(number, None)
@@ -109,16 +112,25 @@ def abilities_of(device: "DeviceSide", capabilities: Raw | UnsetType) -> frozens
     """What a client says that it can be asked for."""
     if device.client.name in (XIAOZHI, CONSOLE):
         return frozenset()  # they say so, and only log what they are asked
-    return frozenset(wire.members(capabilities) or {}).intersection(mcp.ASKS.values())
+    offered = wire.members(capabilities) or {}
+    return frozenset(name for name in mcp.ASKS.values() if wire.members(offered.get(name, UNSET)) is not None)
 
 
-def whom_to_ask(tool: "ToolSide", ability: str, now: float) -> "Call | None":
-    """A call of the only client that can be asked, the one that it made last; None if there is none, or are several."""
+def whom_to_ask(tool: "ToolSide", ability: str, params: Raw | UnsetType, now: float) -> "Call | None":
+    """A call of the only client that can be asked, the one that it made last; None if there is none, or are several.
+
+    What is asked for a task goes to who waits for the task's result. Else all calls and tasks on the tool side have to
+    be one agent's: those that cannot be asked, too, for it may be meant for them.
+    """
+    task = _task_of(tool, params)
     found: Call | None = None
-    clients = set()
+    clients, agents = set(), set() if tool.seat is None else set(tool.seat.begun)
     for call in tool.pending.values():
         device = call.relay.device
+        agents.add(device.agent)
         if ability not in device.abilities or ability not in device.agent.limits.ask_clients:
+            continue
+        if task is not None and call.task is not task:
             continue
         if device.away_since is None:
             if found is not None and found.relay.device is not device:
@@ -126,7 +138,21 @@ def whom_to_ask(tool: "ToolSide", ability: str, now: float) -> "Call | None":
             found = call
         elif now <= device.away_since + ASKED_AT_ONCE:
             clients.add(_client_of(device))
-    return found if found is not None and clients <= {_client_of(found.relay.device)} else None
+    if found is None or not clients <= {_client_of(found.relay.device)}:
+        return None
+    return found if task is not None or len(agents) == 1 else None
+
+
+def _task_of(tool: "ToolSide", params: Raw | UnsetType) -> object | None:
+    """The task that a request says it belongs to; something that is none of them if it is not known here."""
+    if params is UNSET or b"related-task" not in bytes(params):
+        return None
+    meta = wire.members((wire.members(params) or {}).get("_meta", UNSET)) or {}
+    related = wire.members(meta.get(mcp.RELATED_TASK, UNSET))
+    if related is None:
+        return None
+    own = mcp.string(related.get("taskId"))
+    return (tool.seat.tasks.get(own) if tool.seat is not None and own is not None else None) or related
 
 
 def _client_of(device: "DeviceSide") -> object:

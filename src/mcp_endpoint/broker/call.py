@@ -10,6 +10,7 @@ from mcp_endpoint.wire import envelope as wire
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.relay import Relay
+    from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
     from mcp_endpoint.broker.tool import ToolSide
 
@@ -31,6 +32,8 @@ class Call(Struct, gc=False, eq=False):
     """Told whether it had a result, once it was answered."""
     rewrite: "Rewrite | None" = None
     """What its result is made into, where the client cannot have it as it is."""
+    task: "Task | None" = None
+    """The one whose result it waits for."""
     asks: int = 0
     """Requests of the tool side to the client that are taken to be made for it."""
     number: int = 0

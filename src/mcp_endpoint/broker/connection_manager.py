@@ -62,6 +62,8 @@ class ConnectionManager:
 
         Servers that the broker opens itself may have to start.
         """
+        self.pays: Callable[[str, float], None] = lambda agent_id, work: None
+        """Told of seconds of work that were done for an agent, where no link of a door tells of them."""
         self.tool_connections = 0
         self.robot_connections = 0
 

@@ -80,7 +80,7 @@ class DeviceSide(Side):
 
     # --- frames from the device ---
 
-    def receive(self, frame: bytes, now: float) -> None:
+    def receive(self, frame: bytes, now: float) -> None:  # nobody asks devices on another's behalf
         """Take one frame; whatever is wrong with it is answered and harms nothing else."""
         try:
             envelope = wire.read(frame)

@@ -99,8 +99,11 @@ class Session(Protocol):
     def name(self) -> str:
         """How log and `/stats` call it: a tool side's alias, a device's client name; may be the peer's own words."""
 
-    def receive(self, frame: bytes, now: float) -> None:
-        """Take one text frame from the peer, already checked as UTF-8."""
+    def receive(self, frame: bytes, now: float) -> str | None:
+        """Take one text frame from the peer, already checked as UTF-8.
+
+        The agent that asked for it, if it is an answer to one that had asked: what it costs is for that one to pay.
+        """
 
     def ended(self, ended: Ended, now: float) -> None:
         """The link is gone; called exactly once."""

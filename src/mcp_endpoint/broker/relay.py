@@ -12,7 +12,7 @@ from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
-from mcp_endpoint.broker.tasks import does_tasks, of_task, result_of
+from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
@@ -204,7 +204,9 @@ class Relay:
         if method == "tasks/result":
             # It comes when the task is over. A client may give up in silence, so it waits no longer than for a call.
             rewrite, overdue = partial(result_of, task), Fault.TASK_NOT_OVER
-        self._send(id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, overdue=overdue)
+        self._send(
+            id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, overdue=overdue, task=task
+        )
 
     def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """A method without a route: for the only tool side, if there is just one."""
@@ -264,6 +266,7 @@ class Relay:
         done: Callable[[bool], None] | None = None,
         rewrite: Rewrite | None = None,
         overdue: Fault = Fault.CALL_TIMED_OUT,
+        task: Task | None = None,
     ) -> None:
         device = self.device
         if tool is None:
@@ -278,7 +281,7 @@ class Relay:
             body = device.with_caller(body, tell=tool.link.peer.wants_caller)
         deadline = now + self._timeout()
         call = Call(self, id_, key, name[:200], now, deadline, token, is_tool_call=False, done=done)
-        call.rewrite, call.overdue = rewrite, overdue
+        call.rewrite, call.overdue, call.task = rewrite, overdue, task
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 

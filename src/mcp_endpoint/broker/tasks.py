@@ -213,8 +213,8 @@ def status_told(tool: "ToolSide", params: dict[str, Raw]) -> bool:
     """A tool side says how a task is: its agent's clients hear of it. Whether there is such a task."""
     own = mcp.string(params.get("taskId"))
     task = tool.seat.tasks.get(own) if tool.seat is not None and own is not None else None
-    if task is None:
-        return False
+    if task is None or task.tool is not tool:
+        return False  # of two look-alikes each may count its tasks
     task.told(params)
     frame = wire.notification(mcp.TASK_STATUS, encode(task.facts))
     for device in list(task.agent.devices):

@@ -158,32 +158,32 @@ class ToolSide(Side):
 
     # --- frames from the tool program ---
 
-    def receive(self, frame: bytes, now: float) -> None:
+    def receive(self, frame: bytes, now: float) -> str | None:
         """Take one frame: an answer, a notification, a request, or a stray print, which is dropped and counted."""
         try:
             envelope = wire.read(frame)
         except ValueError:
             self._stray(now)
-            return
+            return None
         self.heard = now
         if envelope.method is not UNSET:
             if envelope.id is UNSET or (envelope.id == wire.NULL and envelope.method.startswith("notifications/")):
                 self._notified(envelope.method, envelope, now)
             else:
                 self._asked(envelope.method, bytes(envelope.id), envelope.params, now)
-            return
+            return None
         if envelope.result is UNSET and envelope.error is UNSET and envelope.id is UNSET:
             self._stray(now)  # a program that logs in JSON
-            return
+            return None
         if envelope.id is UNSET:
             self.drop("answer_without_id")
-            return
+            return None
         raw = bytes(envelope.id)
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         call = self.pending.pop(number, None)
         if call is not None:
             call.relay.answered(call, self, envelope, now)
-            return
+            return call.relay.device.agent_id
         asked = self._answers.pop(number, None)
         if asked is not None:
             if asked.timer is not None:
@@ -191,6 +191,7 @@ class ToolSide(Side):
             asked.answered(envelope, now)
         else:
             self.drop("late_answer")
+        return None
 
     def _stray(self, now: float) -> None:
         self.drop("not_json_rpc")
@@ -274,7 +275,10 @@ class ToolSide(Side):
             self.link.send(self.failure(id_, Fault.ID_IN_FLIGHT, id=id_[:80].decode(errors="replace")))
         elif method in mcp.ASKS:
             ability = mcp.ASKS[method]
-            call = whom_to_ask(self, ability, now) if len(self.asking) < MOST_ASKED else None
+            if len(self.asking) >= MOST_ASKED:
+                self.link.send(self.failure(id_, Fault.TOO_MANY_QUESTIONS, limit=MOST_ASKED))
+                return
+            call = whom_to_ask(self, ability, raw, now)
             if call is None:
                 refuse_to_ask(self, id_, ability)
             else:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
+from mcp_endpoint.broker.allowance import LARGE, expected
 from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
@@ -91,7 +92,7 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
     length = exchange.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.max_message_size:
         raise Refused(Refusal.BODY_TOO_BIG)
-    share, counted = front.turns.join(agent_id), 0
+    share, counted, allowed = front.turns.join(agent_id), 0, False
     body = bytearray()
     try:
         async with asyncio.timeout(limits.message_timeout):
@@ -103,11 +104,13 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
                     raise Refused(Refusal.BODY_TOO_BIG)
                 if share.unfinished > max(limits.max_unfinished, limits.max_message_size):
                     raise Refused(End.TOO_MUCH_UNFINISHED)
+                if counted >= LARGE and not allowed:
+                    allowed = True
+                    await front.turns.rested(share, expected(int(length) if length.isdigit() else counted))
     except TimeoutError:
         raise Refused(Refusal.BODY_TIMEOUT) from None
     finally:
         share.unfinished -= counted
-        share.carried(counted, front.loop.time())
         front.turns.leave(agent_id)
     return bytes(body)
 

@@ -4,7 +4,7 @@ from asyncio import AbstractEventLoop, Future
 from collections import deque
 from typing import Protocol
 
-from mcp_endpoint.broker.allowance import BURST, RATE, Allowance
+from mcp_endpoint.broker.allowance import Allowance
 
 FRAMES = 16
 """Frames of one agent in one turn of the event loop: a fifth of a millisecond or so.
@@ -32,7 +32,7 @@ class Waiting(Protocol):
 class Share:
     """What the links of one agent share. Times are monotonic seconds, as the event loop has them."""
 
-    __slots__ = ("allowance", "left", "links", "resting", "rests_until", "tick", "unfinished", "waiting")
+    __slots__ = ("allowance", "fading", "left", "links", "resting", "rests_until", "tick", "unfinished", "waiting")
 
     def __init__(self) -> None:
         self.links = 0
@@ -48,10 +48,12 @@ class Share:
         """Before this nothing is worked off: too many large messages came."""
         self.resting = False
         """Whether its links are called when that is over."""
+        self.fading = False
+        """Whether it is without links, and forgotten when nothing needs to be remembered of it."""
 
-    def carried(self, size: int, now: float) -> None:
-        """A message of so many bytes was worked off."""
-        rests_until = self.allowance.rest_after(size, now)
+    def carried(self, work: float, now: float) -> None:
+        """A message took so many seconds to work off, or will."""
+        rests_until = self.allowance.rest_after(work, now)
         if rests_until > now:
             self.rests_until = rests_until
             self.left = 0
@@ -113,13 +115,34 @@ class Turns:
         self._forget(agent_id)
 
     def _forget(self, agent_id: str) -> None:
-        share = self._shares.get(agent_id)
-        if share is None or share.links:
+        share = self._shares[agent_id]
+        if share.links or share.fading:
             return
-        if share.allowance.is_full(self._loop.time()):
+        if share.allowance.full_at <= self._loop.time():
             del self._shares[agent_id]
         else:  # a link that is opened anew for each large message is no way round
-            self._loop.call_later(BURST / RATE, self._forget, agent_id)
+            share.fading = True
+            self._loop.call_at(share.allowance.full_at, self._faded, agent_id)
+
+    def _faded(self, agent_id: str) -> None:
+        self._shares[agent_id].fading = False
+        self._forget(agent_id)
+
+    def carried(self, agent_id: str, work: float, now: float) -> None:
+        """An agent had a message worked off for it, by whatever way it came."""
+        share = self._shares.get(agent_id)
+        if share is None:
+            share = self._shares[agent_id] = Share()
+        share.carried(work, now)
+        self._forget(agent_id)
+
+    async def rested(self, share: Share, work: float) -> None:
+        """Wait until an agent may have something worked off that will take so many seconds, and count it."""
+        if share.rests_until > self._loop.time():
+            waiting = _Request(share, self._loop.create_future())
+            self.wait(share, waiting)
+            await waiting.called
+        share.carried(work, self._loop.time())
 
     def wait(self, share: Share, link: Waiting) -> None:
         """Give a link a turn after everybody else had one."""
@@ -164,15 +187,17 @@ class Turns:
     def _turn(self) -> None:
         now = self._loop.time()
         crowded, self._crowded = self._crowded, {}
-        for share in crowded:
-            share.tick = now
-            if share.rests_until <= now:
-                share.earn()
-            for _ in range(len(share.waiting)):
-                if share.left <= 0:
-                    break
-                share.waiting.popleft().go_on(now)
-        self._scheduled = False
-        for share in crowded:
-            if share.waiting:
-                self._call(share)
+        try:
+            for share in crowded:
+                share.tick = now
+                if share.rests_until <= now:
+                    share.earn()
+                for _ in range(len(share.waiting)):
+                    if share.left <= 0:
+                        break
+                    share.waiting.popleft().go_on(now)
+        finally:  # whatever happens to one of them, the others have their turns
+            self._scheduled = False
+            for share in crowded:
+                if share.waiting:
+                    self._call(share)

@@ -7,6 +7,7 @@ through the broker to the peer's `transport.write` without a task, a queue or a 
 
 import asyncio
 from collections.abc import Mapping
+from time import thread_time
 from urllib.parse import parse_qsl
 
 from loguru import logger
@@ -16,7 +17,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, State
 
-from mcp_endpoint.broker.allowance import LARGE
+from mcp_endpoint.broker.allowance import MEASURED, expected
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.addresses import UNKNOWN, Caller
 from mcp_endpoint.doors.frames import FrameReader, LastFrames
@@ -230,9 +231,16 @@ class WebSocketLink(Sending):
         size = len(data)
         self.bytes_in += size
         self.last_frame = now
-        self.session.receive(data, now)
-        if size >= LARGE:
-            self._share.carried(size, now)
+        if size < MEASURED:
+            self.session.receive(data, now)
+            return
+        session, began = self.session, thread_time()
+        payer = session.receive(data, now)
+        work = max(thread_time() - began, expected(size))
+        if payer is None or payer == session.agent_id:
+            self._share.carried(work, now)
+        else:
+            self._front.turns.carried(payer, work, now)
 
     def _other_frame(self, frame: Frame, now: float) -> None:
         match frame.opcode:
@@ -290,7 +298,10 @@ class WebSocketLink(Sending):
         self._fragments = None
 
     def too_long(self) -> None:
-        """The message that began `message_timeout` ago is not whole."""
+        """The message that began `message_timeout` ago is not whole; unless the broker does not read just now."""
+        if self._waits:
+            self._front.unfinished[self] = self._front.loop.time() + self._front.settings.websocket.message_timeout
+            return
         self._shut(End.MESSAGE_TIMEOUT, REFUSED_PATIENCE)
 
     # --- the broker's side: Link ---
@@ -350,7 +361,10 @@ class WebSocketLink(Sending):
         self._write_protocol()
 
     def unheard(self) -> None:
-        """The peer gave none."""
+        """The peer gave none; unless it is the broker that does not read just now."""
+        if self._waits:
+            self._front.heartbeat.add(self, self._front.loop.time())
+            return
         self._shut(End.PING_TIMEOUT, REFUSED_PATIENCE)
 
     # --- ends ---

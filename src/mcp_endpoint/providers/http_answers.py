@@ -89,7 +89,8 @@ async def messages(
         for event in events:
             if event.is_message:
                 yield event.data
-            await pace.frame(len(event.data))
+            else:
+                await pace.frame()
 
 
 def failure(id_: bytes, why: Stopped) -> bytes:

@@ -1,7 +1,7 @@
 """One session with a server over Streamable HTTP: the requests it is made of, and what their answers bring."""
 
 import ssl
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import httpx
@@ -12,7 +12,7 @@ from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, media_type,
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, Sending, drained, make_client, read_body
 from mcp_endpoint.providers.http_streams import answers, following
 from mcp_endpoint.providers.outlet import Pace
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 
 SILENCE = 300.0
@@ -76,9 +76,7 @@ class Session:
             await refused(response, None, in_session=self.has_id)
         await drained(response)
 
-    async def ask(
-        self, id_: bytes, frame: bytes, take: Callable[[bytes], None], headers: Mapping[str, str] | None = None
-    ) -> None:
+    async def ask(self, id_: bytes, frame: bytes, take: Take, headers: Mapping[str, str] | None = None) -> None:
         """POST a request and take all that its answer brings; its own answer comes last. Raises Stopped."""
         response = await self.http("POST", frame, headers)
         try:
@@ -93,12 +91,11 @@ class Session:
                 await following(response, Place(), id_, take, self.stream, self.settings, self.pace)
             elif kind == JSON:
                 body = await read_body(response, self.settings.event_limit, self.settings.silence)
-                await self.pace.frame(len(body))
                 frames = split(body)
                 if not any(answers(one, id_) for one in frames):
                     raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")
                 for one in sorted(frames, key=lambda one: answers(one, id_)):
-                    take(one)
+                    await self.pace.frame(take(one) or 0.0)
             else:
                 raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind or 'no body'}"))
         finally:

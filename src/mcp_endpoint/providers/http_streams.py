@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw
 from mcp_endpoint.providers.events import LONGEST_RETRY
 from mcp_endpoint.providers.http_answers import EVENTS, Place, media_type, messages, refused
 from mcp_endpoint.providers.outlet import Pace
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.wire import envelope
 
 Open = Callable[[str | None], Awaitable[httpx.Response]]
@@ -42,7 +42,7 @@ async def following(
     response: httpx.Response,
     place: Place,
     id_: bytes,
-    take: Callable[[bytes], None],
+    take: Take,
     again: Open,
     limits: Limits,
     pace: Pace,
@@ -60,8 +60,8 @@ async def following(
         try:
             async with asyncio.timeout_at(until) as patience:
                 async for frame in messages(response, place, pace, limits.event_limit):
+                    await pace.frame(0.0 if answered else take(frame) or 0.0)
                     if not answered:
-                        take(frame)
                         answered = answers(frame, id_)
                         until = loop.time() + (LAST_BYTES if answered else limits.silence)
                         patience.reschedule(until)
@@ -99,7 +99,7 @@ async def following(
 
 async def standing(
     open_: Open,
-    take: Callable[[bytes], None],
+    take: Take,
     limits: Limits,
     pace: Pace,
     in_session: bool,
@@ -130,7 +130,7 @@ async def standing(
                 begun = loop.time()
                 try:
                     async for frame in messages(response, place, pace, limits.event_limit):
-                        take(frame)
+                        await pace.frame(take(frame) or 0.0)
                         brief = 0
                 finally:
                     await response.aclose()

@@ -6,15 +6,17 @@ become jobs, which are asked for here and go on when the broker has no link any 
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from time import thread_time
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.allowance import MEASURED, expected
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors import Code, End
 from mcp_endpoint.providers import job_tasks
 from mcp_endpoint.providers.background import Background
 from mcp_endpoint.providers.definitions import Definitions, Judge
@@ -50,6 +52,8 @@ class Joint:
         """Whether it said what tools it has, so that its handshake is over."""
         self.on_greeted: Callable[[], None] = lambda: None
         self.on_close: Callable[[End], None] = lambda end: None
+        self.pays: Callable[[str, float], None] = lambda agent_id, work: None
+        """Told which agent asked for something that took so many seconds of work."""
         self._definitions = definitions
         self._judge = judge
         self._timers = timers
@@ -210,10 +214,23 @@ class Joint:
 
     # --- the source's side ---
 
-    def take(self, frame: bytes) -> None:
-        """Hand a frame of the source to the broker."""
+    def take(self, frame: bytes) -> float:
+        """Hand a frame of the source to the broker; the seconds of work that it was, unless an agent asked for it."""
+        if len(frame) < MEASURED:
+            self._taken(frame)
+            return 0.0
+        began = thread_time()
+        payer = self._taken(frame)
+        work = max(thread_time() - began, expected(len(frame)))
+        if payer is None:
+            return work
+        self.pays(payer, work)
+        return 0.0
+
+    def _taken(self, frame: bytes) -> str | None:
+        """The agent that asked for a frame, once it was handed on."""
         if self._session is None and self._source is None:
-            return
+            return None
         now = self.heard = self._last_frame = self._clock()
         self._count("in", frame)
         if not frame.isascii():
@@ -225,15 +242,16 @@ class Joint:
         if self._lists or self._calls or self._background or self._greeting is not None:
             seen, greeted = self._answered(frame)
             if seen is None:
-                return
+                return None
             frame = seen
         if self._session is None:
             self._alone(frame)
-            return
-        self._session.receive(frame, now)
+            return None
+        payer = self._session.receive(frame, now)
         if greeted and not self.greeted:
             self.greeted = True
             self.on_greeted()
+        return payer
 
     def _answered(self, frame: bytes) -> tuple[bytes | None, bool]:
         """The frame as the broker is to see it, if it is, and whether it ends a list of tools."""
@@ -244,6 +262,11 @@ class Joint:
         if envelope.method == mcp.PROGRESS and self._background is not None:
             mine = self._background.progressed(wire.members(envelope.params) or {})
             return (None if mine else frame), False
+        if envelope.method in mcp.ASKS and envelope.id is not UNSET and self.has_jobs:
+            # The caller of a job has its answer: whoever has a call in flight would be asked in its place.
+            text = "后台任务不能询问客户端。 / A job in the background cannot ask a client."
+            self.to_source(wire.failure(bytes(envelope.id), int(Code.METHOD_NOT_FOUND), text))
+            return None, False
         if envelope.method == mcp.MESSAGE and self._shared and self.has_jobs:
             return None, False  # it may be about a job of an agent that the broker knows nothing of
         raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import traceback
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import Any
 
 from loguru import logger
@@ -17,6 +17,7 @@ from msgspec.json import encode
 
 from mcp_endpoint.errors import Code
 from mcp_endpoint.providers.offer import BadArguments, Call, Limits, Offer, Offered, Refused, failed, json_object
+from mcp_endpoint.providers.source import Take
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -33,7 +34,7 @@ _ANSWERING = {"tools/call": Kind.TOOLS, "prompts/get": Kind.PROMPTS, "resources/
 class LocalServer:
     """Answers frames for an `Offer`. It is made in a running event loop; `close` must be called in the end."""
 
-    def __init__(self, offer: Offer, take: Callable[[bytes], None], limits: Limits | None = None) -> None:
+    def __init__(self, offer: Offer, take: Take, limits: Limits | None = None) -> None:
         self._take = take
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from mcp_endpoint.providers.provider import Hub
 from mcp_endpoint.providers.server_entry import Kind, OpenApi, Server
-from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.source import Source, Stopped, Take, Why
 from mcp_endpoint.providers.supervisor import TOKENS
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ class Signed:
         self._source = source
         self._oauth = oauth
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Open it. Raises Stopped."""
         await self._source.open(take, stopped)
 

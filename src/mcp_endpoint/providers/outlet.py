@@ -5,8 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
-from mcp_endpoint.broker.allowance import LARGE, Allowance
-from mcp_endpoint.providers.source import Stopped
+from mcp_endpoint.broker.allowance import HOLD, Allowance
+from mcp_endpoint.providers.source import Stopped, Take
 from mcp_endpoint.redaction import Redactor, quote_peer
 
 FRAMES = 16
@@ -23,19 +23,20 @@ class Outlet:
     def __init__(self, secrets: Iterable[str] = ()) -> None:
         """`secrets` are cut out of all that is told about the peer's own words."""
         self._redact = Redactor([secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
-        self._take: Callable[[bytes], None] | None = None
+        self._take: Take | None = None
         self._stopped: Callable[[Stopped], None] | None = None
         self.shut = False
         """Whether nothing is told any more: the source ended, or was closed."""
 
-    def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Speak to these from now on."""
         self._take, self._stopped = take, stopped
 
-    def frame(self, frame: bytes) -> None:
-        """Tell one frame."""
-        if not self.shut and self._take is not None:
-            self._take(frame)
+    def frame(self, frame: bytes) -> float:
+        """Tell one frame; the seconds of work that it was for the server itself to pay (see `Pace`)."""
+        if self.shut or self._take is None:
+            return 0.0
+        return self._take(frame) or 0.0
 
     def end(self, why: Stopped) -> None:
         """Tell the end; only the first one counts."""
@@ -74,12 +75,12 @@ class Pace:
         self._frames = 0
         self._allowance = Allowance()
 
-    async def frame(self, size: int = 0) -> None:
-        """One more frame, of so many bytes, is worked off; everybody else may have a turn now."""
+    async def frame(self, work: float = 0.0) -> None:
+        """One more frame was worked off, which took so many seconds; everybody else may have a turn now."""
         self._frames += 1
-        if size >= LARGE:
+        if work >= HOLD:
             now = asyncio.get_running_loop().time()
-            await asyncio.sleep(max(self._allowance.rest_after(size, now) - now, 0))
+            await asyncio.sleep(max(self._allowance.rest_after(work, now) - now, 0))
         elif self._frames % FRAMES == 0:
             await asyncio.sleep(0)
 

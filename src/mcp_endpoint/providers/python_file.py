@@ -11,7 +11,7 @@ from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.module import Unloadable, UserModule
 from mcp_endpoint.providers.offer import Limits, Offer, Offered
 from mcp_endpoint.providers.parameters import Unusable
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.mcp import Kind
@@ -46,7 +46,7 @@ class PythonFile:
         self.background: frozenset[str] = frozenset()
         """The tools whose decorator says `background=True`."""
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Load the functions; nothing of them ends by itself later. Raises Stopped: BAD_MODULE."""
         try:
             offer = await self._load()

@@ -27,7 +27,7 @@ from mcp_endpoint.providers.http_client import (
     send,
 )
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope
 
@@ -73,7 +73,7 @@ class SseSource:
         self._events: AsyncGenerator[Event, None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Open the stream and wait for the URL for frames.
 
         Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, NOT_MCP, REDIRECTED (a URL for frames
@@ -146,13 +146,14 @@ class SseSource:
         async for chunk in body_chunks(response):
             for event in reader.feed(chunk):
                 yield event
-                await pace.frame(len(event.data))
+                await pace.frame()
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
+        pace = Pace()
         try:
             async for event in events:
                 if event.is_message:
-                    self._outlet.frame(event.data)
+                    await pace.frame(self._outlet.frame(event.data))
             self._outlet.end(Stopped(Why.CONNECTION_LOST, "it closed the stream"))
         except Stopped as why:
             self._outlet.end(why)

@@ -11,7 +11,7 @@ from loguru import logger
 
 from mcp_endpoint.providers.child import Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import one_line
 
@@ -62,7 +62,7 @@ class StdioSource:
         self._child: Child | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Start the program. Raises Stopped: NO_COMMAND, NOT_STARTED."""
         settings = self._settings
         self._outlet.open(take, stopped)
@@ -115,9 +115,7 @@ class StdioSource:
         try:
             while True:
                 line = await child.read_line()
-                if line.strip():
-                    self._outlet.frame(line)
-                await pace.frame(len(line))
+                await pace.frame(self._outlet.frame(line) if line.strip() else 0.0)
         except EOFError:
             # A program that exits closes its pipes first: its exit code follows at once.
             if not await child.exited_within(LAST_LINES):

@@ -18,7 +18,7 @@ from mcp_endpoint.providers.http_client import Sending, send
 from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
 from mcp_endpoint.providers.http_streams import standing
 from mcp_endpoint.providers.outlet import Outlet, end_tasks, secrets_of
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.stateless import Post, Stateless
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope, mcp
@@ -49,7 +49,7 @@ class StreamableHttpSource:
         self._gate: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Be ready for frames. Nothing is connected yet."""
         self._outlet.open(take, stopped)
 

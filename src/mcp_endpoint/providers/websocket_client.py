@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 
 FRAME_LIMIT = 4 * 1024 * 1024
@@ -62,7 +62,7 @@ class WebSocketSource:
         self._connection: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Connect. Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, REDIRECTED, NOT_MCP."""
         self._outlet.open(take, stopped)
         connection = await self._connect()
@@ -139,9 +139,7 @@ class WebSocketSource:
         pace = Pace()
         try:
             while True:
-                frame = await connection.recv(decode=False)
-                self._outlet.frame(frame)
-                await pace.frame(len(frame))
+                await pace.frame(self._outlet.frame(await connection.recv(decode=False)))
         except ConnectionClosed as closed:
             self._outlet.end(_lost(closed, self._settings.frame_limit))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it

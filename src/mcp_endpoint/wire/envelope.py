@@ -9,6 +9,8 @@ from msgspec.json import Decoder, decode, encode
 
 NULL_ID = b"null"
 """What an error carries as id when the request's own could not be read."""
+LONGEST_ID = 1024
+"""Bytes of an id, quotes included."""
 NULL = Raw(b"null")
 """The value null as it is read. A Raw is equal to no bytes, only to another Raw."""
 
@@ -70,11 +72,14 @@ def _complaint(frame: bytes) -> NotJson | NotAnEnvelope:
 
 
 def id_key(raw: Raw | bytes) -> bytes | None:
-    """A key that is equal for equal ids and differs between 1 and "1"; None if it is no string and no integer.
+    """A key that is equal for equal ids and differs between 1 and "1"; None if it is no string and no integer, or is
+    longer than LONGEST_ID: it is kept as long as its request.
 
     An integer has one spelling in JSON. A string may be spelled with escapes, so one that has any is written anew.
     """
     key = bytes(raw)
+    if len(key) > LONGEST_ID:
+        return None
     if key.isdigit():
         return key
     if key[:1] == b'"':

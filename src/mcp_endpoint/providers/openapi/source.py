@@ -24,7 +24,7 @@ from mcp_endpoint.providers.openapi.request import Preparer
 from mcp_endpoint.providers.openapi.response import Answer, error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
 from mcp_endpoint.providers.openapi.values import BadDocument
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.wire.mcp import Kind
@@ -47,7 +47,7 @@ class OpenApi:
         self._server: LocalServer | None = None
         self._client: httpx.AsyncClient | None = None
 
-    async def open(self, take: Callable[[bytes], None], stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Read the document. Raises Stopped: BAD_DOCUMENT, or what keeps its URL from being read."""
         settings = self._settings
         try:
