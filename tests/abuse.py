@@ -217,7 +217,7 @@ class Abuser:
                 sock.setblocking(False)
             left = {sock: memoryview(body) for sock in socks}
             while left:
-                for sock in select.select([], list(left), [], 0.1)[1]:
+                for sock in select.select([], list(left), [], 0.01)[1]:  # it may be made to rest
                     with contextlib.suppress(BlockingIOError):
                         left[sock] = left[sock][sock.send(left[sock][:PIECE]) :]
                     if not left[sock]:
@@ -229,14 +229,18 @@ class Abuser:
                 sock.close()
 
     def unfinished(self) -> Iterator[None]:
-        """Begin messages of 3 MB on one link after the other, and never end them."""
+        """Begin messages of 3 MB on one link after the other, and never end them.
+
+        In small pieces, or it would be a flood of handshakes, which have a limit of their own.
+        """
         held: list[socket.socket] = []
+        piece = PIECE // 16
         while True:
             with contextlib.suppress(OSError, AssertionError):  # it is closed in the middle
                 held.append(self.link())
                 message = ws_frame(TEXT, b"x" * 3_000_000)
-                for start in range(0, len(message) - 1, PIECE):
-                    held[-1].sendall(message[start : min(start + PIECE, len(message) - 1)])
+                for start in range(0, len(message) - 1, piece):
+                    held[-1].sendall(message[start : min(start + piece, len(message) - 1)])
                     yield
             if len(held) > 40:
                 held.pop(0).close()
