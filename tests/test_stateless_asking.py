@@ -10,6 +10,8 @@ from conftest import Brokers
 from mcp_http import McpClient, mcp_client
 from support import Agent, Broker, Frame, ToolSide, said, text_result
 from test_stateless import PREFIX, ask, asking, gone
+from test_tasks import begun, cook
+from test_tasks import client as tasking
 
 ABLE = {f"{PREFIX}clientCapabilities": {"sampling": {}, "elicitation": {}, "roots": {}}}
 
@@ -168,3 +170,56 @@ async def test_what_an_old_question_asked_is_no_obstacle_to_the_next_caller(brok
         _, result = await question(client, program, "mine")
         (asked,) = result["inputRequests"].values()
         assert asked["params"] == {"message": "mine"}
+
+
+@pytest.mark.parametrize("why", ["not allowed", "for a task", "another agent's task"])
+async def test_a_question_that_is_not_for_it_ends_no_call(broker_with: Brokers, why: str) -> None:
+    more = "[agent one]\ntools_from = shared\n[agent other]\ntools_from = shared\n"
+    broker = broker_with(more=more, ask_clients="" if why == "not allowed" else "elicitation")
+    shared, one, other = (Agent(broker, name) for name in ("shared", "one", "other"))
+    async with cook(shared) as program, mcp_client(one) as client, tasking(other) as device:
+        if why == "another agent's task":
+            await begun(device, program, "t1")
+        asked = asyncio.ensure_future(ask(client, call(meta={}, tool="cook")))
+        received = await program.next("tools/call")
+        related = {"_meta": {"io.modelcontextprotocol/related-task": {"taskId": "t1"}}}
+        params = related if why == "for a task" else {}
+        await program.send({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params})
+        assert (await program.next("answer"))["error"]["data"]["reason"] == "nobody_to_ask"
+        await program.answer(received, text_result("without it, then"))
+        assert said((await asked).json()) == "without it, then"
+
+
+async def test_only_requests_that_may_be_answered_so_are(broker: Broker) -> None:
+    agent = broker.agent()
+    introduction = {"capabilities": {"tools": {}, "prompts": {}, "completions": {}}}
+    results = {"prompts/list": {"prompts": [{"name": "p"}]}}
+    async with (
+        agent.tool_side("t", introduction=introduction, results=results) as program,
+        mcp_client(agent) as client,
+    ):
+        await program.next("prompts/list")
+        await program.settled()
+        ref = {"type": "ref/prompt", "name": "p"}
+        message = asking("completion/complete", meta=ABLE, ref=ref, argument={"name": "x", "value": ""})
+        asked = asyncio.ensure_future(ask(client, message))
+        received = await program.next("completion/complete")
+        await wants(program, 1)
+        assert (await program.next("answer"))["error"]["data"]["reason"] == "nobody_to_ask"
+        await program.answer(received, {"completion": {"values": ["a"]}})
+        assert (await asked).json()["result"]["completion"] == {"values": ["a"]}
+
+
+async def test_progress_goes_on_under_the_token_of_the_request_that_was_made_again(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("t", calls=False) as program, mcp_client(agent) as client:
+        meta = ABLE | {"progressToken": "first"}
+        received, result = await question(client, program, "first", meta=meta)
+        message = answers(result)
+        message["params"]["_meta"]["progressToken"] = "second"
+        again = asyncio.ensure_future(ask(client, message))
+        await program.next("answer")
+        token = received["params"]["_meta"]["progressToken"]
+        await program.notify("notifications/progress", progressToken=token, progress=1)
+        await program.answer(received, text_result("done"))
+        assert '"progressToken":"second"' in (await again).text

@@ -163,14 +163,18 @@ def _client_of(device: "DeviceSide") -> object:
     return device.agent, peer.address.rpartition(":")[0], peer.user_agent, device.client
 
 
-def refuse_to_ask(tool: "ToolSide", id_: bytes, ability: str) -> None:
-    """There is no client to ask. A stateless one that is the only caller hears that its request cannot do without.
+def refuse_to_ask(tool: "ToolSide", id_: bytes, ability: str, params: Raw | UnsetType) -> None:
+    """There is no client to ask. A stateless one that it can only be meant for hears that its request needs it.
 
     It says with each request what it can be asked, and there is an error for what it lacks (-32021); to the others the
     tool side says what it wants.
     """
     tool.link.send(tool.failure(id_, Fault.NOBODY_TO_ASK, ability=ability))
-    calls = list(tool.pending.values())
-    device = calls[0].relay.device if len(calls) == 1 else None
-    if device is not None and device.link.peer.brief and ability not in device.abilities:
-        calls[0].relay.lacks(calls[0], tool, ability)
+    others = tool.seat is not None and tool.seat.begun
+    if len(tool.pending) != 1 or others or _task_of(tool, params) is not None:
+        return
+    (call,) = tool.pending.values()
+    device = call.relay.device
+    allowed = ability in device.agent.limits.ask_clients
+    if allowed and call.is_tool_call and device.link.peer.brief and ability not in device.abilities:
+        call.relay.lacks(call, tool, ability)

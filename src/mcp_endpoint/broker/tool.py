@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 MAX_ID = 2**31 - 1
 """Ids towards a tool side stay below this: some tool programs read nothing larger (contract, section 4)."""
+GIVEN_UP_KEPT = 256
 LIVENESS = 60.0
 """Seconds a tool side that let a call time out in silence has to be heard of again."""
 MAX_SERVER_INFO = 16_384
@@ -42,6 +43,7 @@ class ToolSide(Side):
 
     __slots__ = (
         "_answers",
+        "_given_up",
         "_last_id",
         "_review",
         "_watch",
@@ -86,6 +88,8 @@ class ToolSide(Side):
         self.instructions: str | None = None
         self.protocol_version = ""
         self._answers: dict[int, Asked] = {}
+        self._given_up: dict[int, str] = {}
+        """Whose calls were cancelled lately: a late answer costs as much as one in time, and they pay for it."""
         self._last_id = 0
         self._review: Timer | None = None
         self._watch: Timer | None = None
@@ -168,9 +172,8 @@ class ToolSide(Side):
         self.heard = now
         if envelope.method is not UNSET:
             if envelope.id is UNSET or (envelope.id == wire.NULL and envelope.method.startswith("notifications/")):
-                self._notified(envelope.method, envelope, now)
-            else:
-                self._asked(envelope.method, bytes(envelope.id), envelope.params, now)
+                return self._notified(envelope.method, envelope, now)
+            self._asked(envelope.method, bytes(envelope.id), envelope.params, now)
             return None
         if envelope.result is UNSET and envelope.error is UNSET and envelope.id is UNSET:
             self._stray(now)  # a program that logs in JSON
@@ -191,16 +194,17 @@ class ToolSide(Side):
             asked.answered(envelope, now)
         else:
             self.drop("late_answer")
-        return None
+        return self._given_up.pop(number, None)
 
     def _stray(self, now: float) -> None:
         self.drop("not_json_rpc")
         self.note(Note.PRINTS_TO_STDOUT, now)
 
-    def _notified(self, method: str, envelope: wire.Envelope, now: float) -> None:
+    def _notified(self, method: str, envelope: wire.Envelope, now: float) -> str | None:
+        """The agent that a notification is for, where it is for one that asked."""
         if method == mcp.PROGRESS:
-            self._progress(envelope, now)
-        elif method in mcp.CHANGED:
+            return self._progress(envelope, now)
+        if method in mcp.CHANGED:
             for kind in mcp.CHANGED[method]:
                 self.changed(kind, now)
         elif method == mcp.RESOURCE_UPDATED:
@@ -214,6 +218,7 @@ class ToolSide(Side):
             self._said(wire.members(envelope.params) or {}, envelope.params)
         else:
             self.drop("notification_not_routed")
+        return None
 
     def _gave_up(self, params: dict[str, Raw]) -> None:
         """The program does not wait any longer for what it asked a client."""
@@ -248,7 +253,7 @@ class ToolSide(Side):
         for device, about in told:
             device.link.send(frame, about)
 
-    def _progress(self, envelope: wire.Envelope, now: float) -> None:
+    def _progress(self, envelope: wire.Envelope, now: float) -> str | None:
         params = wire.members(envelope.params)
         raw = bytes(params["progressToken"]) if params and "progressToken" in params else b""
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
@@ -257,12 +262,13 @@ class ToolSide(Side):
             call, about = self.tasks[number].call, False  # its own request has its answer
         if params is None or call is None or call.progress_token is None:
             self.drop("progress_for_nothing_pending")
-            return
+            return None
         params["progressToken"] = call.progress_token
         link = call.relay.device.link
         if link.call_timeout is not None:
             call.deadline = max(call.deadline, now + link.call_timeout)
         link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key if about else None)
+        return call.relay.device.agent_id
 
     def _asked(self, method: str, id_: bytes, raw: Raw | UnsetType, now: float) -> None:
         """Answer a request of the tool program, or send it on to the client that it can only be meant for."""
@@ -280,7 +286,7 @@ class ToolSide(Side):
                 return
             call = whom_to_ask(self, ability, raw, now)
             if call is None:
-                refuse_to_ask(self, id_, ability)
+                refuse_to_ask(self, id_, ability, raw)
             else:
                 call.relay.device.asking.ask(self, id_, key, method, raw, call, now)
         else:
@@ -335,6 +341,9 @@ class ToolSide(Side):
         for number, pending in self.pending.items():
             if pending is call:
                 del self.pending[number]
+                self._given_up[number] = call.relay.device.agent_id
+                if len(self._given_up) > GIVEN_UP_KEPT:
+                    del self._given_up[next(iter(self._given_up))]
                 params = {"requestId": number} | ({"reason": reason} if reason is not None else {})
                 self.link.send(wire.one_line(wire.notification(mcp.CANCELLED, encode(params))))
                 return

@@ -92,7 +92,7 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
     length = exchange.headers.get("content-length", "")
     if length.isdigit() and int(length) > limits.max_message_size:
         raise Refused(Refusal.BODY_TOO_BIG)
-    share, counted, allowed = front.turns.join(agent_id), 0, False
+    share, counted, paid = front.turns.join(agent_id), 0, 0.0
     body = bytearray()
     try:
         async with asyncio.timeout(limits.message_timeout):
@@ -104,13 +104,14 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
                     raise Refused(Refusal.BODY_TOO_BIG)
                 if share.unfinished > max(limits.max_unfinished, limits.max_message_size):
                     raise Refused(End.TOO_MUCH_UNFINISHED)
-                if counted >= LARGE and not allowed:
-                    allowed = True
-                    await front.turns.rested(share, expected(int(length) if length.isdigit() else counted))
+                if counted >= LARGE and not paid:
+                    paid = expected(int(length) if length.isdigit() else counted)
+                    await front.turns.rested(share, paid)
     except TimeoutError:
         raise Refused(Refusal.BODY_TIMEOUT) from None
     finally:
         share.unfinished -= counted
+        share.carried(expected(counted) - paid, front.loop.time())  # of one that did not say how long it is
         front.turns.leave(agent_id)
     return bytes(body)
 

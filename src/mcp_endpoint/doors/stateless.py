@@ -77,20 +77,20 @@ class Stateless:
             await self._ask(exchange, visitor, message, opening)
 
     async def _ask(self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening) -> None:
-        link = self._parked(visitor, message)
-        if link is None:
-            link = Asking(self._front, visitor, message, exchange.connection)
-            try:
+        parked = self._parked(visitor, message)
+        link = parked or Asking(self._front, visitor, message, exchange.connection)
+        try:
+            link.wants_log = opening.log_level is not None
+            if parked is not None:
+                link.go_on(message, exchange.connection)
+            else:
                 link.greet(opening)
                 if message.envelope.method == "tools/call":
                     _check_param_headers(exchange, link)
-                link.wants_log = opening.log_level is not None
                 link.ask()
-            except BaseException:
-                link.leave()
-                raise
-        else:
-            link.go_on(message, exchange.connection)
+        except BaseException:
+            link.leave()
+            raise
         await self._answer_with(exchange, link)
 
     def _parked(self, visitor: Visitor, message: Message) -> Asking | None:

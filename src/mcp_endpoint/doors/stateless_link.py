@@ -43,7 +43,8 @@ class StatelessLink(EventLink):
         """Shake hands with the broker as the client would have."""
         params = {
             "protocolVersion": mcp.NEWEST,
-            "capabilities": opening.capabilities,
+            # Only these requests may be answered with a question.
+            "capabilities": opening.capabilities if self.message.envelope.method in stateless.NAMED else {},
             "clientInfo": opening.client_info or {"name": "", "version": ""},
         }
         frames = [request(HANDSHAKE, "initialize", params), wire.notification(mcp.INITIALIZED)]
@@ -91,6 +92,7 @@ class Asking(StatelessLink):
         super().__init__(front, visitor, message, connection)
         self._agent_id = visitor.agent_id
         self._key = message.key
+        self._what = _what(message)
         self._gathering: TimerHandle | None = None
         self._early: bytes | None = None
         """The result, if it came while nobody was there to take it."""
@@ -153,7 +155,7 @@ class Asking(StatelessLink):
         limit = self._front.settings.mcp.replay_buffer
         if len(frame) <= limit or self.side is None:
             return frame
-        name = _what(self.message)[1]
+        name = self._what[1]
         return self.side.failure(self.message.id, Fault.RESULT_NOT_KEPT, name=name, size=len(frame), limit=limit)
 
     def _withdrawn(self, params: dict[str, Raw]) -> None:
@@ -171,20 +173,27 @@ class Asking(StatelessLink):
         if self.side is not None:
             self.side.away_since = self._front.loop.time()
         self._answered(wire.result(self.message.id, stateless.input_required(self.questions, self.state)))
+        # What it was asked with may be large, and nobody looks at it any more.
+        self.message = Message(request(self.message.id, str(self.message.envelope.method), {}))
 
     def is_for(self, agent_id: str, message: Message) -> bool:
         """Whether a request is this one again: the same agent's, for the same thing."""
-        return self._agent_id == agent_id and _what(self.message) == _what(message)
+        return self._agent_id == agent_id and self._what == _what(message)
 
     def go_on(self, message: Message, connection: "HttpDoor") -> None:
         """The client came again with answers: hand them on, and wait for the result, or for what is asked then."""
         self.message, self.connection = message, connection
         self.state = self.answer = None
+        params = wire.members(message.envelope.params) or {}
         if self.side is not None:
             self.side.away_since = None
+            token = (wire.members(params.get("_meta", UNSET)) or {}).get("progressToken")
+            pending = self.side.relay.calls.get(self._key or b"")
+            if pending is not None and pending[0].progress_token is not None and token is not None:
+                pending[0].progress_token = token
         self.waiting.clear()
         self.queued = 0
-        given = wire.members((wire.members(message.envelope.params) or {}).get(stateless.RESPONSES, UNSET)) or {}
+        given = wire.members(params.get(stateless.RESPONSES, UNSET)) or {}
         answers = {key: given[key] for key in self.questions.keys() & given.keys()}
         for key in answers:
             del self.questions[key]
@@ -192,7 +201,7 @@ class Asking(StatelessLink):
         early, self._early = self._early, None
         if early is not None:
             self._told(early, wire.read(early), self._key)
-        elif self.questions:
+        elif self.questions and self.answer is None and self.ended is None:
             self.ask_client()
 
     def _answered(self, answer: bytes, status: int = 200) -> None:
