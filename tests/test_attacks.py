@@ -17,7 +17,7 @@ from support import Agent, Broker, Device, Frame, ToolSide, said, text_result
 from test_isolation import p99_of
 from wire import PATIENCE
 
-pytestmark = pytest.mark.alone
+pytestmark = [pytest.mark.alone, pytest.mark.timeout(240)]  # for all five attempts
 
 ROUNDS = TRIES = 5
 ATTACKER = "192.0.2.66"
