@@ -61,8 +61,8 @@ async def apart(broker: Broker) -> AsyncIterator[None]:
 
 
 def fair(quiet: float, abused: float) -> bool:
-    """Whether the p99 has at most doubled; a fifth of a millisecond is the scheduler's."""
-    return abused < 2 * quiet + 0.0002
+    """Whether the p99 has at most doubled; half a millisecond is the scheduler's, and unfair service costs several."""
+    return abused < 2 * quiet + 0.0005
 
 
 async def p99_under(progress: Progress, devices: list[Device]) -> float:
