@@ -76,6 +76,16 @@ async def p99_under(progress: Progress, devices: list[Device]) -> float:
         await steps
 
 
+async def honest(broker: Broker, stack: contextlib.AsyncExitStack) -> list[Device]:
+    """The devices of four agents that have a tool side each."""
+    devices = []
+    for _ in range(4):
+        agent = broker.agent()
+        await stack.enter_async_context(agent.tool_side("t"))
+        devices.append(await stack.enter_async_context(agent.device()))
+    return devices
+
+
 async def suffer(broker: Broker, how: str, path: str) -> dict[str, Any]:
     """Measure four honest agents in turns without and with the abuse; what `/stats` says afterwards.
 
@@ -84,11 +94,7 @@ async def suffer(broker: Broker, how: str, path: str) -> dict[str, Any]:
     """
     tries: list[tuple[float, float]] = []
     async with contextlib.AsyncExitStack() as stack:
-        devices: list[Device] = []
-        for _ in range(4):
-            agent = broker.agent()
-            await stack.enter_async_context(agent.tool_side("t"))
-            devices.append(await stack.enter_async_context(agent.device()))
+        devices = await honest(broker, stack)
         await stack.enter_async_context(apart(broker))
         await p99_of(devices)
         while len(tries) < TRIES:
@@ -220,11 +226,7 @@ async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers, fl
     async with contextlib.AsyncExitStack() as stack:
         attacker = await stack.enter_async_context(Agent(broker, "attacker").device("XiaozhiMCPEndpointClient"))
         assert await attacker.names() == ["flood"]
-        devices = []
-        for _ in range(4):
-            agent = broker.agent()
-            await stack.enter_async_context(agent.tool_side("t"))
-            devices.append(await stack.enter_async_context(agent.device()))
+        devices = await honest(broker, stack)
         await stack.enter_async_context(apart(broker))
         await p99_of(devices)
         for attempt in range(TRIES):

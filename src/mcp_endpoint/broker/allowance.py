@@ -23,23 +23,18 @@ LONGEST_REST = 15.0
 class Allowance:
     """What one agent, or one server that the broker opened, may still send that takes long."""
 
-    __slots__ = ("_full_at",)
+    __slots__ = ("full_at",)
 
     def __init__(self) -> None:
-        self._full_at = 0.0
-        """When all of BURST is there again."""
+        self.full_at = 0.0
+        """When all of BURST is there again, so that nothing needs to be remembered of what came."""
 
     def rest_after(self, work: float, now: float) -> float:
         """A message took so many seconds of work: the moment before which nothing more should be taken."""
         if work < HOLD:
             return 0.0
-        self._full_at = min(max(self._full_at, now) + work / SHARE, now + BURST / SHARE + LONGEST_REST)
-        return self._full_at - BURST / SHARE
-
-    @property
-    def full_at(self) -> float:
-        """The moment from which on nothing needs to be remembered of what came."""
-        return self._full_at
+        self.full_at = min(max(self.full_at, now) + work / SHARE, now + BURST / SHARE + LONGEST_REST)
+        return self.full_at - BURST / SHARE
 
 
 def expected(size: int) -> float:

@@ -53,7 +53,7 @@ class Asking:
         self._asked[self._last] = Question(tool, id_, call)
         tool.asking[key] = (self._device, self._last)
         call.asks += 1
-        self._renew(call, now)
+        call.renew(now)
         # params:null never reaches a client either: TypeScript programs ignore such a request (contract, section 5).
         frame = wire.request(self._last, method, UNSET if raw == wire.NULL else raw)
         self._device.link.send(frame, call.key)
@@ -64,7 +64,7 @@ class Asking:
         asked = self._take(int(raw)) if raw.isdigit() and len(raw) <= 10 else None
         if asked is None:
             return False
-        self._renew(asked.call, now)
+        asked.call.renew(now)
         if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
             frame = wire.result(asked.id, envelope.result)
         elif envelope.error is not UNSET and bytes(envelope.error)[:1] == b"{":
@@ -101,11 +101,6 @@ class Asking:
             assert key is not None, "it had one when it was asked"
             asked.tool.asking.pop(key, None)
         return asked
-
-    def _renew(self, call: "Call", now: float) -> None:
-        timeout = self._device.link.call_timeout
-        if timeout is not None:
-            call.deadline = max(call.deadline, now + timeout)
 
 
 def abilities_of(device: "DeviceSide", capabilities: Raw | UnsetType) -> frozenset[str]:

@@ -39,6 +39,12 @@ class Call(Struct, gc=False, eq=False):
     number: int = 0
     """Its id towards the tool side, which is its progress token there; 0 if it has none."""
 
+    def renew(self, now: float) -> None:
+        """Give it its time anew, where its client's time is so (`Link.call_timeout`)."""
+        timeout = self.relay.device.link.call_timeout
+        if timeout is not None:
+            self.deadline = max(self.deadline, now + timeout)
+
 
 Rewrite = Callable[[Call, "ToolSide", Raw, float], Raw]
 

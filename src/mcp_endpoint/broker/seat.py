@@ -76,6 +76,14 @@ class Seat:
         """When it came back, monotonic seconds."""
         self._deadline: Timer | None = None
 
+    def count_begun(self, agent: "Agent", more: int) -> None:
+        """So many more of an agent's tasks here are not over."""
+        count = self.begun.get(agent, 0) + more
+        if count:
+            self.begun[agent] = count
+        else:
+            del self.begun[agent]
+
     def wait_until(self, deadline: "Timer | None") -> None:
         """Keep it while it is away until that deadline, and no other; None: nobody is waited for."""
         if self._deadline is not None:

@@ -58,7 +58,7 @@ class Task:
         self.expires = expires
         self.timer = self.agent.timers.at(expires, lambda _: self.agent.tasks.forget(self))
         seat.tasks[own] = self
-        seat.begun[self.agent] = seat.begun.get(self.agent, 0) + 1
+        seat.count_begun(self.agent, 1)
 
     @property
     def tool(self) -> "ToolSide | None":
@@ -100,10 +100,7 @@ class Task:
         self.hear_no_more()
         if not self.over:
             self.over = True
-            begun, agent = self.seat.begun, self.agent
-            begun[agent] -= 1
-            if not begun[agent]:
-                del begun[agent]
+            self.seat.count_begun(self.agent, -1)
 
     def hear_no_more(self) -> None:
         """Nobody wants its progress any more."""
@@ -229,10 +226,8 @@ def moved(tool: "ToolSide", before: "Seat", after: "Seat") -> None:
         del before.tasks[task.own]
         after.tasks[task.own] = task
         if not task.over:
-            for seat, more in ((before, -1), (after, 1)):
-                seat.begun[task.agent] = seat.begun.get(task.agent, 0) + more
-                if not seat.begun[task.agent]:
-                    del seat.begun[task.agent]
+            before.count_begun(task.agent, -1)
+            after.count_begun(task.agent, 1)
         task.seat = after
 
 

@@ -264,10 +264,8 @@ class ToolSide(Side):
             self.drop("progress_for_nothing_pending")
             return None
         params["progressToken"] = call.progress_token
-        link = call.relay.device.link
-        if link.call_timeout is not None:
-            call.deadline = max(call.deadline, now + link.call_timeout)
-        link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key if about else None)
+        call.renew(now)
+        call.relay.device.link.send(wire.notification(mcp.PROGRESS, encode(params)), call.key if about else None)
         return call.relay.device.agent_id
 
     def _asked(self, method: str, id_: bytes, raw: Raw | UnsetType, now: float) -> None:

@@ -2,12 +2,11 @@
 
 import asyncio
 from collections.abc import Mapping
-from time import thread_time
 from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from mcp_endpoint.broker.allowance import MEASURED, expected
+from mcp_endpoint.broker.allowance import expected
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.doors.body import Refused
@@ -56,11 +55,7 @@ class EventLink:
                     now = self.heard = self.last_frame = self._front.loop.time()
                     self.frames_in += 1
                     self.bytes_in += len(frame)
-                    side, began = self.side, thread_time()
-                    side.receive(frame, now)
-                    if len(frame) >= MEASURED:  # what is expected of a large one was counted while it came
-                        work = thread_time() - began - expected(len(frame))
-                        self._front.turns.carried(side.agent_id, work, now)
+                    self._front.turns.work_off(self.side, frame, now, expected(len(frame)))
         except Exception as error:  # noqa: BLE001  this client is told of its end, the others go on
             logger.opt(exception=error).error("a client's link from {} failed inside the broker", self.peer.address)
             self.close(End.INTERNAL)

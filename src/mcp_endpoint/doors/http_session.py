@@ -1,13 +1,12 @@
 """A client's session over HTTP: the broker's `Link` to it, though it is many requests on many connections."""
 
 from collections.abc import Iterable, Mapping
-from time import thread_time
 from typing import TYPE_CHECKING
 
 from loguru import logger
 from msgspec import UNSET
 
-from mcp_endpoint.broker.allowance import MEASURED, expected
+from mcp_endpoint.broker.allowance import expected
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer
 from mcp_endpoint.doors.body import Message
@@ -110,14 +109,7 @@ class HttpSession:
         now = self.heard = self.last_frame = self._front.loop.time()
         self.frames_in += 1
         self.bytes_in += len(message.frame)
-        size = len(message.frame)
-        if size < MEASURED:
-            self.side.receive(message.frame, now)
-        else:
-            side, began = self.side, thread_time()
-            side.receive(message.frame, now)
-            # What is expected of a large one was counted while it came.
-            self._front.turns.carried(side.agent_id, thread_time() - began - expected(size), now)
+        self._front.turns.work_off(self.side, message.frame, now, expected(len(message.frame)))
         if message.key is None and message.envelope.method == mcp.CANCELLED:
             self._cancelled(wire.members(message.envelope.params) or {})
 

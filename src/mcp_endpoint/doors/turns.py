@@ -2,9 +2,11 @@
 
 from asyncio import AbstractEventLoop, Future
 from collections import deque
+from time import thread_time
 from typing import Protocol
 
-from mcp_endpoint.broker.allowance import Allowance
+from mcp_endpoint.broker.allowance import MEASURED, Allowance, expected
+from mcp_endpoint.broker.link import Session
 
 FRAMES = 16
 """Frames of one agent in one turn of the event loop: a fifth of a millisecond or so.
@@ -135,6 +137,16 @@ class Turns:
             share = self._shares[agent_id] = Share()
         share.carried(work, now)
         self._forget(agent_id)
+
+    def work_off(self, session: Session, frame: bytes, now: float, paid: float = 0.0) -> None:
+        """Hand a frame to a session, and count what it took for who asked for it; `paid` was counted while it came."""
+        if len(frame) < MEASURED:
+            session.receive(frame, now)
+            return
+        began = thread_time()
+        payer = session.receive(frame, now)
+        work = max(thread_time() - began, expected(len(frame)))
+        self.carried(session.agent_id if payer is None else payer, work - paid, now)
 
     async def rested(self, share: Share, work: float) -> None:
         """Wait until an agent may have something worked off that will take so many seconds, and count it."""

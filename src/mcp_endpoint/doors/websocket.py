@@ -7,7 +7,6 @@ through the broker to the peer's `transport.write` without a task, a queue or a 
 
 import asyncio
 from collections.abc import Mapping
-from time import thread_time
 from urllib.parse import parse_qsl
 
 from loguru import logger
@@ -17,7 +16,7 @@ from websockets.frames import Close, Frame, Opcode
 from websockets.http11 import Request
 from websockets.protocol import SEND_EOF, State
 
-from mcp_endpoint.broker.allowance import MEASURED, expected
+from mcp_endpoint.broker.allowance import MEASURED
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.addresses import UNKNOWN, Caller
 from mcp_endpoint.doors.frames import FrameReader, LastFrames
@@ -231,16 +230,10 @@ class WebSocketLink(Sending):
         size = len(data)
         self.bytes_in += size
         self.last_frame = now
-        if size < MEASURED:
+        if size < MEASURED:  # nearly all are
             self.session.receive(data, now)
-            return
-        session, began = self.session, thread_time()
-        payer = session.receive(data, now)
-        work = max(thread_time() - began, expected(size))
-        if payer is None or payer == session.agent_id:
-            self._share.carried(work, now)
         else:
-            self._front.turns.carried(payer, work, now)
+            self._front.turns.work_off(self.session, data, now)
 
     def _other_frame(self, frame: Frame, now: float) -> None:
         match frame.opcode:

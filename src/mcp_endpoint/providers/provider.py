@@ -168,7 +168,7 @@ class Provider:
         self._over = hub.loop.create_future()
         self._serving = hub.loop.create_future()
         joint.on_greeted = self._greeted
-        joint.pays = lambda agent_id, work: hub.manager.pays(agent_id, work)
+        joint.pays = hub.manager.pays
         joint.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
         session = hub.manager.join(Role.TOOL, self.agent_id, joint, clock())
         if isinstance(session, End):
