@@ -2,7 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
+
+from live import live
 
 
 class Echo:
@@ -78,3 +82,12 @@ class Echo:
             case "/words":
                 return 503, "text/plain", b"come back later", []
         return 200, json_type, json.dumps(seen).encode(), []
+
+
+@contextmanager
+def echoing(elsewhere: str = "") -> Iterator[tuple[Echo, str]]:
+    """An echo server that is up, and its URL; `elsewhere` is what it redirects to."""
+    echo = Echo()
+    echo.elsewhere = elsewhere
+    with live(echo) as url:
+        yield echo, url

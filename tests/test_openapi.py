@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from asking import Asker, asking, text_of
-from echo_server import Echo
-from live import live
+from echo_server import Echo, echoing
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from mcp_endpoint.providers.source import Stopped, Why
 from support import Broker
@@ -43,17 +42,14 @@ def paths() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def other() -> Iterator[tuple[Echo, str]]:
     """Another server: the same address, another port."""
-    echo = Echo()
-    with live(echo) as url:
-        yield echo, url
+    with echoing() as both:
+        yield both
 
 
 @pytest.fixture(scope="module")
 def echo(other: tuple[Echo, str]) -> Iterator[tuple[Echo, str]]:
-    echo = Echo()
-    echo.elsewhere = other[1]
-    with live(echo) as url:
-        yield echo, url
+    with echoing(other[1]) as both:
+        yield both
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Asker]]

@@ -12,8 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 
 from asking import Asker, asking
-from echo_server import Echo
-from live import live
+from echo_server import Echo, echoing
 from mcp_endpoint.providers.openapi import references, values
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from mcp_endpoint.providers.source import Stopped
@@ -273,9 +272,8 @@ async def test_where_nothing_can_be_had_the_first_reason_is_told(tmp_path: Path)
 
 @pytest.fixture(scope="module")
 def other() -> Iterator[tuple[Echo, str]]:
-    echo = Echo()
-    with live(echo) as url:
-        yield echo, url
+    with echoing() as both:
+        yield both
 
 
 Serve = Callable[..., AbstractAsyncContextManager[tuple[OpenApi, Asker]]]
@@ -283,10 +281,8 @@ Serve = Callable[..., AbstractAsyncContextManager[tuple[OpenApi, Asker]]]
 
 @pytest.fixture(scope="module")
 def echo(other: tuple[Echo, str]) -> Iterator[tuple[Echo, str]]:
-    echo = Echo()
-    echo.elsewhere = other[1]
-    with live(echo) as url:
-        yield echo, url
+    with echoing(other[1]) as both:
+        yield both
 
 
 @pytest.fixture
