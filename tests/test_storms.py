@@ -19,8 +19,6 @@ from mcp_endpoint.providers.backoff import Backoff
 from support import Agent, Broker, spelled
 from wire import PATIENCE, TEXT, ws_frame
 
-pytestmark = pytest.mark.alone
-
 AGENTS, ROUNDS = 1000, 5
 HELLO = '{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}'
 TOOLS = '{"tools":[{"name":"t","inputSchema":{}}]}'
@@ -132,6 +130,7 @@ async def all_gone(broker: Broker, census: dict[str, int]) -> None:
         await asyncio.sleep(0.1)
 
 
+@pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the descriptors of another process")
 @pytest.mark.timeout(120)
 async def test_a_thousand_tool_sides_and_devices_are_reset_at_once_five_times(new_broker: Brokers) -> None:
