@@ -144,6 +144,124 @@ def test_aliases_are_refused(alias: str) -> None:
     refused(alias)
 
 
+PASTED = [
+    "{t}",
+    '"{t}"',
+    "'{t}'",
+    "`{t}`",
+    "<{t}>",
+    "“{t}”",
+    "「{t}」",
+    '\\"{t}\\"',
+    "{t}\n",
+    "{t}\r\n",
+    " {t} ",
+    "\t{t}\u3000",
+    "{t}\u200b",
+    "\ufeff{t}",
+    "{t},",
+    "{t}。",
+    "Bearer {t}",
+    "bearer {t}",
+    "BEARER  {t}",
+    "Bearer:{t}",
+    "bearer: {t}",
+    "Bearer Bearer {t}",
+    "Bearer bearer Bearer {t}",
+    'Bearer "{t}"',
+    '"Bearer {t}"',
+    "Token {t}",
+    "token={t}",
+    "TOKEN={t}",
+    '"token": "{t}"',
+    "?token={t}",
+    "Authorization: Bearer {t}",
+    "Bearer {t}, Bearer {t}",
+    "token={t}&token={t}",
+    "ws://192.168.1.5:8004/mcp_endpoint/mcp/?token={t}",
+    "wss://h/call/?token={t}&device=d",
+    "http://h/mcp?device=d&token={t}#x",
+    "http://h/mcp/?token=ws://h/mcp/?token={t}",
+    "export MCP_ENDPOINT='ws://h/mcp/?token={t}'",
+]
+
+
+@pytest.mark.parametrize("text", PASTED)
+@pytest.mark.parametrize("token", [SINGLE, TEST001])
+@pytest.mark.parametrize("encoded", range(4))
+def test_a_token_is_found_in_what_people_paste(text: str, token: str, encoded: int) -> None:
+    tokens = Tokens(KEY)
+    spelt = token
+    for _ in range(encoded):
+        spelt = quote(spelt, safe="")
+    assert tokens.find(text.format(t=spelt)) == tokens.read(token)
+    for _ in range(encoded, 3):
+        whole = quote(text.format(t=spelt), safe="")
+        assert tokens.find(whole) == tokens.read(token)
+
+
+@pytest.mark.parametrize("text", ["{t}", '"{t}"', "Bearer {t}", '"Bearer {t}"', "{t}\n", "token={t}"])
+def test_a_plus_that_became_a_space_is_a_plus_in_all_of_these(text: str) -> None:
+    assert "+" in TEST001
+    assert Tokens(KEY).find(text.format(t=TEST001.replace("+", " "))) == agent_id("test001")
+
+
+@given(before=st.text(max_size=20), after=st.text(max_size=20), name=NAMES)
+def test_whatever_stands_beside_it_no_other_agent_is_found(before: str, after: str, name: str) -> None:
+    tokens = Tokens(KEY)
+    try:
+        found = tokens.find(before + tokens.mint(name) + after)
+    except TokenError:
+        return
+    assert found == agent_id(name)
+
+
+@pytest.mark.parametrize("wrapped", ["{t}", '"{t}"', "Bearer {t}", "http://h/mcp/?token={t}"])
+@pytest.mark.parametrize(
+    "alias",
+    [
+        SINGLE[:-2] + "Z=",
+        SINGLE[:-1],
+        SINGLE + "=",
+        SINGLE + "==",
+        SINGLE[:20] + "\n" + SINGLE[20:],
+        SINGLE.replace("/", "_").replace("+", "-"),
+        SINGLE.replace("/", "／"),
+        SINGLE + SINGLE,
+        TEST001 + TEST001,
+        "x" + SINGLE,
+        SINGLE + "x",
+        SINGLE + "_x",
+        "-" + SINGLE,
+        SINGLE[:-5],
+        SINGLE[5:],
+    ],
+)
+def test_what_was_unwrapped_has_to_be_the_one_spelling(wrapped: str, alias: str) -> None:
+    with pytest.raises(TokenError) as caught:
+        Tokens(KEY).find(wrapped.format(t=alias))
+    assert str(caught.value) == "token解密失败"
+
+
+def test_tokens_of_two_agents_name_nobody() -> None:
+    for text in (f"{SINGLE} {TEST001}", f"Bearer {SINGLE}, Bearer {TEST001}", f"?token={SINGLE}&token={TEST001}"):
+        with pytest.raises(TokenError):
+            Tokens(KEY).find(text)
+
+
+def test_looking_for_a_token_is_bounded() -> None:
+    words = [base64.b64encode(bytes([number]) * 32).decode() for number in range(100)]
+    for text in (" ".join([*words, SINGLE]), "%25" * 5000 + SINGLE, "A" * 100_000 + " " + SINGLE):
+        with pytest.raises(TokenError):
+            Tokens(KEY).find(text)
+
+
+@given(st.text(max_size=200) | st.text("AB/+=%25\"' :token", max_size=400))
+def test_no_text_has_a_token_by_chance_or_raises_anything_else(text: str) -> None:
+    with pytest.raises(TokenError):
+        Tokens(KEY).find(text)
+
+
 @pytest.mark.parametrize(
     "plain",
     [

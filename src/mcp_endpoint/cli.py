@@ -15,7 +15,7 @@ from mcp_endpoint.clients import device, doctor, pipe, pipe_source, servers, ser
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
-from mcp_endpoint.tokens import TokenError, Tokens, token_in, urls
+from mcp_endpoint.tokens import TokenError, Tokens, urls
 
 DATA_FILE = Path("data", ".mcp-endpoint-server.cfg")
 BAD_SETTINGS = 2
@@ -239,7 +239,7 @@ def _token(settings: Settings, agent: str | None, check: str | None) -> int:
 
 def _check_token(tokens: Tokens, text: str) -> int:
     try:
-        agent = tokens.read(token_in(text))
+        agent = tokens.find(text)
     except TokenError:
         print(
             "This is not a token of this broker: it does not decrypt with this key. Was it made with another key? / "

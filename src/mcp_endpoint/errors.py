@@ -414,6 +414,15 @@ Any other end of an HTTP session leaves its requests with 404, as one that is no
 Management").
 """
 
+_A_TOKEN: tuple[str, str] = (
+    "；请从管理控制台重新复制该智能体的地址，或在服务所在的机器上运行 main.py token --agent 名称，"
+    "token 放在地址的 ?token= 之后，或放在请求头 Authorization: Bearer 中（不使用 OAuth）",
+    "; copy the agent's URL again from the management console, or run main.py token --agent NAME where the broker "
+    "runs: the token belongs behind ?token= in the URL, or into the header Authorization: Bearer (there is no OAuth)",
+)
+ADVICE: dict[End | Refusal, tuple[str, str]] = {End.MISSING_TOKEN: _A_TOKEN, End.BAD_TOKEN: _A_TOKEN}
+"""What an answer over HTTP adds to a reason's words, in Chinese and English; clients show it to who set them up."""
+
 
 class Note(Enum):
     """What a link's owner should know although the link goes on: (English words for the log)."""

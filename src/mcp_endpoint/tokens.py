@@ -22,7 +22,17 @@ BLOCK = 16
 LONGEST = 1024
 """Characters of a token that are looked at; the longest that anybody mints has about 150."""
 
+LONGEST_PASTED = 4096
+"""Characters of a text that may hold a token: the longest URL that anybody pastes is far below."""
+MOST_CANDIDATES = 8
+"""Words of such a text that are tried."""
+
 _AGENT = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+# Nothing that could belong to a token stands beside it: half of one, or one with padding of its own, is none.
+_CANDIDATE = re.compile(
+    r"(?:(?<![A-Za-z0-9+/=_-])|(?<=token=))[A-Za-z0-9+/]{20,}+={0,2}+(?![A-Za-z0-9+/=_-])", re.IGNORECASE
+)
+_SCHEME = re.compile(r"\b(?:authorization|bearer|token)\b[\s:=]*", re.IGNORECASE)
 _FORBIDDEN_WORDS = ("key", "call")
 
 
@@ -90,6 +100,27 @@ class Tokens:
             raise ValueError("n")
         return agent
 
+    def find(self, pasted: str) -> str:
+        """The id of the agent whose token stands in a text that somebody pasted.
+
+        The token may be percent-encoded, in quotes, behind `Bearer` or `token=`, or in its whole URL, once or more
+        often. No such text is another spelling of the token: what is found in it has to be the one that `read` takes.
+        Raises TokenError if there is none, or tokens of several agents.
+        """
+        try:
+            return self.read(pasted)
+        except TokenError:
+            agents = {agent for word in _candidates(pasted) if (agent := self._agent(word)) is not None}
+        if len(agents) != 1:
+            raise TokenError
+        return agents.pop()
+
+    def _agent(self, word: str) -> str | None:
+        try:
+            return self.read(word)
+        except TokenError:
+            return None
+
     def mint(self, agent: str | None) -> str:
         """A token, not URL-encoded, for the agent named `agent`, or the single-module one for None.
 
@@ -131,10 +162,18 @@ def agent_ids(name: str) -> tuple[str, ...]:
     return (name, agent_id(name)) if _AGENT.fullmatch(name) else (agent_id(name),)
 
 
-def token_in(pasted: str) -> str:
-    """The token that somebody pasted, alone or in its URL, percent-encoded or not, maybe with quotes around it."""
-    inside = re.search(r"[?&]token=([^&#\s]*)", pasted)
-    return unquote(inside[1] if inside else pasted).strip(" \t\r\n\"'")
+def _candidates(pasted: str) -> list[str]:
+    """What may be a token in a text; nothing if that is too long, or too much."""
+    if len(pasted) > LONGEST_PASTED:
+        return []
+    for _ in range(3):
+        if "%" not in pasted:
+            break
+        pasted = unquote(pasted)
+    # A `+` may have become a space, which else stands between words.
+    joined = _SCHEME.sub("", pasted).strip().replace(" ", "+")
+    found = list(dict.fromkeys(_CANDIDATE.findall(pasted) + _CANDIDATE.findall(joined)))
+    return found if len(found) <= MOST_CANDIDATES else []
 
 
 def urls(base: str, token: str) -> tuple[str, str]:

@@ -13,7 +13,7 @@ from mcp_endpoint.clients import broker_checks, host_checks, http_get
 from mcp_endpoint.clients.findings import Finding, Status, good, problem, show, show_json, warning
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.settings import Settings, SettingsError, load
-from mcp_endpoint.tokens import TokenError, Tokens, agent_id, token_in
+from mcp_endpoint.tokens import TokenError, Tokens, agent_id
 
 FAILED, BAD_SETTINGS = 1, 2
 
@@ -114,7 +114,7 @@ def _asked(question: Question, tokens: Tokens, findings: list[Finding]) -> tuple
     if question.token is None:
         return (), ""
     try:
-        id_ = tokens.read(token_in(question.token))
+        id_ = tokens.find(question.token)
     except TokenError:
         findings.append(
             problem(

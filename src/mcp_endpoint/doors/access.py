@@ -11,14 +11,15 @@ from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from mcp_endpoint.broker.link import Peer
+from mcp_endpoint.doors.credentials import KEY_HEADERS, agent_of
 from mcp_endpoint.doors.exchange import Exchange, Header
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.settings import Settings
-from mcp_endpoint.tokens import TokenError
 
 METHODS = b"GET, POST, DELETE, OPTIONS"
 ASKED = (
-    b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name"
+    b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name, "
+    b"x-api-key, api-key"
 )
 """Headers that a page may send."""
 ARGUMENT = re.compile(r"mcp-param-[!#$%&'*+\-.^_`|~0-9a-z]+")
@@ -56,12 +57,9 @@ async def approach(exchange: Exchange) -> bool:
 
 async def admit(exchange: Exchange) -> Visitor | None:
     """Whom a request for this broker's doors comes from; None if it is refused already, for want of a token."""
-    front = exchange.front
-    token = token_of(exchange)
-    try:
-        agent_id = front.tokens.read(token)
-    except TokenError:
-        await _turn_away(exchange, End.BAD_TOKEN if token else End.MISSING_TOKEN)
+    agent_id = agent_shown(exchange)
+    if isinstance(agent_id, End):
+        await _turn_away(exchange, agent_id)
         return None
     if not exchange.connection.let_in():
         await exchange.refuse(Refusal.FULL, log=True)
@@ -77,16 +75,16 @@ async def _turn_away(exchange: Exchange, end: End) -> None:
         return
     front.manager.refused(end, front.loop.time())
     front.admission.refuse(exchange.caller, end, "device side", penalty=True)
-    error = b"" if end is End.MISSING_TOKEN else b' error="invalid_token"'
-    await exchange.refuse(end, [(b"www-authenticate", b"Bearer" + error)])
+    # It names no metadata (RFC 9728, 5.1): a client that follows one ends at an OAuth server that does not exist.
+    error = b"" if end is End.MISSING_TOKEN else b', error="invalid_token"'
+    await exchange.refuse(end, [(b"www-authenticate", b'Bearer realm="mcp-endpoint"' + error)])
 
 
-def token_of(exchange: Exchange) -> str:
-    """The token as the request has it: of a header and a parameter the header."""
-    scheme, _, value = exchange.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and value.strip():
-        return value.strip()
-    return exchange.query.get("token", "")
+def agent_shown(exchange: Exchange) -> str | End:
+    """The agent whose token the request shows, or why there is none."""
+    headers = exchange.headers
+    keys = [headers[name] for name in KEY_HEADERS if name in headers]
+    return agent_of(exchange.front.tokens, exchange.parameters, headers.get("authorization", ""), keys)
 
 
 def _peer(exchange: Exchange) -> Peer:

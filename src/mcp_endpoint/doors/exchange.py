@@ -14,7 +14,7 @@ from urllib.parse import parse_qsl
 from starlette.types import Receive, Scope, Send
 
 from mcp_endpoint.doors.addresses import Caller
-from mcp_endpoint.errors import HTTP_STATUS, MESSAGES, Code, End, Refusal
+from mcp_endpoint.errors import ADVICE, HTTP_STATUS, MESSAGES, Code, End, Refusal
 from mcp_endpoint.wire import envelope as wire
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Exchange:
         "front",
         "headers",
         "method",
+        "parameters",
         "path",
         "query",
         "repeated",
@@ -71,7 +72,8 @@ class Exchange:
             if name in self.headers:
                 self.repeated.add(name)
             self.headers[name] = f"{self.headers[name]}, {text}" if name in self.headers else text
-        self.query: dict[str, str] = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        self.parameters: list[tuple[str, str]] = parse_qsl(scope["query_string"].decode("latin-1"))
+        self.query: dict[str, str] = dict(self.parameters)
         self.cors: tuple[Header, ...] = ()
         """What lets a page of an allowed origin read the answer."""
         self.caller: Caller = self.connection.caller
@@ -146,4 +148,5 @@ def failure(why: Refusal | End, id_: bytes = wire.NULL_ID, facts: Mapping[str, o
     """The JSON-RPC error that tells a client why it was refused; `facts` are more members of its data."""
     code = why.code if isinstance(why, Refusal) else Code.NOT_ALLOWED
     data: dict[str, object] = {"reason": why.reason, "details": f"{MESSAGES[code]}: {why.en}"}
-    return wire.failure(id_, int(code), f"{why.en} / {why.zh}", {**data, **facts})
+    zh, en = ADVICE.get(why, ("", ""))
+    return wire.failure(id_, int(code), f"{why.en}{en} / {why.zh}{zh}", {**data, **facts})

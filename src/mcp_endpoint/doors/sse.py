@@ -8,14 +8,13 @@ import secrets
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 
-from mcp_endpoint.doors.access import METHODS, Visitor, token_of
+from mcp_endpoint.doors.access import METHODS, Visitor, agent_shown
 from mcp_endpoint.doors.body import Refused, accepts, is_json, parse, read_body
 from mcp_endpoint.doors.event_link import EventLink
 from mcp_endpoint.doors.event_stream import event, write_events
 from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.errors import End, Refusal
-from mcp_endpoint.tokens import TokenError
 
 if TYPE_CHECKING:
     from mcp_endpoint.doors.http import HttpDoor
@@ -85,10 +84,4 @@ class Sse:
         link.hand(message.frame)
 
     def _may(self, exchange: Exchange, link: SseLink) -> bool:
-        token = token_of(exchange)
-        if not token:
-            return True
-        try:
-            return self._front.tokens.read(token) == link.agent_id
-        except TokenError:
-            return False
+        return agent_shown(exchange) in (link.agent_id, End.MISSING_TOKEN)

@@ -19,6 +19,7 @@ from websockets.protocol import SEND_EOF, State
 from mcp_endpoint.broker.allowance import MEASURED
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.doors.addresses import UNKNOWN, Caller
+from mcp_endpoint.doors.credentials import agent_of
 from mcp_endpoint.doors.frames import FrameReader, LastFrames
 from mcp_endpoint.doors.front import FrontConfig
 from mcp_endpoint.doors.handshake import WebSocket, answer, peer_of
@@ -26,7 +27,6 @@ from mcp_endpoint.doors.sending import Sending
 from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.doors.turns import Share
 from mcp_endpoint.errors import End, Refusal
-from mcp_endpoint.tokens import TokenError
 
 MAX_FRAGMENTS = 1024
 """Pieces one message may come in (contract, section 4)."""
@@ -179,22 +179,21 @@ class WebSocketLink(Sending):
             if isinstance(outcome, Role):
                 self._write_protocol()
                 self._reader = FrameReader(self._ws, self._front.settings.websocket.max_message_size)
-                query = dict(parse_qsl(event.path.partition("?")[2]))
-                self.peer = peer_of(self.caller.shown, query, event.headers)
-                self._admit(outcome, query.get("token", ""), now)
+                query = parse_qsl(event.path.partition("?")[2])
+                self.peer = peer_of(self.caller.shown, dict(query), event.headers)
+                authorization = ", ".join(event.headers.get_all("Authorization"))
+                self._admit(outcome, agent_of(self._front.tokens, query, authorization), now)
                 return
             why = outcome
         self._linger()
         if why is not None:
             self._front.admission.refuse(self.caller, why, "handshake", penalty=True)
 
-    def _admit(self, role: Role, token: str, now: float) -> None:
-        """Read the token and join the agent, or close with the reason clients know (contract, section 2)."""
+    def _admit(self, role: Role, agent_id: str | End, now: float) -> None:
+        """Join the agent, or close with the reason clients know (contract, section 2)."""
         self._front.heartbeat.add(self, now)
-        try:
-            agent_id = self._front.tokens.read(token)
-        except TokenError:
-            self._refuse(End.BAD_TOKEN if token else End.MISSING_TOKEN, role)
+        if isinstance(agent_id, End):
+            self._refuse(agent_id, role)
             return
         joined = self._front.manager.join(role, agent_id, self, now)
         if isinstance(joined, End):
