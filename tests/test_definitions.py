@@ -5,7 +5,8 @@ from msgspec import Raw
 from msgspec.json import decode, encode
 
 from mcp_endpoint.providers.definitions import MOST_DEFINITIONS, Definitions
-from mcp_endpoint.providers.server_entry import BadEntry, Tools, read_entry
+from mcp_endpoint.providers.entry_members import BadEntry
+from mcp_endpoint.providers.server_entry import Tools, read_entry
 
 
 def page(*definitions: object) -> Raw:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_endpoint.providers.server_entry import OpenApi, Tools, expanded, read_entry
+from mcp_endpoint.providers.server_entry import OpenApi, Tools, expanded, read_entry, server_of
 from mcp_endpoint.providers.servers_file import read_servers
 from mcp_endpoint.providers.source import Why
 from mcp_endpoint.settings import describe
@@ -24,7 +24,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "openapi": {"openapi": "x.json"},
     "python": {"python": "x.py"},
 }
-OF_A_KIND = {"command", "args", "cwd", "env", "url", "httpUrl", "type", "transport", "headers", "openapi", "python"}
+OF_A_KIND = {"command", "args", "cwd", "env", "url", "type", "headers", "openapi", "python", "proxy_env"}
 """What stands with the kinds, or decides which it is."""
 
 
@@ -42,7 +42,7 @@ class Asked(dict[str, Any]):
 
 def asked(kind: str) -> set[str]:
     entry = Asked(KINDS[kind])
-    read_entry("x", entry)
+    server_of("x", entry)
     return entry.members
 
 
@@ -75,10 +75,10 @@ def test_variables_are_put_in_where_the_page_says() -> None:
     filled = dict.fromkeys(spans(plain), "${V}") | {name: {"a": "${V}"} for name in spans(mappings)}
     filled["args"] = ["${V}"]
     done = set()
-    for entry in KINDS.values():
+    for kind, entry in KINDS.items():
         mine = {name: value for name, value in filled.items() if name in entry}
         mine |= {name: value for name, value in filled.items() if name not in {"command", "url", "openapi", "python"}}
-        ready = repr_of(expanded(read_entry("x", entry | mine), {"V": "put in"}))
+        ready = repr_of(expanded(server_of("x", entry | {"type": kind} | mine), {"V": "put in"}))
         assert "${V}" not in ready
         done |= mine.keys()
     assert done == filled.keys() == {*spans(plain), *spans(mappings)}

@@ -211,7 +211,7 @@ async def _serve(
     hub = Hub(front.manager, loop, os.environ, folder, make_source, office, lambda: front.settings.server.debug)
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
-    pages = build_app(front, loop.time, lambda stamp: {"servers": providers.report(stamp)})
+    pages = build_app(front, loop.time, providers.stats)
     stateless = Stateless(front)
     sse = Sse(front)
     mcp = ByEra(StreamableHttp(front, stateless.answer), stateless)

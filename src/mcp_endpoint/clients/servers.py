@@ -14,7 +14,7 @@ from loguru import logger
 
 from mcp_endpoint.clients.pipe import USAGE, pipe, run_until_signal, tool_endpoint
 from mcp_endpoint.providers.backoff import Backoff
-from mcp_endpoint.providers.server_entry import Server, expanded
+from mcp_endpoint.providers.server_entry import Kind, Server, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
 from mcp_endpoint.redaction import quote_peer
 
@@ -59,14 +59,21 @@ async def pipe_servers(
 
 def _wanted(server: Server) -> bool:
     shown = quote_peer(server.name)
+    if server.fault is not None:
+        told = server.fault.told()
+        logger.error(f"[{shown}] 条目有误，跳过：{told['zh']} / Its entry is not right; left out: {told['en']}")
+        return False
+    for remark in server.remarks:
+        told = remark.told()
+        logger.warning(f"[{shown}] {told['zh']} / {told['en']}")
     if server.disabled:
         logger.info(f"[{shown}] 已停用（disabled），跳过。 / Disabled in the file; left out.")
-    if server.needs_url:
+    if server.kind is not Kind.STDIO:
         logger.warning(
             f"[{shown}] 不是本地命令，请写入接入点服务的 data/mcp_servers.json 由它连接，跳过。"
             " / Has no command: list it in the broker's data/mcp_servers.json, which opens it; left out."
         )
-    return not (server.disabled or server.needs_url)
+    return not (server.disabled or (server.kind is not Kind.STDIO))
 
 
 async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff: Backoff | None) -> int:

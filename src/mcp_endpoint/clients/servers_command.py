@@ -11,9 +11,11 @@ from typing import Any, TextIO
 
 from mcp_endpoint.clients import broker_checks, http_get
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS
+from mcp_endpoint.providers.entry_forms import ON
+from mcp_endpoint.providers.entry_members import BadEntry
 from mcp_endpoint.providers.pins import PinFile
-from mcp_endpoint.providers.server_entry import BadEntry, Server, read_entry
-from mcp_endpoint.providers.servers_file import UnusableFile, listed, read_document, read_servers, write_document
+from mcp_endpoint.providers.server_entry import Server, read_entry
+from mcp_endpoint.providers.servers_file import UnusableFile, document_to_change, listed, read_servers, write_document
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.settings import Settings
 
@@ -95,7 +97,7 @@ def _pairs(option: str, texts: Sequence[str], joint: str) -> dict[str, str]:
 
 def add(files: Files, new: NewServer, out: TextIO) -> int:
     """Write one more server into the file, which is made if there is none. Raises UnusableFile, OSError."""
-    document = read_document(files.servers) if files.servers.exists() else {"mcpServers": {}}
+    document = document_to_change(files.servers) if files.servers.exists() else {"mcpServers": {}}
     servers = listed(document, files.servers)
     if new.name in servers:
         raise UnusableFile(
@@ -114,7 +116,7 @@ def add(files: Files, new: NewServer, out: TextIO) -> int:
 
 def change(files: Files, name: str, action: str, out: TextIO) -> int:
     """`remove`, `enable` or `disable` one server. Raises UnusableFile, OSError."""
-    document = read_document(files.servers)
+    document = document_to_change(files.servers)
     servers = listed(document, files.servers)
     if name not in servers:
         known = ", ".join(map(quote_peer, servers)) or "-"
@@ -128,7 +130,8 @@ def change(files: Files, name: str, action: str, out: TextIO) -> int:
     elif action == "disable":
         servers[name]["disabled"] = True
     else:
-        servers[name].pop("disabled", None)
+        for member in ("disabled", *ON):
+            servers[name].pop(member, None)
     write_document(files.servers, document)
     done = {"remove": "removed / 已删除", "enable": "enabled / 已启用", "disable": "disabled / 已停用"}[action]
     print(f"{quote_peer(name)}: {done}", file=out)
@@ -151,18 +154,26 @@ def accept(files: Files, name: str, out: TextIO) -> int:
 
 
 def show(files: Files, settings: Settings | None, out: TextIO) -> int:
-    """How each server is, as the running broker says; without one, what the file lists. Raises UnusableFile."""
-    servers = read_servers(files.servers) if files.servers.exists() else []
+    """How each server is, as the running broker says, and what is wrong in the file."""
+    fault: UnusableFile | None = None
+    servers: list[Server] = []
+    try:
+        servers = read_servers(files.servers) if files.servers.exists() else []
+    except UnusableFile as error:
+        fault = error
+        print(f"{error}\nThe servers go on as they were before. / 各服务保持原样。", file=out)
     reports = None if settings is None else asyncio.run(_reports(settings))
-    if not servers and not reports:
+    if not servers and not reports and fault is None:
         print(f"{files.servers}: no servers yet; `servers add` writes one. / 还没有，可用 servers add 添加。", file=out)
         return 0
     if reports is None:
         print("The broker is not running, or has another key. / 服务没有运行，或密钥不同。", file=out)
-    bad = False
+    bad = fault is not None
     by_name: dict[str, list[Mapping[str, Any]]] = {}
     for report in reports or []:
         by_name.setdefault(str(report["name"]), []).append(report)
+    if fault is not None:
+        servers = [Server(name) for name in by_name]
     for server in servers:
         for report in by_name.pop(server.name, [{}]):
             bad |= _print(server, report, out)
@@ -183,12 +194,21 @@ async def _reports(settings: Settings) -> list[Mapping[str, Any]] | None:
 
 def _print(server: Server, report: Mapping[str, Any], out: TextIO) -> bool:
     """One server in a few lines; whether it should serve and does not."""
-    state = "disabled" if server.disabled else str(report.get("state", "-"))
+    state = "disabled" if server.disabled else str(report.get("state", "-" if server.fault is None else "bad_entry"))
     whose = f" (agent {quote_peer(str(report['agent']))})" if report.get("agent") else ""
+    kind = report.get("kind", None if server.fault is not None else server.kind.value) or "-"
     tools = report.get("tools") or []
-    print(f"{quote_peer(server.name)}{whose}  {server.kind.value}  {state}  tools: {len(tools)}", file=out)
+    print(f"{quote_peer(server.name)}{whose}  {kind}  {state}  tools: {len(tools)}", file=out)
+    if server.fault is not None:
+        told = server.fault.told()
+        print(_indented(f"its entry is not right: {told['en']} / 条目有误：{told['zh']}"), file=out)
+        if state != "bad_entry":
+            print(_indented("it goes on as it was before. / 仍按原条目运行。"), file=out)
+    for remark in server.remarks:
+        told = remark.told()
+        print(_indented(f"{told['en']} / {told['zh']}"), file=out)
     failure = report.get("failure")
-    if isinstance(failure, dict):
+    if isinstance(failure, dict) and not (server.fault is not None and state == "bad_entry"):
         detail = quote_peer(str(failure.get("detail", "")), 300)
         print(_indented(f"{failure.get('en')} / {failure.get('zh')}" + (f": {detail}" if detail else "")), file=out)
         for line in list(report.get("said") or [])[-SAID:]:
@@ -201,7 +221,7 @@ def _print(server: Server, report: Mapping[str, Any], out: TextIO) -> bool:
             ),
             file=out,
         )
-    return isinstance(failure, dict)
+    return isinstance(failure, dict) or server.fault is not None
 
 
 def _indented(text: str) -> str:

@@ -29,6 +29,8 @@ PATIENCE = 330.0
 def login(path: Path, name: str, environ: Mapping[str, str], out: TextIO) -> int:
     """Sign in to the server called `name` in the file at `path`. Returns an exit code. Raises UnusableFile."""
     server = next((one for one in read_servers(path) if one.name == name), None)
+    if server is not None and server.fault is not None:
+        raise UnusableFile(path, f'server "{name}"', server.fault.told()["en"], server.fault.told()["zh"])
     if server is None or server.kind is not Kind.HTTP:
         raise UnusableFile(
             path, f'server "{name}"', "is no server with a url of type http", "不是 http 类型的 url 服务"

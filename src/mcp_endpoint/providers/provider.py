@@ -48,6 +48,8 @@ class State(StrEnum):
     """It ended; the next start is due soon."""
     LOOPING = "looping"
     """It ended again and again; the next start is due later."""
+    BAD_ENTRY = "bad_entry"
+    """It has never been started: its entry cannot be used."""
     STOPPED = "stopped"
 
 

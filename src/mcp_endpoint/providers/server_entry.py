@@ -10,14 +10,14 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
+from mcp_endpoint.providers.entry_forms import in_our_words, is_off
+from mcp_endpoint.providers.entry_members import BadEntry, Remark, flag, needed, seconds, size, text, texts, words
+from mcp_endpoint.providers.variables import filled, has_one
+
 LONGEST_NAME = 64
 """Characters of a `server_id` that a broker looks at."""
-MOST_SECONDS = 86_400.0
-MOST_BYTES = 64 * 1024 * 1024
 START_TIMEOUT = 60.0
 """Seconds; some servers are downloaded at their first start."""
-
-_VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 
 
 class Kind(StrEnum):
@@ -33,25 +33,16 @@ class Kind(StrEnum):
 
 _SCHEMES = {Kind.HTTP: ("http", "https"), Kind.SSE: ("http", "https"), Kind.WS: ("ws", "wss")}
 _TYPES = {
-    "http": Kind.HTTP,
-    "streamable-http": Kind.HTTP,
-    "streamablehttp": Kind.HTTP,
-    "streamable_http": Kind.HTTP,
-    "sse": Kind.SSE,
-    "ws": Kind.WS,
-    "websocket": Kind.WS,
-    "stdio": Kind.STDIO,
+    **dict.fromkeys(("http", "https", "streamablehttp", "streamable", "httpstream", "httpstreamable"), Kind.HTTP),
+    **dict.fromkeys(("sse", "httpsse"), Kind.SSE),
+    **dict.fromkeys(("ws", "wss", "websocket"), Kind.WS),
+    **dict.fromkeys(("stdio", "local", "command"), Kind.STDIO),
+    "openapi": Kind.OPENAPI,
+    "python": Kind.PYTHON,
 }
-
-
-class BadEntry(ValueError):
-    """An entry, or a member of it, that is not as it must be; in English and in Chinese."""
-
-    def __init__(self, member: str, en: str, zh: str) -> None:
-        super().__init__(en)
-        self.member = member
-        self.en = en
-        self.zh = zh
+"""What stands as `type`, in small letters and without anything else."""
+_WAYS = {Kind.STDIO: "command", Kind.OPENAPI: "openapi", Kind.PYTHON: "python"}
+"""The member that a server of a kind is reached by; all others have a `url`."""
 
 
 @dataclass(frozen=True)
@@ -108,11 +99,12 @@ class Server:
     """Whether it starts with the broker, not when it is first needed."""
     allow_private: tuple[str, ...] = ()
     """Private networks and hosts that it may be at."""
-
-    @property
-    def needs_url(self) -> bool:
-        """Whether it is no child process, which is all that a bridge can serve."""
-        return self.kind is not Kind.STDIO
+    proxy_env: bool = True
+    """Whether a program gets the broker's variables for proxies, mirrors and certificates."""
+    remarks: tuple[Remark, ...] = ()
+    """What its owner should know of how the entry is read."""
+    fault: Remark | None = None
+    """What is wrong with the entry, which cannot be used then."""
 
     @property
     def shown(self) -> str:
@@ -121,27 +113,46 @@ class Server:
 
 
 def read_entry(name: str, entry: object) -> Server:
-    """The server that one member of `mcpServers` describes. Raises BadEntry."""
+    """The server that one member of `mcpServers` describes, as this program or another one has it. Raises BadEntry."""
     if not name.strip() or len(name) > LONGEST_NAME:
         raise BadEntry("", f"its name must have 1 to {LONGEST_NAME} characters", f"名称应为 1 到 {LONGEST_NAME} 个字符")
     if not isinstance(entry, dict):
         raise BadEntry("", 'must be an object such as {"command": "…"}', '应为对象，例如 {"command": "…"}')
-    if _flag(entry, "disabled"):
+    if is_off(entry):
         return Server(name, disabled=True)
-    kind, agents = _kind(entry), _words(entry, "agents")
+    members, remarks = in_our_words(entry)
+    return replace(server_of(name, members), remarks=tuple(remarks))
+
+
+def faulty(name: str, entry: object, error: BadEntry) -> Server:
+    """What is known of a server whose entry cannot be used: that, and whom it would serve."""
+    agents: tuple[str, ...] = ()
+    if isinstance(entry, dict):
+        try:
+            agents = _agents(in_our_words({"agents": entry.get("agents")})[0])
+        except BadEntry:
+            agents = ()  # it may not be everybody's business
+    return Server(name, agents=agents, fault=error.remark)
+
+
+def server_of(name: str, entry: Mapping[str, Any]) -> Server:
+    """The server of an entry that has the documented members in the documented form. Raises BadEntry."""
+    kind = _kind(entry)
     server = Server(
         name,
         kind,
-        agents=("*",) if agents is None else agents,  # an empty list is nobody
-        alias=_text(entry, "alias"),
+        disabled=flag(entry, "disabled"),
+        agents=_agents(entry),
+        alias=text(entry, "alias"),
         tools=_tools(entry),
-        timeout=_seconds(entry, "timeout"),
-        start_timeout=_seconds(entry, "start_timeout") or START_TIMEOUT,
+        timeout=seconds(entry, "timeout"),
+        start_timeout=seconds(entry, "start_timeout") or START_TIMEOUT,
         per_agent=_share(entry),
-        autostart=_flag(entry, "autostart"),
-        allow_private=_words(entry, "allow_private") or (),
-        headers=_texts(entry, "headers"),
+        autostart=flag(entry, "autostart"),
+        allow_private=words(entry, "allow_private") or (),
+        headers=texts(entry, "headers"),
         environ=_environ(entry),
+        proxy_env=flag(entry, "proxy_env", True),
     )
     match kind:
         case Kind.STDIO:
@@ -149,25 +160,19 @@ def read_entry(name: str, entry: object) -> Server:
         case Kind.OPENAPI:
             return replace(server, openapi=_openapi(entry))
         case Kind.PYTHON:
-            return replace(server, python=_needed(entry, "python", "the path of a Python file", "Python 文件的路径"))
+            return replace(server, python=needed(entry, "python", "the path of a Python file", " Python 文件的路径"))
         case _:
             return replace(server, url=_url(entry, kind))
 
 
 def expanded(server: Server, environ: Mapping[str, str]) -> Server:
-    """`server` with `${VAR}` and `${VAR:-default}` replaced out of `environ`. Raises KeyError if VAR is not there."""
-
-    def put(match: re.Match[str]) -> str:
-        variable, default = match[1], match[2]
-        if default is not None:
-            return environ.get(variable) or default
-        return environ[variable]
+    """`server` with its variables put in out of `environ`. Raises KeyError with the name of one that is not there."""
 
     def fill(text: str) -> str:
-        return _VARIABLE.sub(put, text)
+        return filled(text, environ)
 
-    def each(texts: Mapping[str, str]) -> Mapping[str, str]:
-        return {name: fill(value) for name, value in texts.items()}
+    def each(values: Mapping[str, str]) -> Mapping[str, str]:
+        return {name: fill(value) for name, value in values.items()}
 
     openapi = server.openapi
     if openapi is not None:
@@ -189,24 +194,47 @@ def expanded(server: Server, environ: Mapping[str, str]) -> Server:
     )
 
 
-def _kind(entry: dict[str, Any]) -> Kind:
-    for kind in (Kind.OPENAPI, Kind.PYTHON):
-        if kind in entry:
-            return kind
-    said = entry.get("type", entry.get("transport"))
+def _agents(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    agents = words(entry, "agents")
+    return ("*",) if agents is None else agents  # an empty list is nobody
+
+
+def _kind(entry: Mapping[str, Any]) -> Kind:
+    ways = [way for way in (*_WAYS.values(), "url") if entry.get(way) is not None]
+    said = entry.get("type")
     if said is not None:
-        if not isinstance(said, str) or said.lower() not in _TYPES:
+        kind = _TYPES.get(re.sub("[^a-z]", "", said.lower())) if isinstance(said, str) else None
+        if kind is None and said != "remote":
             raise BadEntry("type", "must be stdio, http, sse or ws", "应为 stdio、http、sse 或 ws")
-        return _TYPES[said.lower()]
-    url = entry.get("url", entry.get("httpUrl"))
-    if not isinstance(url, str) or entry.get("command") is not None:
-        return Kind.STDIO
+        way = "url" if kind is None else _WAYS.get(kind, "url")
+        if ways and way not in ways:
+            en = f"does not fit: there is no {way}, but {ways[0]}; remove type, or write {way} in place of {ways[0]}"
+            zh = f"与其余内容不符：没有 {way}，却有 {ways[0]}；请删除 type，或改写 {ways[0]} 为 {way}"
+            raise BadEntry("type", en, zh)
+        if kind is not None:
+            return kind
+    elif len(ways) > 1:
+        both = ", ".join(ways)
+        raise BadEntry(
+            "",
+            f"has {both}: keep one of them, or say with type which is meant",
+            f"同时有 {both}：请只保留一个，或用 type 指明",
+        )
+    if ways and ways[0] != "url":
+        return next(kind for kind, way in _WAYS.items() if way == ways[0])
+    url = entry.get("url")
+    if not isinstance(url, str):
+        return Kind.HTTP if url is not None else Kind.STDIO
     if url.lower().startswith(("ws://", "wss://")):
         return Kind.WS
-    return Kind.SSE if urlsplit(url).path.rstrip("/").endswith("/sse") else Kind.HTTP
+    try:
+        path = urlsplit(url).path
+    except ValueError:
+        path = ""
+    return Kind.SSE if path.rstrip("/").endswith("/sse") else Kind.HTTP
 
 
-def _stdio(server: Server, entry: dict[str, Any]) -> Server:
+def _stdio(server: Server, entry: Mapping[str, Any]) -> Server:
     command = entry.get("command")
     if not isinstance(command, str) or not command.strip():
         raise BadEntry(
@@ -219,30 +247,30 @@ def _stdio(server: Server, entry: dict[str, Any]) -> Server:
         )
     if cwd is not None and not isinstance(cwd, str):
         raise BadEntry("cwd", "must be a folder's path, a string", "应为文件夹路径（字符串）")
-    texts = [command, *(arguments or []), cwd or ""]
-    if any("\0" in text for text in texts):
-        raise BadEntry("", "has a NUL character, or = in the name of a variable", "含有 NUL 字符，或变量名中有 =")
+    if any("\0" in one for one in arguments or []):
+        raise BadEntry("args", "has a NUL character", "含有 NUL 字符")
+    for member, path in (("command", command), ("cwd", cwd or "")):
+        if any(character < " " for character in path):  # "C:\new" in JSON has a line break in it
+            raise BadEntry(
+                member,
+                "has a control character: a backslash is written \\\\ in JSON, or / in its place",
+                "含有控制字符：JSON 中反斜杠应写作 \\\\，或改用 /",
+            )
     return replace(server, command=(command, *(arguments or [])), cwd=cwd or None)
 
 
-def _environ(entry: dict[str, Any]) -> Mapping[str, str]:
-    environ = entry.get("env")
-    if environ is None:
-        return {}
-    if not isinstance(environ, dict) or not all(isinstance(value, str) for value in environ.values()):
-        raise BadEntry(
-            "env", 'must be an object of strings, such as {"PORT": "8080"}', '值应为字符串，例如 {"PORT": "8080"}'
-        )
-    if any("\0" in text for text in [*environ, *environ.values()]) or any("=" in name or not name for name in environ):
-        raise BadEntry("", "has a NUL character, or = in the name of a variable", "含有 NUL 字符，或变量名中有 =")
+def _environ(entry: Mapping[str, Any]) -> Mapping[str, str]:
+    environ = texts(entry, "env")
+    if any("\0" in one for one in [*environ, *environ.values()]) or any("=" in name or not name for name in environ):
+        raise BadEntry("env", "has a NUL character, or = in the name of a variable", "含有 NUL 字符，或变量名中有 =")
     return environ
 
 
-def _url(entry: dict[str, Any], kind: Kind) -> str:
-    url = entry.get("url", entry.get("httpUrl"))
+def _url(entry: Mapping[str, Any], kind: Kind) -> str:
+    url = entry.get("url")
     schemes = _SCHEMES[kind]
     try:
-        good = isinstance(url, str) and ("${" in url or (urlsplit(url).scheme in schemes and urlsplit(url).hostname))
+        good = isinstance(url, str) and (has_one(url) or (urlsplit(url).scheme in schemes and urlsplit(url).hostname))
     except ValueError:
         good = False
     if not good or not isinstance(url, str):
@@ -251,24 +279,22 @@ def _url(entry: dict[str, Any], kind: Kind) -> str:
     return url
 
 
-def _openapi(entry: dict[str, Any]) -> OpenApi:
+def _openapi(entry: Mapping[str, Any]) -> OpenApi:
     return OpenApi(
-        _needed(entry, "openapi", "the path or URL of an OpenAPI document", " OpenAPI 文档的路径或地址"),
-        _text(entry, "base_url"),
-        _texts(entry, "document_headers"),
-        _words(entry, "methods") or (),
-        _words(entry, "tags") or (),
-        _words(entry, "operations") or (),
-        _bytes(entry, "max_response"),
+        needed(entry, "openapi", "the path or URL of an OpenAPI document", " OpenAPI 文档的路径或地址"),
+        text(entry, "base_url"),
+        texts(entry, "document_headers"),
+        words(entry, "methods") or (),
+        words(entry, "tags") or (),
+        words(entry, "operations") or (),
+        size(entry, "max_response"),
     )
 
 
-def _tools(entry: dict[str, Any]) -> Tools:
+def _tools(entry: Mapping[str, Any]) -> Tools:
     said = entry.get("tools")
     if said is None:
         return Tools()
-    if isinstance(said, list):  # as some desktop hosts have it: those it names, or "*"
-        said = {"allow": said}
     if not isinstance(said, dict):
         form = '{"allow": ["lamp_*"]}'
         raise BadEntry("tools", f"must be an object such as {form}", f"应为对象，例如 {form}")
@@ -277,74 +303,18 @@ def _tools(entry: dict[str, Any]) -> Tools:
     if unknown:  # one that was meant to hide something must not go unnoticed
         known = ", ".join(members)
         raise BadEntry(f"tools.{unknown[0]}", f"is unknown; there are {known}", f"无法识别；可用的有 {known}")
-    allow, deny = _words(said, "allow"), _words(said, "deny") or ()
+    allow, deny = words(said, "allow"), words(said, "deny") or ()
     return Tools(
         allow or (),
         ("*",) if allow == () else deny,  # an empty list is no tool, and none is no choice
-        _texts(said, "rename"),
-        _texts(said, "describe"),
-        _words(said, "background") or (),
+        texts(said, "rename"),
+        texts(said, "describe"),
+        words(said, "background") or (),
     )
 
 
-def _share(entry: dict[str, Any]) -> bool:
+def _share(entry: Mapping[str, Any]) -> bool:
     said = entry.get("share", "all")
     if said not in ("all", "agent"):
         raise BadEntry("share", 'must be "all" or "agent"', '应为 "all" 或 "agent"')
     return bool(said == "agent")
-
-
-def _flag(entry: dict[str, Any], member: str) -> bool:
-    value = entry.get(member, False)
-    if not isinstance(value, bool):
-        raise BadEntry(member, "must be true or false", "应为 true 或 false")
-    return value
-
-
-def _text(entry: dict[str, Any], member: str) -> str:
-    value = entry.get(member, "")
-    if not isinstance(value, str) or len(value) > 2000:
-        raise BadEntry(member, "must be a string", "应为字符串")
-    return value
-
-
-def _needed(entry: dict[str, Any], member: str, en: str, zh: str) -> str:
-    value = entry.get(member)
-    if not isinstance(value, str) or not value.strip():
-        raise BadEntry(member, f"must be {en}", f"应为{zh}")
-    return value
-
-
-def _words(entry: dict[str, Any], member: str) -> tuple[str, ...] | None:
-    value = entry.get(member)
-    if value is None:
-        return None
-    words = [value] if isinstance(value, str) else value
-    if not isinstance(words, list) or not all(isinstance(word, str) and word for word in words):
-        raise BadEntry(member, 'must be a list of strings, such as ["a", "b"]', '应为字符串列表，例如 ["a", "b"]')
-    return tuple(words)
-
-
-def _texts(entry: dict[str, Any], member: str) -> Mapping[str, str]:
-    value = entry.get(member, {})
-    if not isinstance(value, dict) or not all(isinstance(text, str) for text in value.values()):
-        raise BadEntry(member, 'must be an object of strings, such as {"a": "b"}', '值应为字符串，例如 {"a": "b"}')
-    return value
-
-
-def _seconds(entry: dict[str, Any], member: str) -> float | None:
-    value = entry.get(member)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= MOST_SECONDS:
-        raise BadEntry(member, f"must be seconds, above 0 and at most {MOST_SECONDS:.0f}", "应为大于 0 的秒数")
-    return float(value)
-
-
-def _bytes(entry: dict[str, Any], member: str) -> int | None:
-    value = entry.get(member)
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int) or not 1024 <= value <= MOST_BYTES:
-        raise BadEntry(member, f"must be bytes, from 1024 to {MOST_BYTES}", f"应为 1024 到 {MOST_BYTES} 的字节数")
-    return value

@@ -1,4 +1,4 @@
-"""The `mcpServers` JSON file that desktop hosts use: read whole, with what is wrong told in one line.
+"""The `mcpServers` JSON file that desktop hosts use. What is wrong with one entry is told of that one alone.
 
 `pipe --servers` bridges its servers to an endpoint; the broker opens those of `data/mcp_servers.json` itself.
 """
@@ -6,14 +6,22 @@
 import json
 import os
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from mcp_endpoint.providers.server_entry import BadEntry, Server, read_entry
+from mcp_endpoint.providers.entry_members import BadEntry
+from mcp_endpoint.providers.json_file import Members, UnusableJson, read_json
+from mcp_endpoint.providers.server_entry import LONGEST_NAME, Server, faulty, read_entry
 from mcp_endpoint.redaction import quote_peer
 
 FORM = '{"mcpServers": {"NAME": {"command": "…", "args": []}}}'
+_LISTS = ("mcpServers", "mcp_servers", "servers", "context_servers", "mcp")
+"""Members that hold the list of servers: of most programs, VS Code, Zed, and opencode."""
+_ENTRY = ("command", "url", "serverUrl", "httpUrl", "baseUrl", "openapi", "python")
+"""Members by which an object is known to be a server."""
 
 
 class UnusableFile(ValueError):
@@ -21,61 +29,94 @@ class UnusableFile(ValueError):
 
     def __init__(self, path: Path, where: str, en: str, zh: str) -> None:
         place = f": {where}" if where else ""
-        super().__init__(quote_peer(f"{path}{place}", 300) + f": {en} / {zh}")
+        self.en = quote_peer(f"{path}{place}", 300) + f": {en}"
+        self.zh = quote_peer(f"{path}{place}", 300) + f"：{zh}"
+        super().__init__(f"{self.en} / {zh}")
 
 
 def read_servers(path: Path) -> list[Server]:
-    """The servers that the file at `path` lists, in its order. Raises UnusableFile."""
-    servers = []
-    for name, entry in listed(read_document(path), path).items():
-        try:
-            servers.append(read_entry(name, entry))
-        except BadEntry as error:
-            place = f'server "{name}"' + (f", {error.member}" if error.member else "")
-            raise UnusableFile(path, place, error.en, error.zh) from None
-    return servers
+    """The servers that the file at `path` lists, in its order; those that cannot be used say why (`Server.fault`).
+
+    Raises UnusableFile where the file as a whole cannot be read.
+    """
+    found = listed(read_document(path), path)
+    twice = found.twice if isinstance(found, Members) else ()
+    return [_server(name, entry, name in twice) for name, entry in found.items() if not _is_remark(name, entry)]
+
+
+def _server(name: str, entry: object, twice: bool) -> Server:
+    shown = name.encode(errors="replace").decode()[:LONGEST_NAME]  # half a character could be written nowhere
+    try:
+        if twice:
+            raise BadEntry("", "stands there twice; rename or remove one", "重复出现，请改名或删除其一")
+        for place, name_twice in _repeated(entry):
+            where = f"{place}.{name_twice}" if place else name_twice
+            raise BadEntry(where, "stands there twice; remove one", "重复出现，请删除其一")
+        if shown != name and len(name) <= LONGEST_NAME:
+            raise BadEntry("", "its name has half of a character", "名称含有半个字符")
+        return read_entry(name, entry)
+    except BadEntry as error:
+        return faulty(shown, entry, error)
+
+
+def _is_remark(name: str, entry: object) -> bool:
+    """Whether a member is no server, but what people write in place of a comment."""
+    return isinstance(entry, str) and name.startswith(("//", "_", "#", "$"))
+
+
+def _repeated(value: object, place: str = "", depth: int = 0) -> Iterator[tuple[str, str]]:
+    """The names that stand twice in an object of an entry, and where that is."""
+    if isinstance(value, Members) and depth < 4:
+        for name in value.twice:
+            yield place, name
+        for name, one in value.items():
+            yield from _repeated(one, f"{place}.{name}" if place else name, depth + 1)
 
 
 def listed(document: Any, path: Path) -> dict[str, Any]:
-    """The member `mcpServers` of a document. Raises UnusableFile."""
-    found = document.get("mcpServers") if isinstance(document, dict) else None
-    if not isinstance(found, dict):
-        raise UnusableFile(
-            path, "", f"has no object mcpServers; it must look like {FORM}", f"缺少 mcpServers，应为 {FORM}"
-        )
-    return found
+    """The object of a document that has the servers, by whatever name programs call it. Raises UnusableFile."""
+    members = document if isinstance(document, dict) else {}
+    for name in _LISTS:
+        found = members.get(name)
+        if name == "mcp" and isinstance(found, dict) and isinstance(found.get("servers"), dict):
+            found = found["servers"]  # VS Code's settings
+        if isinstance(found, list) and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in found):
+            # Each entry has its name in itself (Continue); written back, it has the form of all others.
+            pairs = [(one["name"], {key: value for key, value in one.items() if key != "name"}) for one in found]
+            members[name] = found = Members(pairs)
+            counted = Counter(one for one, _ in pairs)
+            found.twice = tuple(one for one, count in counted.items() if count > 1)
+        if isinstance(found, dict):
+            return found
+    if members and all(isinstance(one, dict) and any(word in one for word in _ENTRY) for one in members.values()):
+        return members  # the list alone
+    raise UnusableFile(path, "", f"has no object mcpServers; it must look like {FORM}", f"缺少 mcpServers，应为 {FORM}")
 
 
 def read_document(path: Path) -> Any:
-    """The JSON in the file at `path`; no name may stand in an object twice. Raises UnusableFile."""
+    """The JSON in the file at `path`. Raises UnusableFile."""
     try:
-        text = path.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UnusableFile(
-            path, "", f"byte {error.start + 1} is not UTF-8; save the file as UTF-8", "不是 UTF-8 编码，请另存为 UTF-8"
-        ) from None
-    except OSError as error:
-        why = error.strerror or type(error).__name__
-        raise UnusableFile(path, "", f"cannot be read: {why}", f"无法读取：{why}") from None
-
-    def once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        # json would keep the last of two servers with one name, and nobody would know where the other went.
-        found = dict(pairs)
-        if len(found) < len(pairs):
-            name = next(name for index, (name, _) in enumerate(pairs) if name in dict(pairs[:index]))
-            raise UnusableFile(path, f'"{name}"', "stands there twice; rename or remove one", "重复出现，请改名或删除")
-        return found
-
-    try:
-        return json.loads(text, object_pairs_hook=once)
-    except json.JSONDecodeError as error:
-        place = f"line {error.lineno}, column {error.colno}"
-        hint = "no comments and no comma after the last entry are allowed"
-        raise UnusableFile(
-            path, place, f"is not JSON ({error.msg}); {hint}", "不是有效的 JSON；不允许注释，最后一项后不能有逗号"
-        ) from None
+        return read_json(path).document
+    except UnusableJson as error:
+        raise UnusableFile(path, error.where, error.en, error.zh) from None
     except RecursionError:
         raise UnusableFile(path, "", "is nested too deeply", "嵌套过深") from None
+
+
+def document_to_change(path: Path) -> Any:
+    """The JSON in a file that is to be written again: what would be lost by that is refused. Raises UnusableFile."""
+    try:
+        read = read_json(path)
+    except (UnusableJson, RecursionError):
+        read_document(path)
+        raise
+    if not read.plain:
+        en = "has comments or trailing commas, which would be lost: change it by hand"
+        raise UnusableFile(path, "", en, "含有注释或多余的逗号，改写会丢失：请手工修改")
+    for place, name in _repeated(read.document):
+        where = f"{place}.{name}" if place else name
+        raise UnusableFile(path, f'"{where}"', "stands there twice; rename or remove one", "重复出现，请改名或删除")
+    return read.document
 
 
 def stamp_of(path: Path) -> tuple[int, int, int] | None:

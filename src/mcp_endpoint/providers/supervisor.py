@@ -1,16 +1,19 @@
 """All servers that the broker opens itself: read from a file, started when needed, renewed when the file changes."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from loguru import logger
 
-from mcp_endpoint.broker.why import PROVIDER
+from mcp_endpoint.broker.why import PROVIDER, Trouble
+from mcp_endpoint.providers.entry_members import Remark
 from mcp_endpoint.providers.pins import PinFile
-from mcp_endpoint.providers.provider import Hub, Provider
+from mcp_endpoint.providers.provider import Hub, Provider, State
 from mcp_endpoint.providers.server_entry import Kind, Server
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers, stamp_of
+from mcp_endpoint.providers.source import Why
+from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.tokens import agent_ids
 
 LOOK_EVERY = 2.0
@@ -41,6 +44,12 @@ class Providers:
         """By name of the server and agent it is joined to."""
         self._last_used: dict[tuple[str, str], float] = {}
         self._ending: dict[asyncio.Task[None], Provider] = {}
+        self._faults: dict[str, Server] = {}
+        """What the file says of servers whose entries cannot be used, whether they go on as they were or not."""
+        self._remarks: dict[str, tuple[Remark, ...]] = {}
+        """What has been told of entries that can be used."""
+        self._file_fault: UnusableFile | None = None
+        """Why the whole file cannot be used."""
         self._stamp: tuple[int, int, int] | None = None
         self._signed: tuple[int, int, int] | None = None
         """When somebody last signed in to a server, as the folder of tokens tells."""
@@ -68,14 +77,17 @@ class Providers:
         self._end_unused(now)
 
     def load(self) -> None:
-        """Read the file and bring the servers in line with it; a bad one changes nothing and is told."""
+        """Read the file and bring the servers in line with it; what is wrong in it changes nothing and is told."""
         self._stamp = stamp_of(self._path)
         try:
             listed = read_servers(self._path) if self._stamp is not None else []
         except UnusableFile as error:
             logger.warning("the servers stay as they were: {}", error)
+            self._tell_of_file(error)
             return
-        before, self._servers = self._servers, {server.name: server for server in listed if not server.disabled}
+        self._tell_of_file(None)
+        before, self._servers = self._servers, self._taken(listed)
+        self._tell_of_entries(listed)
         changed = {name for name in before.keys() | self._servers.keys() if before.get(name) != self._servers.get(name)}
         if not changed:
             return
@@ -89,9 +101,7 @@ class Providers:
             if provider.server.name not in self._servers:
                 provider.hurry()
         now = self._hub.loop.time()
-        self._hub.manager.provide(
-            {PROVIDER + name: self._serves[name] for name, server in self._servers.items() if not server.per_agent}, now
-        )
+        self._provide(now)
         for server in self._servers.values():
             if server.autostart and not server.per_agent:
                 self._start(server, PROVIDER + server.name)
@@ -101,6 +111,57 @@ class Providers:
                 self._start(server_now, agent_id)
         for agent_id in self._hub.manager.agents_with_devices():
             self._wanted(agent_id)
+
+    def _provide(self, now: float) -> None:
+        """Tell the broker which servers there are, and for whom; a file that lists none yet is one in trouble."""
+        serves = {PROVIDER + name: self._serves[name] for name, one in self._servers.items() if not one.per_agent}
+        if self._file_fault is not None and not self._servers:
+            serves[PROVIDER + self._path.name] = lambda agent_id: not agent_id.startswith(PROVIDER)
+        self._hub.manager.provide(serves, now)
+
+    def _taken(self, listed: Sequence[Server]) -> dict[str, Server]:
+        """The servers from now on, by name: one whose entry has turned bad goes on as it was."""
+        taken = {}
+        for server in listed:
+            earlier = self._servers.get(server.name)
+            kept = earlier if server.fault is not None and earlier is not None else None
+            if not server.disabled:
+                taken[server.name] = kept if kept is not None and kept.fault is None else server
+        return taken
+
+    def _tell_of_file(self, error: UnusableFile | None) -> None:
+        """Let the agents know what is wrong with the whole file, as long as no server of an earlier one goes on."""
+        before, self._file_fault = self._file_fault, error
+        if (before is None and error is None) or self._servers:
+            return
+        now, name = self._hub.loop.time(), self._path.name
+        trouble = None if error is None else Trouble(error.zh, error.en)
+        self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
+        self._provide(now)
+
+    def _tell_of_entries(self, listed: Sequence[Server]) -> None:
+        """Log what is new about entries, and let the agents know which servers are out."""
+        before, self._faults = self._faults, {one.name: one for one in listed if one.fault is not None}
+        now = self._hub.loop.time()
+        for name in before.keys() | self._faults.keys():
+            server = self._servers.get(name)
+            fault = server.fault if server is not None else None
+            trouble = None if fault is None else Trouble(*_bad_entry(fault))
+            self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
+        for name, one in self._faults.items():
+            if one.fault is not None and (name not in before or before[name].fault != one.fault):
+                server = self._servers.get(name)
+                goes_on = server is not None and server.fault is None
+                logger.bind(event="server", server=name, reason=Why.BAD_ENTRY.reason).warning(
+                    "server {}: {}; {}",
+                    quote_peer(name),
+                    _bad_entry(one.fault)[1],
+                    "it goes on as it was before" if goes_on else "it is left out, the others are not",
+                )
+        for one in listed:
+            for remark in one.remarks if one.remarks != self._remarks.get(one.name) else ():
+                logger.warning("server {}: {}: {}", quote_peer(one.name), quote_peer(remark.member), remark.en)
+        self._remarks = {one.name: one.remarks for one in listed if one.remarks}
 
     # --- what runs ---
 
@@ -113,7 +174,7 @@ class Providers:
     def _start(self, server: Server, agent_id: str) -> None:
         key = server.name, agent_id
         self._last_used[key] = self._hub.loop.time()
-        if key in self._running or self._ended:
+        if key in self._running or self._ended or server.fault is not None:
             return
         if server.per_agent and sum(not agent.startswith(PROVIDER) for _, agent in self._running) >= MOST_INSTANCES:
             logger.warning("server {}: no more than {} instances; agent {} gets none", *key, MOST_INSTANCES)
@@ -154,12 +215,39 @@ class Providers:
         """What `/stats` shows of each, those that do not run included."""
         reports = []
         for server in self._servers.values():
-            running = [provider for (name, _), provider in self._running.items() if name == server.name]
-            running += [one for one in self._ending.values() if one.finishing and one.server.name == server.name]
-            idle: dict[str, object] = {"name": server.name, "kind": server.kind.value, "state": "idle"}
-            for report in [provider.report(stamp) for provider in running] or [idle]:
-                reports.append(report | {"changed": self._pins.changes(server.name)})
+            name = server.name
+            running = [provider for (one, _), provider in self._running.items() if one == name]
+            running += [one for one in self._ending.values() if one.finishing and one.server.name == name]
+            told = [provider.report(stamp) for provider in running] or [_of_none(server)]
+            listed = self._faults.get(name, server)
+            about = {
+                "changed": self._pins.changes(name),
+                "fault": listed.fault and listed.fault.told(),
+                "remarks": [remark.told() for remark in server.remarks],
+            }
+            reports += [report | about for report in told]
         return reports
+
+    def stats(self, stamp: Stamp) -> dict[str, object]:
+        """What `/stats` shows of all servers, and of what is wrong with the whole file, if anything is."""
+        fault = self._file_fault
+        told = None if fault is None else {"zh": fault.zh, "en": fault.en}
+        return {"servers": self.report(stamp), "servers_file": told}
+
+
+def _of_none(server: Server) -> dict[str, object]:
+    """What there is to say of a server that does not run."""
+    if server.fault is None:
+        return {"name": server.name, "kind": server.kind.value, "state": State.IDLE.value}
+    zh, en = _bad_entry(server.fault)
+    failure = {"reason": Why.BAD_ENTRY.reason, "zh": zh, "en": en, "detail": ""}
+    return {"name": server.name, "kind": None, "state": State.BAD_ENTRY.value, "failure": failure}
+
+
+def _bad_entry(fault: Remark) -> tuple[str, str]:
+    """What is wrong with an entry, in Chinese and English, to stand inside a sentence."""
+    told = fault.told()
+    return f"{Why.BAD_ENTRY.zh}（{told['zh']}）", f"{Why.BAD_ENTRY.en} ({told['en']})"
 
 
 def _serves(server: Server) -> Callable[[str], bool]:
