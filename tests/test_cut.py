@@ -42,6 +42,30 @@ def test_what_stands_behind_a_cut_text_goes_and_so_does_its_twin_for_programs() 
     assert "structuredContent" not in cut_result
 
 
+def test_what_is_structured_stays_whole_where_it_fits() -> None:
+    raw = result("x" * 5000, structuredContent={"text": "y" * 300})
+    assert decode(shortened(raw, 1000, "en"))["structuredContent"] == {"text": "y" * 300}
+    raw = result("x" * 5000, structuredContent={"text": "y" * 600})
+    assert "structuredContent" not in decode(shortened(raw, 1000, "en"))
+
+
+def test_text_survives_what_stands_beside_it() -> None:
+    image = {"type": "image", "data": "x" * 500}
+    blocks = [image, {"type": "text", "text": "a" * 700}, image, {"type": "image", "data": "small"}]
+    cut_result = decode(shortened(encode({"content": blocks}), 1000, "en"))
+    assert cut_result["content"] == [blocks[1], blocks[3]]
+    (left,) = decode(shortened(encode({"content": [image, *blocks]}), 500, "en"))["content"]
+    assert left["text"].endswith("a" + NOTES["en"])
+
+
+@given(st.lists(st.text(max_size=300), min_size=1, max_size=9), st.integers(300, 1500), st.booleans())
+def test_no_more_bytes_than_are_allowed(words: list[str], limit: int, structured: bool) -> None:
+    raw = result(*words, **({"structuredContent": {"x": words}} if structured else {}))
+    made = shortened(raw, limit, "zh")
+    assert len(made) <= limit
+    assert made is raw or len(raw) > limit
+
+
 def test_a_result_without_text_stays() -> None:
     raw = encode({"content": [{"type": "image", "data": "x" * 5000}]})
     assert shortened(raw, 1000, "en") is raw

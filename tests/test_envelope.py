@@ -5,11 +5,10 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from msgspec import UNSET, Raw
+from msgspec import UNSET
 from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.xiaozhi import for_xiaozhi
 
 jsons = st.recursive(
     st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(st.characters(exclude_categories=["Cs"])),
@@ -92,33 +91,3 @@ def test_failures_are_json_whatever_is_in_them(message: str, detail: str) -> Non
         "id": "id",
         "error": {"code": -32001, "message": message, "data": {"details": detail}},
     }
-
-
-IMAGE = {"type": "image", "data": "AA==", "mimeType": "image/png"}
-
-
-@pytest.mark.parametrize(
-    ("result", "want"),
-    [
-        ({"content": [{"type": "text", "text": "no"}], "isError": True}, {"error": "no"}),
-        (
-            {"content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}], "isError": True},
-            {"error": "a\nb"},
-        ),
-        ({"content": [{"type": "text", "text": "no"}], "isError": True, "error": "mine"}, {}),
-        ({"content": [], "isError": True}, {}),
-        ({"content": [{"type": "text", "text": "yes"}], "isError": False}, {}),
-        ({"content": [IMAGE, {"type": "text", "text": "t"}]}, {"content": [{"type": "text", "text": "t"}, IMAGE]}),
-        ({"content": [IMAGE]}, {}),
-        ({"content": "odd"}, {}),
-        ([1], None),
-    ],
-)
-def test_results_as_the_xiaozhi_server_reads_them(result: object, want: dict[str, object] | None) -> None:
-    raw = Raw(encode(result))
-    got = for_xiaozhi(raw)
-    if not want:
-        assert bytes(got) == bytes(raw)
-    else:
-        assert isinstance(result, dict)
-        assert decode(got) == result | want

@@ -1,5 +1,6 @@
 """The Xiaozhi server as a device: its byte sequence, and what it alone is told differently (contract, section 5)."""
 
+import base64
 import contextlib
 import json
 from collections.abc import AsyncIterator
@@ -7,6 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from conftest import Brokers
+from mcp_endpoint.wire.cut import NOTES
 from support import Agent, Broker, Device, Frame, dialled, fault, parsed, said, spelled, text_result, tool
 from wire import TEXT, Wire
 
@@ -192,7 +194,9 @@ async def test_the_first_text_is_put_first_for_this_client_alone(agent: Agent) -
     )
     to_xiaozhi, to_other = await answered(agent, result)
     assert to_other == spelled(id=1, result=result)
-    assert [block.get("text") for block in parsed(to_xiaozhi)["result"]["content"]] == ["a", None, "b"]
+    first, second, third = parsed(to_xiaozhi)["result"]["content"]
+    assert [first["text"], second["text"]] == ["a", "b"]
+    assert third == {"type": "text", "text": "工具返回了一张图片（PNG，2 字节），无法朗读。"}
     assert '"n":1.50' in to_xiaozhi
     assert "error" not in parsed(to_xiaozhi)["result"]
 
@@ -200,7 +204,7 @@ async def test_the_first_text_is_put_first_for_this_client_alone(agent: Agent) -
 async def test_both_at_once(agent: Agent) -> None:
     result = '{"isError":true,"content":[{"type":"image"},{"type":"text","text":"a"}]}'
     got = parsed((await answered(agent, result))[0])["result"]
-    assert got["error"] == "a"
+    assert got["error"].startswith("a\n")
     assert got["content"][0]["text"] == "a"
 
 
@@ -209,18 +213,43 @@ async def test_both_at_once(agent: Agent) -> None:
     [
         '{"content" : [{"type":"text","text":"a"}],"isError":false,"n":1.50}',
         '{"content" : [{"type":"text","text":"a"}],"isError":true,"error":"mine"}',
-        '{"content" : [{"type":"image"}]}',
-        '{"content" : []}',
-        '{"no" : "content"}',
-        '{"content" : "odd"}',
-        '"odd"',
+        '{"content" : [{"type":"text","text":"{\\"action\\":\\"RESPONSE\\",\\"response\\":\\"a\\"}"}]}',
     ],
 )
 async def test_other_results_travel_byte_for_byte(agent: Agent, result: str) -> None:
     assert await answered(agent, result) == (spelled(id=1, result=result), spelled(id=1, result=result))
 
 
-async def test_a_result_that_would_close_its_socket_is_an_error_and_both_links_live_on(agent: Agent) -> None:
+BLOB = base64.b64encode(b"\x89PNG" + bytes(range(256)) * 600).decode()
+
+
+@pytest.mark.parametrize(
+    ("language", "result", "words"),
+    [
+        ("zh", {"content": [{"type": "image", "data": BLOB, "mimeType": "image/png"}]}, "一张图片（PNG，150 KB）"),
+        ("en", {"content": [{"type": "audio", "data": BLOB, "mimeType": "audio/mpeg"}]}, "a sound (MPEG, 150 KB)"),
+        ("zh", {"content": [{"type": "resource_link", "uri": "x://a.pdf", "name": "a", "size": 200_000}]}, "195 KB"),
+        ("zh", {"content": [{"type": "resource", "resource": {"uri": "x://a", "blob": BLOB}}]}, "150 KB"),
+        ("zh", {"content": []}, "已完成。"),
+        ("en", {"content": []}, "Done."),
+        ("en", {"no": "content"}, '{"no":"content"}'),
+        ("en", {"content": "odd"}, "odd"),
+        ("en", "odd", "odd"),
+        ("zh", text_result('{"action":"turn_on","ok":true}'), '结果：{"action":"turn_on","ok":true}'),
+    ],
+)
+async def test_a_device_gets_what_can_be_said_and_others_what_came(
+    broker_with: Brokers, language: str, result: object, words: str
+) -> None:
+    agent = broker_with(language=language).agent()
+    sent = json.dumps(result, ensure_ascii=False)
+    to_xiaozhi, to_other = await answered(agent, sent)
+    assert to_other == spelled(id=1, result=sent)
+    assert words in said(parsed(to_xiaozhi))
+    assert len(to_xiaozhi) < 500
+
+
+async def test_a_result_that_would_close_its_socket_is_cut_and_both_links_live_on(agent: Agent) -> None:
     def result_of(size: int, id_: int) -> str:
         bare = spelled(id=id_, result=json.dumps(text_result(""), separators=(",", ":")))
         return json.dumps(text_result("x" * (size - len(bare))), separators=(",", ":"))
@@ -228,15 +257,30 @@ async def test_a_result_that_would_close_its_socket_is_an_error_and_both_links_l
     async with agent.tool_side("t", calls=False) as program, xiaozhi(agent) as device, agent.device() as other:
         await device.frame()
 
-        async def give(to: Device, size: int) -> Frame:
+        async def give(to: Device, result: str) -> Frame:
             await to.begin_call("t", 1)
-            await program.send(spelled(id=(await program.next("tools/call"))["id"], result=result_of(size, 1)))
+            await program.send(spelled(id=(await program.next("tools/call"))["id"], result=result))
             return await to.reply(1)
 
-        assert len(said(await give(device, MEBIBYTE))) > MEBIBYTE - 100
-        too_large = await give(device, MEBIBYTE + 1)
+        assert len(said(await give(device, result_of(MEBIBYTE, 1)))) > MEBIBYTE - 100
+        cut = said(await give(device, result_of(MEBIBYTE + 1, 1)))
+        assert cut.endswith(NOTES["zh"])
+        assert len(cut) > MEBIBYTE - 500
+        assert len(said(await give(other, result_of(MEBIBYTE + 1, 1)))) > MEBIBYTE - 100, "others have no such limit"
+        picture = {"type": "image", "data": BLOB * 8, "mimeType": "image/png"}
+        result = json.dumps({"content": [picture, {"type": "text", "text": "门口有人。"}]})
+        assert len(result) > MEBIBYTE
+        assert said(await give(device, result)) == "门口有人。"
+        assert said(await give(device, result_of(100, 1)))
+        assert await agent.ends() == []
+
+
+async def test_what_is_too_large_and_cannot_be_cut_is_refused(agent: Agent) -> None:
+    results = {"resources/read": {"contents": [{"uri": "x://a", "text": "x" * MEBIBYTE}]}}
+    introduction = {"capabilities": {"tools": {}, "resources": {}}}
+    async with agent.tool_side("t", introduction=introduction, results=results), xiaozhi(agent) as device:
+        await device.frame()
+        too_large = await device.request("resources/read", {"uri": "x://a"}, 5)
         assert fault(too_large) == (-32003, "result_too_large")
-        assert str(MEBIBYTE + 1) in too_large["error"]["data"]["details"]
-        assert len(said(await give(other, MEBIBYTE + 1))) > MEBIBYTE - 100, "others have no such limit"
-        assert said(await give(device, 100))
+        assert str(MEBIBYTE) in too_large["error"]["data"]["details"]
         assert await agent.ends() == []

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from sys import maxsize
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET, DecodeError, Raw, UnsetType
@@ -334,14 +335,7 @@ class Relay:
             succeeded = True
             if call.rewrite is not None:
                 result = call.rewrite(call, tool, result, now)
-            limit = device.agent.limits.max_result_bytes
-            if call.is_tool_call and len(result) > limit and device.link.call_timeout is None:
-                # Programs that come by HTTP have time and room; a device reads its results out.
-                result = Raw(shortened(result, limit, device.agent.limits.language))
-            if device.client.name == XIAOZHI and call.is_tool_call:
-                frame = wire.result(call.id, for_xiaozhi(result))
-            else:
-                frame = wire.result(call.id, result)
+            frame = wire.result(call.id, self._readable(call, result) if call.is_tool_call else result)
         elif result is UNSET and error is not UNSET and bytes(error)[:1] == b"{":
             frame = wire.error(call.id, error)
         else:
@@ -354,6 +348,16 @@ class Relay:
         if call.done is not None:
             call.done(succeeded)
         self._done(call)
+
+    def _readable(self, call: Call, result: Raw) -> Raw | bytes:
+        """The result of a tool as its client can read it, and as much of it as it can take."""
+        device, limits = self.device, self.device.agent.limits
+        # Programs that come by HTTP have time and room; a device reads its results out.
+        limit = limits.max_result_bytes if device.link.call_timeout is None else maxsize
+        if device.client.name in (XIAOZHI, CONSOLE):
+            limit = min(limit, FRAME_LIMIT - len(wire.result(call.id, b"")))
+        make = for_xiaozhi if device.client.name == XIAOZHI else shortened
+        return make(result, limit, limits.language)
 
     def timed_out(self, call: Call, tool: ToolSide, now: float) -> None:
         """The tool side did not answer in time; it was told to stop."""

@@ -126,7 +126,7 @@ class Background:
         if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
             head = mcp.read_call_result(envelope.result)
             failed = head is not None and head.is_error
-            why = head.content[0].text if head is not None and failed and head.content else ""
+            why = next((block.text for block in head.content if block.text), "") if head is not None and failed else ""
             self._office.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
         else:
             error = wire.members(envelope.error) or {}

@@ -19,25 +19,52 @@ _FRAME = 64
 
 
 def shortened(result: Raw | bytes, limit: int, language: str) -> Raw | bytes:
-    """The result of a call in at most about `limit` bytes; the very same if it is not longer, or has no text."""
+    """The result of a call in at most `limit` bytes; the very same if it is not longer, or has no text.
+
+    Texts come before what is none, and `structuredContent`, which says for programs what they say, stays whole or goes.
+    """
     if len(result) <= limit:
         return result
     whole = members(result)
     head = mcp.read_call_result(result)
     if whole is None or head is None or not any(block.type == "text" for block in head.content):
         return result
-    whole.pop("structuredContent", None)  # it says what the text says, for programs
-    blocks = decode(whole.pop("content"), type=list[Raw])
+    if len(whole.get("structuredContent", b"")) > limit // 2:
+        del whole["structuredContent"]
+    blocks = list(zip(head.content, decode(whole.pop("content"), type=list[Raw]), strict=True))
     room = limit - len(encode(whole)) - len('"content":[],')
-    kept: list[Raw] = []
-    for block, raw in zip(head.content, blocks, strict=True):
-        if len(raw) + 1 <= room:
-            kept.append(raw)
-            room -= len(raw) + 1
-        elif block.type == "text":
-            kept.append(Raw(encode({"type": "text", "text": cut(block.text, room - _FRAME, NOTES[language])})))
-            break  # what comes behind a text that is cut would be taken for its end
+    texts = sum(len(raw) + 1 for block, raw in blocks if block.type == "text")
+    kept = _with_all_texts(blocks, room - texts) if texts <= room else _with_some_text(blocks, room, NOTES[language])
     return encode(whole | {"content": Raw(encode(kept))})
+
+
+_Blocks = list[tuple[mcp.ContentHead, Raw]]
+
+
+def _with_all_texts(blocks: _Blocks, room: int) -> list[Raw]:
+    """Every text, and of the other blocks what fits beside them."""
+    kept: list[Raw] = []
+    for block, raw in blocks:
+        if block.type != "text":
+            if len(raw) + 1 > room:
+                continue
+            room -= len(raw) + 1
+        kept.append(raw)
+    return kept
+
+
+def _with_some_text(blocks: _Blocks, room: int, note: str) -> list[Raw]:
+    """The first texts, the last of them cut: what comes behind it would be taken for its end."""
+    kept: list[Raw] = []
+    for block, raw in blocks:
+        if block.type != "text":
+            continue
+        if len(raw) + 1 > room - _FRAME - len(encode(note)):
+            kept.append(Raw(encode({"type": "text", "text": cut(block.text, room - _FRAME, note)})))
+            break
+        kept.append(raw)
+        room -= len(raw) + 1
+    return kept
 
 
 def cut(text: str, room: int, note: str) -> str:

@@ -4,10 +4,12 @@ It is the one client for which a result is not passed on as the bytes it came in
 """
 
 from msgspec import UNSET, Raw
-from msgspec.json import decode, encode
+from msgspec.json import encode
 
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.cut import NOTES, cut, shortened
 from mcp_endpoint.wire.envelope import NULL, members
+from mcp_endpoint.wire.spoken import can_be_said, spoken
 
 XIAOZHI = "XiaozhiMCPEndpointClient"
 """`clientInfo.name` of the Xiaozhi server."""
@@ -19,21 +21,38 @@ FRAME_LIMIT = 1_048_576
 """Bytes of a frame; a longer one would close the socket of the Xiaozhi server, and the console's too."""
 
 
-def for_xiaozhi(result: Raw) -> Raw | bytes:
-    """A `tools/call` result as the Xiaozhi server reads it: the text of an error in a member `error`, text first."""
+def for_xiaozhi(result: Raw | bytes, limit: int, language: str) -> Raw | bytes:
+    """A `tools/call` result as the Xiaozhi server reads it, in at most `limit` bytes.
+
+    It takes the first block for a text and looks at no other; of an error it takes the member `error` alone, which no
+    specification has.
+    """
     head = mcp.read_call_result(result)
-    if head is None:
+    if head is None or not can_be_said(head):
+        result = spoken(result, language)
+        head = mcp.read_call_result(result)
+        assert head is not None, "what can be said is readable"
+    if head.is_error:
+        return _with_error(result, head, limit, language)
+    if len(result) <= limit:
         return result
-    first_text = next((place for place, block in enumerate(head.content) if block.type == "text"), None)
-    needs_error = head.is_error and (head.error is UNSET or head.error == NULL) and first_text is not None
-    if not needs_error and not first_text:
+    whole = members(result) or {}
+    return shortened(encode({"content": whole["content"]}), limit, language)  # it reads nothing else
+
+
+def _with_error(result: Raw | bytes, head: mcp.CallResultHead, limit: int, language: str) -> Raw | bytes:
+    """The result of a call that failed, with its text in `error` as well."""
+    told = NULL if head.error is UNSET else head.error
+    text = mcp.string((members(told) or {}).get("message", told)) or ""
+    if text.strip() and mcp.string(told) is not None and len(result) <= limit:
         return result
-    whole = members(result)
-    assert whole is not None, "a result with a readable head is an object"
-    if needs_error:
-        whole["error"] = Raw(encode("\n".join(block.text for block in head.content if block.type == "text")))
-    if first_text:
-        content = decode(whole["content"], type=list[Raw])
-        content.insert(0, content.pop(first_text))
-        whole["content"] = Raw(encode(content))
-    return encode(whole)
+    if not text.strip():
+        text = "\n".join(block.text for block in head.content)
+    whole = members(result) or {}
+    made = encode(whole | {"error": Raw(encode(text))})
+    if len(made) <= limit:
+        return made
+    half = limit // 2
+    content = members(shortened(encode({"content": whole["content"]}), half, language)) or {}
+    text = cut(text, half - 64, NOTES[language]) if len(encode(text)) > half - 64 else text
+    return encode(content | {"isError": True, "error": text})
