@@ -92,7 +92,9 @@ class Program:
             if frame["method"] == "initialize":
                 self.answer(frame, {"capabilities": {"tools": {}}, "serverInfo": {"name": self.name}})
             elif frame["method"] == "tools/list":
-                self.answer(frame, {"tools": [{"name": name} for name in self.tools]})
+                self.answer(
+                    frame, {"tools": [{"name": name, "inputSchema": {"type": "object"}} for name in self.tools]}
+                )
             elif frame["method"] == "ping" or (frame["method"] == "tools/call" and not self.keeps_calls):
                 self.answer(frame, {"by": id(self)})
 

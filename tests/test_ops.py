@@ -151,7 +151,7 @@ async def test_stats_tell_of_every_link_what_an_operator_wants_to_know(broker: B
             *("drops", "errors", "notes", "id"),
         }
         assert set(calling) == keys | {"device", "mac", "last_call"}
-        assert set(tool) == keys | {"tools", "prompts", "resources", "resourceTemplates", "standby"}
+        assert set(tool) == keys | {*("tools", "prompts", "resources", "resourceTemplates", "standby", "definitions")}
         assert (tool["role"], tool["alias"], tool["server_id"]) == ("tool", "my_calc", "my calc")
         assert tool["info"] == {"name": "calc", "version": "1"}
         assert (tool["pending"], tool["tools"]) == (1, 2)

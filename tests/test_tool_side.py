@@ -79,7 +79,7 @@ async def test_all_pages_of_a_list_are_taken(agent: Agent) -> None:
 
 
 async def test_bad_definitions_are_left_out_and_the_rest_kept_byte_for_byte(agent: Agent) -> None:
-    odd = '{"x" : 1.50,"name":"t","inputSchema":{},"é":null}'
+    odd = '{"x" : 1.50,"name":"t","inputSchema":{"type" : "object"},"é":null}'
     listed = f'{{"tools":[{odd},{{}},{{"name":1}},{odd},"t",{{"name":""}}]}}'
     async with agent.tool_side(lists=False) as program, agent.device(None) as device:
         asked = await program.next("tools/list")

@@ -299,6 +299,15 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
             kind.member: len(session.offers.get(kind, ())) if listing.settled else None
             for kind, listing in session.lists.items()
         }
+        report["definitions"] = {
+            kind.member: {
+                "left_out": listing.remarks.left_out,
+                "mended": listing.remarks.mended,
+                "told": [remark.report() for remark in listing.remarks.told],
+            }
+            for kind, listing in session.lists.items()
+            if listing.remarks.told
+        }
         report["standby"] = session.seat is not None and session.seat.live is not session
     else:
         report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}

@@ -11,6 +11,8 @@ from mcp_endpoint.broker.seat import Offer
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.definitions import fit
+from mcp_endpoint.wire.flaws import At, Flaw, Remark
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.timers import Timer
@@ -22,7 +24,39 @@ REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
 REFRESH_PAUSE = 1.0
 """Seconds from one refresh to the next: each is work for every device of the agent, and of those it serves."""
-LONGEST_NAME = {mcp.Kind.TOOLS: 256, mcp.Kind.PROMPTS: 256, mcp.Kind.RESOURCES: 4096, mcp.Kind.TEMPLATES: 4096}
+MOST_REMARKS = 20
+"""Definitions of one list that are told of by name; the others are counted."""
+NO_CURSOR = Raw(b'""')
+"""How some programs say that there is no further page, while others have one under it: it is asked for, once."""
+EMPTY_PAGES = 3
+"""Pages in a row without anything on them, after which there is nothing more to expect."""
+
+
+class Remarks:
+    """What there is to tell of the definitions of one list."""
+
+    __slots__ = ("left_out", "mended", "told")
+
+    def __init__(self) -> None:
+        self.told: list[Remark] = []
+        self.left_out = 0
+        """Definitions that are of no use."""
+        self.mended = 0
+        """Definitions that serve although something is wrong with them."""
+
+    def add(self, remark: Remark) -> None:
+        """One more, the graver ones first."""
+        if remark.left_out:
+            self.told.insert(min(self.left_out, MOST_REMARKS), remark)
+            self.left_out += 1
+        else:
+            self.told.append(remark)
+            self.mended += 1
+        del self.told[MOST_REMARKS:]
+
+
+NOTHING = Remarks()
+"""What there is to tell of a list on which all is right."""
 
 
 class Listing:
@@ -30,6 +64,8 @@ class Listing:
 
     __slots__ = (
         "_asking",
+        "_cursor",
+        "_empty",
         "_full",
         "_got",
         "_kind",
@@ -37,8 +73,11 @@ class Listing:
         "_pages",
         "_refresh",
         "_refreshed",
+        "_remarks",
         "_size",
         "_tool",
+        "_useless",
+        "remarks",
         "settled",
     )
 
@@ -49,13 +88,18 @@ class Listing:
         self._refresh: Timer | None = None
         self._refreshed = -inf
         """When it was asked for again."""
+        self.remarks = NOTHING
+        """What there is to tell of the list that came last."""
         self.settled = False
 
     def ask(self, now: float) -> None:
         """Ask for all pages, from the first."""
         self._asking = True
+        self._cursor: Raw | None = None
         self._got: dict[str, Offer] = {}
-        self._size = self._pages = self._looked = 0
+        self._useless: set[int] = set()
+        self._remarks = NOTHING
+        self._size = self._pages = self._looked = self._empty = 0
         self._full = False
         self._ask_page(None, now)
 
@@ -78,7 +122,14 @@ class Listing:
         if self._refresh is not None:
             self._refresh.cancel()
 
-    def _ask_page(self, cursor: str | None, now: float) -> None:
+    def remark(self, remark: Remark) -> None:
+        """Something is wrong with a definition of the list that is being asked for."""
+        if self._remarks is NOTHING:
+            self._remarks = Remarks()
+        self._remarks.add(remark)
+
+    def _ask_page(self, cursor: Raw | None, now: float) -> None:
+        self._cursor = cursor
         params = UNSET if cursor is None else encode({"cursor": cursor})
         self._tool.ask(self._kind.method, params, self._page, now + PAGE_TIMEOUT)
 
@@ -90,39 +141,73 @@ class Listing:
             self._failed(now)
             return
         definitions, cursor = page
+        known = len(self._got) + len(self._useless)
         for raw in definitions:
             if self._looked >= limits.max_tools:
                 self._full = True
                 break  # a bad one counts: 4 MB of them would hold up everybody for more than a second
             self._looked += 1
             self._take(raw)
-        if cursor is not None and self._pages < limits.max_pages and not self._full:
+        news = len(self._got) + len(self._useless) - known
+        self._empty = 0 if definitions else self._empty + 1
+        if cursor is None or self._full:
+            self._finish(now)
+        elif self._empty == EMPTY_PAGES or (definitions and not news):
+            self._break_off(now)
+        elif self._pages < limits.max_pages:
             self._ask_page(cursor, now)
-            return
-        if self._full or cursor is not None:
+        else:
+            self._full = True
+            self._finish(now)
+
+    def _break_off(self, now: float) -> None:
+        """Further pages bring nothing: what came is taken for all there is."""
+        if self._cursor != NO_CURSOR:
+            self._tool.note(Note.LIST_BROKEN_OFF, now)
+        self._finish(now)
+
+    def _finish(self, now: float) -> None:
+        if self._full:
             self._tool.note(Note.TOO_MANY_TOOLS, now)
         offers = tuple(self._got.values())
-        del self._got  # ten thousand idle tool sides keep what they show, not how it was put together
+        self.remarks = self._remarks
+        del self._got, self._useless  # ten thousand idle tool sides keep what they show, not how it was put together
         self._done(offers, now)
 
     def _take(self, raw: Raw) -> None:
-        limits = self._tool.agent.limits
-        name = mcp.string((wire.members(raw) or {}).get(self._kind.naming))
-        if not name or len(name) > LONGEST_NAME[self._kind] or len(raw) > PAGE_BYTES:
-            self._tool.drop("bad_definition")
+        if len(raw) > PAGE_BYTES:
+            self._leave_out("", raw, At(Flaw.TOO_LARGE, ""))
+            return
+        name, definition, flaws = fit(self._kind, raw)
+        if definition is None:
+            self._leave_out(name, raw, *flaws)
+        elif len(definition) > PAGE_BYTES:
+            self._leave_out(name, raw, At(Flaw.TOO_LARGE, ""))
         elif name in self._got:
             self._tool.drop("duplicate_name")
-        elif self._size + len(raw) > limits.max_list_bytes:
+            if self._pages == 1 or definition != self._got[name].definition:
+                self.remark(Remark(name, True, (At(Flaw.LISTED_TWICE, ""),)))
+        elif self._size + len(definition) > self._tool.agent.limits.max_list_bytes:
             self._full = True
         else:
-            self._size += len(raw)
-            self._got[name] = Offer(name, bytes(raw))
+            self._size += len(definition)
+            self._got[name] = Offer(name, definition)
+            if flaws:
+                self.remark(Remark(name, False, flaws))
+
+    def _leave_out(self, name: str, raw: Raw, *flaws: At) -> None:
+        self._tool.drop("bad_definition")
+        self._useless.add(hash(bytes(raw)))
+        self.remark(Remark(name or f"#{self._looked}", True, flaws))
 
     def _failed(self, now: float) -> None:
         """No such list: what is known stays; a tool side that has just come serves without it."""
         self._asking = False
         tools = self._kind is mcp.Kind.TOOLS
-        if tools and self._tool.seat is not None:
+        if tools and self._tool.seat is not None and self._cursor != NO_CURSOR:
+            return
+        if self._pages > 1:
+            self._break_off(now)
             return
         if tools and not self.settled:
             self._tool.note(Note.LIST_FAILED, now)

@@ -19,6 +19,7 @@ from mcp_endpoint.broker.tasks import status_told
 from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.flaws import Remark
 from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
@@ -154,6 +155,10 @@ class ToolSide(Side):
         """A list came whole, or will not come: the agent shows what there is."""
         self.offers = {**self.offers, kind: offers}
         self.agent.listed(self, kind, now)
+
+    def remark(self, kind: Kind, remark: Remark) -> None:
+        """Something was wrong with a definition on the page that comes next."""
+        self.lists[kind].remark(remark)
 
     def changed(self, kind: Kind, now: float) -> None:
         """The program says that a list is another one. Before its handshake is over it will be asked for anyway."""

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.tool import ToolSide
 
 DAY = 86_400.0
+MOST_NAMED = 3
+"""Definitions of one program that a sentence names."""
 PROVIDER = "@"
 """What the ids of agents begin with that stand for a server the broker opens itself; no token has such an id."""
 
@@ -108,6 +110,19 @@ class State(Enum):
         "{name} 没有回应 tools/list，它的工具都没有列出，请查看它的日志",
         "{name} did not answer `tools/list`, so none of its tools are listed; see its log",
     )
+    LIST_BROKEN_OFF = (
+        "{name} 的列表后续各页重复、为空或出错，只列出了之前的内容，请检查它的分页（nextCursor）",
+        "{name} lists the same again, nothing or an error page after page: what came first is taken for all there is; "
+        "check its `nextCursor`",
+    )
+    DEFINITIONS_LEFT_OUT = (
+        "{name} 的 {count} 项定义无法使用，没有列出：{what_zh}；其余照常，请修正该程序",
+        "{name} has definitions that cannot be used and are left out ({count}): {what_en}; the others serve",
+    )
+    DEFINITIONS_MENDED = (
+        "{name} 的 {count} 项定义有误，已按其含义修正后列出：{what_zh}",
+        "{name} has definitions that were mended before they are shown ({count}): {what_en}",
+    )
     PRINTS = (
         "{name} 在往标准输出打印内容，这些内容已被丢弃，日志请写到 stderr",
         "{name} prints to stdout, and what it prints is dropped; logs belong on stderr",
@@ -122,6 +137,7 @@ _ON_A_LIVE_LINK = {
     Note.LOOK_ALIKE: State.LOOK_ALIKE,
     Note.TOO_MANY_TOOLS: State.TOO_MANY_TOOLS,
     Note.LIST_FAILED: State.LIST_FAILED,
+    Note.LIST_BROKEN_OFF: State.LIST_BROKEN_OFF,
     Note.PRINTS_TO_STDOUT: State.PRINTS,
 }
 _ON_A_LINK_THAT_DOES_NOT_SERVE = {
@@ -161,6 +177,7 @@ def explain(agent: "Agent", now: float) -> Why:
         if tool.seat is None or not tool.seat.standby:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
         parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
+        parts += _of_definitions(tool)
     if live:
         tools = agent.catalogue[Kind.TOOLS]
         parts.append((State.SERVING, {"programs": len(live), "tools": len(tools.entries)}))
@@ -178,6 +195,24 @@ def explain(agent: "Agent", now: float) -> Why:
         if refused:
             parts.append((State.TOKENS_REFUSED, {"count": refused}))
     return _joined(sorted(parts, key=lambda part: _ORDER[part[0]]))
+
+
+def _of_definitions(tool: "ToolSide") -> list[Part]:
+    """What is wrong with the definitions of a tool side, the first few by name."""
+    remarks = [listing.remarks for listing in tool.lists.values()]
+    told = [remark for one in remarks for remark in one.told]
+    parts: list[Part] = []
+    for state, left_out, count in (
+        (State.DEFINITIONS_LEFT_OUT, True, sum(one.left_out for one in remarks)),
+        (State.DEFINITIONS_MENDED, False, sum(one.mended for one in remarks)),
+    ):
+        shown = [remark for remark in told if remark.left_out is left_out][:MOST_NAMED]
+        more = " …" if count > len(shown) else ""
+        if count:
+            what_zh = "、".join(remark.words("zh") for remark in shown) + more
+            what_en = ", ".join(remark.words("en") for remark in shown) + more
+            parts.append((state, {"name": tool.name, "count": count, "what_zh": what_zh, "what_en": what_en}))
+    return parts
 
 
 def _of_nobody(agent: "Agent", now: float) -> Part:
@@ -234,7 +269,7 @@ def _joined(parts: list[Part]) -> Why:
     zh = [state.zh.format(**facts | {"name": facts.get("name") or "（未报名称）"}) for state, facts in parts]
     en = [state.en.format(**facts | {"name": facts.get("name") or "(no name yet)"}) for state, facts in parts]
     key = tuple(
-        (state, facts.get("name"), facts.get("programs"), facts.get("tools"), facts.get("why_en"))
+        (state, *(facts.get(fact) for fact in ("name", "programs", "tools", "why_en", "what_en")))
         for state, facts in parts
     )
     first = parts[0][0]

@@ -16,12 +16,14 @@ from mcp_endpoint.providers.job_tasks import marked
 from mcp_endpoint.providers.server_entry import Tools
 from mcp_endpoint.settings import AgentSettings
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.definitions import LONGEST_NAMES, fit
 from mcp_endpoint.wire.envelope import members
+from mcp_endpoint.wire.flaws import At, Flaw, Remark
 
 MOST_DEFINITIONS = 5000
 """Definitions of one page that are looked at, good or bad: a page of megabytes may have a million of them, and to look
 at those would hold up everybody."""
-LONGEST_NAME = 256
+LONGEST_NAME = LONGEST_NAMES[mcp.Kind.TOOLS]
 LONGEST_DESCRIPTION = 16_384
 """Characters of a description that are passed on."""
 
@@ -55,6 +57,8 @@ class Definitions:
         """Name as shown → as the server calls it."""
         self.left_out = 0
         """Definitions of the last list that are no tools."""
+        self.remarks: list[Remark] = []
+        """What there is to tell of those on the last page."""
 
     def page(self, result: Raw, judge: Judge, as_task: Callable[[str], bool] = lambda own: False) -> bytes:
         """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`.
@@ -65,7 +69,11 @@ class Definitions:
         page = members(result)
         if read is None or page is None:
             return bytes(result)
-        offers = [offer for raw in read[0][:MOST_DEFINITIONS] if (offer := checked(raw)) is not None]
+        looked = [checked(raw) for raw in read[0][:MOST_DEFINITIONS]]
+        offers = [one for one in looked if isinstance(one, Offer)]
+        self.remarks = [
+            one._replace(name=one.name or f"#{place}") for place, one in enumerate(looked, 1) if isinstance(one, Remark)
+        ]
         self.left_out += len(read[0]) - len(offers)
         withheld = judge({offer.name: offer.definition for offer in offers})
         shown: list[Raw] = []
@@ -82,12 +90,14 @@ class Definitions:
         self.left_out = 0
 
 
-def checked(raw: Raw) -> Offer | None:
-    """One definition with nothing hidden in its texts; None if it is no tool that could be called."""
+def checked(raw: Raw) -> Offer | Remark:
+    """One definition with nothing hidden in its texts; or why it is no tool that could be called."""
     definition = members(raw)
     name = mcp.string(definition.get("name")) if definition is not None else None
-    if definition is None or not name or len(name) > LONGEST_NAME or _CONTROLS.search(name) or _IN_NAMES.search(name):
-        return None
+    if definition is None or not name or len(name) > LONGEST_NAME:
+        return Remark("", True, fit(mcp.Kind.TOOLS, raw).flaws or (At(Flaw.NO_NAME, "name"),))
+    if _CONTROLS.search(name) or _IN_NAMES.search(name):
+        return Remark(name, True, (At(Flaw.HIDDEN_CHARACTERS, "name"),))
     cleaned = {
         member: Raw(encode(clean(text)))
         for member in ("description", "title")

@@ -284,6 +284,9 @@ class Joint:
         if envelope.result is UNSET:
             return frame, True
         result = self._definitions.page(envelope.result, self._judge, self._as_task)
+        if self._session is not None:
+            for remark in self._definitions.remarks:
+                self._session.remark(mcp.Kind.TOOLS, remark)
         return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
 
     def _alone(self, frame: bytes) -> None:

@@ -7,9 +7,9 @@ from enum import Enum, auto
 from typing import NamedTuple
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, field
-from msgspec.json import Decoder, decode
+from msgspec.json import Decoder, decode, encode
 
-from mcp_endpoint.wire.envelope import members
+from mcp_endpoint.wire.envelope import NULL, members
 
 REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 """The handshake-era revisions, oldest first."""
@@ -192,19 +192,40 @@ def begins_tasks(capabilities: dict[str, Raw]) -> bool:
     return "call" in (members(requests.get("tools", UNSET)) or {})
 
 
-def read_page(kind: Kind, raw: Raw | bytes | UnsetType) -> tuple[list[Raw], str | None] | None:
+def read_page(kind: Kind, raw: Raw | bytes | UnsetType) -> tuple[list[Raw], Raw | None] | None:
     """One page of a tool side's list: its definitions, and the cursor of the next page if there is one.
 
-    None if it is no such page.
+    None if it is no such page. A list may be null where its language has that for an empty one, or an object where its
+    members have numbers or names; a cursor that is no text is sent back as it came.
     """
     page = members(raw)
     if page is None or kind.member not in page:
         return None
+    cursor = page.get("nextCursor", NULL)
+    definitions = _definitions(kind, page[kind.member])
+    return None if definitions is None else (definitions, None if cursor == NULL else cursor)
+
+
+def _definitions(kind: Kind, raw: Raw) -> list[Raw] | None:
+    if raw == NULL:
+        return []
     try:
-        definitions = _list(page[kind.member])
+        return _list(raw)
     except (DecodeError, UnicodeDecodeError, RecursionError):
+        pass
+    named = members(raw)
+    if named is None:
         return None
-    return definitions, string(page.get("nextCursor"))
+    if kind.naming in named:
+        return [raw]
+    # Numbers are how PHP writes a list with gaps.
+    return [one if name.isdecimal() else _under(kind, name, one) for name, one in named.items()]
+
+
+def _under(kind: Kind, name: str, raw: Raw) -> Raw:
+    """A definition whose name stands outside of it."""
+    definition = members(raw)
+    return raw if definition is None else Raw(encode({kind.naming: name} | definition))
 
 
 def string(raw: Raw | None) -> str | None:

@@ -1,0 +1,116 @@
+"""The schemas of a tool: its input is an object or it cannot be called, its output is an extra that may be left out."""
+
+from typing import Any
+
+from mcp_endpoint.wire.ecma262 import compiles
+from mcp_endpoint.wire.flaws import Flaw, Flaws
+from mcp_endpoint.wire.references import References, inside
+from mcp_endpoint.wire.schemas import Mender, from_text, type_names
+
+INPUT, OUTPUT = "inputSchema", "outputSchema"
+_OTHER_NAMES = ("input_schema", "inputschema", "parameters")
+"""What other protocols, and hands that copy from them, call the schema of a tool's input."""
+MOST_HOPS = 16
+
+
+def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
+    """Make the schema of a tool's input one of an object; whether it can be meant so."""
+    if members.get(INPUT) is None:
+        other = next((name for name in _OTHER_NAMES if isinstance(members.get(name), dict)), None)
+        if other is not None:
+            flaws.tell(Flaw.OTHER_NAME, other)
+            members[INPUT] = members.pop(other)
+    value = members.get(INPUT)
+    schema = from_text(value)
+    if schema in (None, [], "", True, False) or (isinstance(schema, str) and type_names(schema) == "object"):
+        absent = Flaw.NULL if INPUT in members else Flaw.MISSING
+        flaws.tell(absent if value is None else Flaw.WRONG_TYPE, INPUT)
+        members[INPUT] = {"type": "object"}
+        return True
+    if not isinstance(schema, dict):
+        flaws.tell(Flaw.NO_ARGUMENTS, INPUT)
+        return False
+    if schema is not value:
+        flaws.tell(Flaw.AS_TEXT, INPUT)
+    references = Mender(flaws).mend(schema, INPUT)
+    if not _of_object(schema, references):
+        flaws.found.clear()
+        flaws.tell(Flaw.NO_ARGUMENTS, INPUT)
+        return False
+    members[INPUT] = _with_type(schema, flaws, INPUT)
+    return True
+
+
+def output_schema(members: dict[str, Any], flaws: Flaws) -> None:
+    """Make the schema of a tool's output one that compiles, or leave it out."""
+    if OUTPUT not in members:
+        return
+    value = members[OUTPUT]
+    schema = from_text(value)
+    if not isinstance(schema, dict) or not schema:
+        flaws.tell(Flaw.NULL if value is None else Flaw.WRONG_TYPE, OUTPUT)
+        del members[OUTPUT]
+        return
+    if schema is not value:
+        flaws.tell(Flaw.AS_TEXT, OUTPUT)
+    references = Mender(flaws).mend(schema, OUTPUT)
+    _without_what_does_not_compile(schema, flaws)
+    if _of_object(schema, references):
+        members[OUTPUT] = _with_type(schema, flaws, OUTPUT)
+    else:
+        flaws.tell(Flaw.OUTPUT_NOT_OBJECT, OUTPUT)
+        members[OUTPUT] = schema
+
+
+def _of_object(schema: Any, references: References, hops: int = MOST_HOPS) -> bool:
+    """Whether a value of this schema may be an object."""
+    if isinstance(schema, bool) or hops == 0:
+        return True
+    kind = schema.get("type")
+    if kind is not None:
+        types = kind if isinstance(kind, list) else [kind]
+        return "object" in types or bool(schema.get("properties"))
+    if "items" in schema or "prefixItems" in schema:
+        return "properties" in schema
+    values = schema.get("enum", [schema["const"]] if "const" in schema else [{}])
+    if not any(isinstance(value, dict) for value in values):
+        return False
+    if "$ref" in schema and not _of_object(references.target(schema["$ref"]), references, hops - 1):
+        return False
+    any_ = all(
+        any(_of_object(one, references, hops - 1) for one in schema[keyword])
+        for keyword in ("anyOf", "oneOf")
+        if keyword in schema
+    )
+    return any_ and all(_of_object(one, references, hops - 1) for one in schema.get("allOf", []))
+
+
+def _with_type(schema: dict[str, Any], flaws: Flaws, place: str) -> dict[str, Any]:
+    """The schema with the type that every client looks for, in front, and no boolean among its properties."""
+    properties = schema.get("properties", {})
+    for name, one in properties.items():
+        if isinstance(one, bool):
+            flaws.tell(Flaw.WRONG_TYPE, place, "properties", name)
+            properties[name] = {} if one else {"not": {}}
+    if schema.get("type") == "object":
+        return schema
+    flaws.tell(Flaw.NO_TYPE, place)
+    return {"type": "object"} | {keyword: value for keyword, value in schema.items() if keyword != "type"}
+
+
+def _without_what_does_not_compile(schema: dict[str, Any], flaws: Flaws) -> None:
+    """Clients compile the schemas of outputs when they list: one that does not compile would cost them all tools."""
+    waiting = [(schema, OUTPUT)]
+    while waiting:
+        node, place = waiting.pop()
+        if "pattern" in node and not compiles(node["pattern"]):
+            flaws.tell(Flaw.BAD_PATTERN, place, "pattern")
+            del node["pattern"]
+        patterns = node.get("patternProperties", {})
+        for pattern in [pattern for pattern in patterns if not compiles(pattern)]:
+            flaws.tell(Flaw.BAD_PATTERN, place, "patternProperties")
+            del patterns[pattern]
+        if "nullable" in node and "type" not in node:
+            flaws.tell(Flaw.MISSING, place, "type")
+            del node["nullable"]
+        waiting += [(one, ".".join((place, *steps))) for steps, one in inside(node) if isinstance(one, dict)]
