@@ -7,6 +7,7 @@ import os
 import re
 import signal
 import socket
+import ssl
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
@@ -140,7 +141,7 @@ HELLO = {
 
 
 @contextlib.asynccontextmanager
-async def scripted(script: Script, port: int = 0) -> AsyncIterator[str]:
+async def scripted(script: Script, port: int = 0, tls: ssl.SSLContext | None = None) -> AsyncIterator[str]:
     """A server that answers each request by `script` and then closes the connection."""
     serving: set[asyncio.Task[Any]] = set()
 
@@ -162,9 +163,9 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[str]:
         finally:
             writer.close()
 
-    listening = await asyncio.start_server(serve, "127.0.0.1", port)
+    listening = await asyncio.start_server(serve, "127.0.0.1", port, ssl=tls)
     try:
-        yield f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
+        yield f"http{'s' if tls else ''}://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
     finally:
         listening.close()
         for task in serving:

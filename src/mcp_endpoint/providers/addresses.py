@@ -6,7 +6,7 @@ here, what it resolved to is checked, and the connection is made to the checked 
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
@@ -22,6 +22,8 @@ RESOLVE_TIMEOUT = 10.0
 MOST_ADDRESSES = 8
 """Addresses of one host that are tried; a name may have any number."""
 
+_FAKE = tuple(map(ip_network, ("198.18.0.0/15", "fc00::/18", "fdfe:dcba:9876::/64", "240.0.0.0/8")))
+"""What proxy programs give out by default in place of real addresses (fake-ip): nothing else is there to be named."""
 _GLOBAL_UNICAST = IPv6Network("2000::/3")
 _NAT64 = (IPv6Network("64:ff9b::/96"), IPv6Network("64:ff9b:1::/48"))
 
@@ -90,11 +92,13 @@ async def look_up(host: str, port: int) -> list[str]:
     return list(dict.fromkeys(str(entry[4][0]) for entry in found))
 
 
-async def checked_addresses(host: str, port: int, allowed: Allowed, resolve: Resolve = look_up) -> list[str]:
+async def checked_addresses(
+    host: str, port: int, allowed: Callable[[str, Address], bool], resolve: Resolve = look_up
+) -> list[str]:
     """The addresses of `host` that may be connected to, the preferred one first; at least one, at most 8.
 
     Raises Stopped: UNREACHABLE where the name is not known or takes longer than 10 s, or the port is none;
-    PRIVATE_ADDRESS where none of its addresses is allowed.
+    PRIVATE_ADDRESS or FAKE_ADDRESS where none of its addresses is allowed.
     """
     if not 0 < port < 65536:
         raise Stopped(Why.UNREACHABLE, f"there is no port {port}")
@@ -107,5 +111,20 @@ async def checked_addresses(host: str, port: int, allowed: Allowed, resolve: Res
         raise Stopped(Why.UNREACHABLE, f"the name {host} is not known") from None
     good = [text for text in found if allowed(host, ip_address(text))]
     if not good:
-        raise Stopped(Why.PRIVATE_ADDRESS, f"{host} is {found[0]}" if found else host)
+        raise refused_address(host, found)
     return good[:MOST_ADDRESSES]
+
+
+def refused_address(host: str, found: Sequence[str]) -> Stopped:
+    """Why `host` is not connected to at any of the addresses that were found, and what its owner may add.
+
+    Behind an address that a proxy program made up may be any host, one of the local network too; so it is for the owner
+    to say that they are meant.
+    """
+    for text in found:
+        address = ip_address(text)
+        for network in _FAKE:
+            if address in network:
+                return Stopped(Why.FAKE_ADDRESS, f'"allow_private": ["{network}"]; {host} is {text}')
+    is_at = f"; {host} is {found[0]}" if found else ""
+    return Stopped(Why.PRIVATE_ADDRESS, f'"allow_private": ["{host}"]{is_at}')

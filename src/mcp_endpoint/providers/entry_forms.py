@@ -28,7 +28,7 @@ _SPELLINGS = {
     "headers": ("httpHeaders", "requestHeaders"),
     **dict.fromkeys(("openapi", "python", "methods", "tags", "operations", "agents", "alias", "tools", "timeout"), ()),
     **dict.fromkeys(("document_headers", "max_response", "disabled", "start_timeout", "share", "autostart"), ()),
-    **dict.fromkeys(("allow_private", "proxy_env"), ()),
+    **dict.fromkeys(("allow_private", "proxy_env", "proxy", "ca", "oauth"), ()),
 }
 """The members that have other names elsewhere; each is also found in any mixture of case, `_` and `-`."""
 ON = ("enabled", "enable", "isActive", "active")
@@ -38,7 +38,10 @@ _DENIED = ("excludeTools", "disabledTools", "deniedTools")
 _LENGTH = re.compile(r"\s*(\d{1,9}(?:\.\d{1,6})?)\s*(ms|s|sec|seconds?|m|min|minutes?|h|hours?)?\s*", re.IGNORECASE)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _FLAGS = {"true": True, "yes": True, "on": True, "1": True, "false": False, "no": False, "off": False, "0": False}
-_PLACES = ("command", "args", "cwd", "url", "openapi", "base_url", "python", "env", "headers", "document_headers")
+_PLACES = (
+    *("command", "args", "cwd", "url", "openapi", "base_url", "python"),
+    *("env", "headers", "document_headers", "ca", "proxy", "oauth"),
+)
 """Members into which variables are put."""
 
 

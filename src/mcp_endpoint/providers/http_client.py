@@ -1,4 +1,4 @@
-"""The one place that makes an HTTP client for a provider: limits, timeouts, checked addresses, no proxies.
+"""The one place that makes an HTTP client for a provider: limits, timeouts, checked addresses, the proxy of its entry.
 
 What goes wrong ends in a `Stopped` with its reason. Whoever uses the client sends with `send`, which follows a redirect
 only within the same host, and reads bodies with `read_body`, which has a limit.
@@ -7,33 +7,27 @@ only within the same host, and reads bodies with `read_body`, which has a limit.
 import asyncio
 import contextlib
 import logging
-import socket
 import ssl
-import typing
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from types import TracebackType
 
-import httpcore
 import httpx
 
-from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
+from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.providers.http_transport import CheckedTransport
+from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.trust import usual_tls
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 WRITE_TIMEOUT = 30.0
 MOST_CONNECTIONS = 100
 MOST_REDIRECTS = 3
+_NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 DETAIL = 200
 """Bytes of a peer's own words that are kept for the reason of an error."""
 
-# A stream may be silent for hours; a peer that went without a word is found out by the system within two minutes.
-_KEEPALIVE: list[tuple[int, int, int]] = [(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)] + [
-    (socket.IPPROTO_TCP, getattr(socket, name), value)
-    for name, value in (("TCP_KEEPIDLE", 60), ("TCP_KEEPINTVL", 15), ("TCP_KEEPCNT", 4))
-    if hasattr(socket, name)
-]
 _PORTS = {"http": 80, "https": 443}
 for _library in ("httpx", "httpcore"):
     # Below, they tell of each request its whole URL, and headers of answers: both may hold secrets.
@@ -60,7 +54,9 @@ class HttpSettings:
     """Sent with each request; they may hold secrets."""
     allowed: Allowed = field(default_factory=Allowed)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
-    """Replaces the usual checks of certificates."""
+    """Whose certificates are trusted; None for the usual ones."""
+    route: Route = field(default=direct, repr=False)
+    """Which proxy leads where."""
     limits: HttpLimits = field(default_factory=HttpLimits)
     resolve: Resolve = field(default=look_up, repr=False)
 
@@ -70,7 +66,7 @@ Sending = Callable[[httpx.AsyncClient, httpx.Request], Awaitable[httpx.Response]
 
 
 def make_client(settings: HttpSettings) -> httpx.AsyncClient:
-    """An HTTP client that connects only to allowed addresses, and asks neither the environment nor .netrc.
+    """An HTTP client that connects only to allowed addresses, and does not ask .netrc.
 
     Compressed answers are not asked for: a small body could become any size. Close it in the end.
     """
@@ -80,7 +76,9 @@ def make_client(settings: HttpSettings) -> httpx.AsyncClient:
     return httpx.AsyncClient(
         headers=headers,
         timeout=httpx.Timeout(connect=limits.connect, read=limits.read, write=limits.write, pool=limits.connect),
-        transport=_CheckedTransport(settings),
+        transport=CheckedTransport(
+            settings.allowed, settings.resolve, settings.tls or usual_tls(), limits.connections, settings.route
+        ),
         follow_redirects=False,
         trust_env=False,
     )
@@ -183,108 +181,22 @@ def explained(error: Exception) -> Stopped:
     """The reason for what httpx raised; its text holds host names at most, never a header or a query."""
     name = type(error).__name__
     match error:
+        case httpx.ProxyError():
+            return Stopped(Why.PROXY_FAILED, str(error)[:DETAIL] or name)
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
-            cause = error.__cause__ or error
-            return Stopped(Why.UNREACHABLE, str(cause)[:DETAIL] or name)
+            return refused_tls(error) or Stopped(Why.UNREACHABLE, str(error.__cause__ or error)[:DETAIL] or name)
         case httpx.InvalidURL() | httpx.UnsupportedProtocol():
             return Stopped(Why.UNREACHABLE, "the URL cannot be used")
         case _:
             return Stopped(Why.CONNECTION_LOST, name)
 
 
-class _CheckedBackend(httpcore.AsyncNetworkBackend):
-    """Connects to the checked addresses of a host; TLS still asks for the host's own name."""
-
-    def __init__(self, allowed: Allowed, resolve: Resolve) -> None:
-        self._allowed = allowed
-        self._resolve = resolve
-        self._network = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,  # noqa: ASYNC109  the library's signature
-        local_address: str | None = None,
-        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
-    ) -> httpcore.AsyncNetworkStream:
-        socket_options = [*(socket_options or ()), *_KEEPALIVE]
-        addresses = await checked_addresses(host, port, self._allowed, self._resolve)
-        share = None if timeout is None else timeout / len(addresses)
-        for address in addresses[:-1]:
-            with contextlib.suppress(httpcore.ConnectError, httpcore.ConnectTimeout):
-                return await self._network.connect_tcp(address, port, share, local_address, socket_options)
-        return await self._network.connect_tcp(addresses[-1], port, share, local_address, socket_options)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._network.sleep(seconds)
-
-
-class _CheckedTransport(httpx.AsyncBaseTransport):
-    """httpx's own transport cannot be given a network backend; this one can, and is the same else."""
-
-    def __init__(self, settings: HttpSettings) -> None:
-        self._pool = httpcore.AsyncConnectionPool(
-            ssl_context=settings.tls or httpx.create_ssl_context(trust_env=False),
-            max_connections=settings.limits.connections,
-            max_keepalive_connections=10,
-            keepalive_expiry=30.0,
-            network_backend=_CheckedBackend(settings.allowed, settings.resolve),
-        )
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        assert isinstance(request.stream, httpx.AsyncByteStream)
-        url = request.url
-        with _httpx_errors():
-            answer = await self._pool.handle_async_request(
-                httpcore.Request(
-                    method=request.method,
-                    url=httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path),
-                    headers=request.headers.raw,
-                    content=request.stream,
-                    extensions=request.extensions,
-                )
-            )
-        assert isinstance(answer.stream, typing.AsyncIterable)
-        return httpx.Response(
-            status_code=answer.status,
-            headers=answer.headers,
-            stream=_Body(answer),
-            extensions=answer.extensions,
-        )
-
-    async def aclose(self) -> None:
-        await self._pool.aclose()
-
-    async def __aexit__(
-        self,
-        exc_type: type[BaseException] | None = None,
-        exc_value: BaseException | None = None,
-        traceback: TracebackType | None = None,
-    ) -> None:
-        await self._pool.aclose()
-
-
-class _Body(httpx.AsyncByteStream):
-    def __init__(self, answer: httpcore.Response) -> None:
-        self._answer = answer
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _httpx_errors():
-            async for part in self._answer.aiter_stream():
-                yield part
-
-    async def aclose(self) -> None:
-        with _httpx_errors():
-            await self._answer.aclose()
-
-
-@contextlib.contextmanager
-def _httpx_errors() -> typing.Iterator[None]:
-    """Errors of httpcore as those of httpx, which have the same names."""
-    try:
-        yield
-    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError) as error:
-        raise getattr(httpx, type(error).__name__, httpx.TransportError)(str(error)) from error
-    except httpcore.UnsupportedProtocol as error:
-        raise httpx.UnsupportedProtocol(str(error)) from error
+def refused_tls(error: BaseException | None) -> Stopped | None:
+    """The reason of an error that began with TLS; None for any other."""
+    while error is not None:
+        if isinstance(error, ssl.SSLCertVerificationError):
+            return Stopped(Why.CERTIFICATE, error.verify_message)
+        if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
+            return Stopped(Why.UNREACHABLE, "it does not speak TLS on this port; is http:// or ws:// meant?")
+        error = error.__cause__ or error.__context__
+    return None

@@ -12,6 +12,7 @@ from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, media_type,
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, Sending, drained, make_client, read_body
 from mcp_endpoint.providers.http_streams import answers, following
 from mcp_endpoint.providers.outlet import Pace
+from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 
@@ -37,6 +38,9 @@ class StreamableHttpSettings:
     most_in_flight: int = MOST_IN_FLIGHT
     """Frames on their way or not answered yet."""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Whose certificates are trusted; None for the usual ones."""
+    route: Route = field(default=direct, repr=False)
+    """Which proxy leads where."""
     resolve: Resolve = field(default=look_up, repr=False)
 
 
@@ -54,7 +58,9 @@ class Session:
         limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
         allowed = Allowed.of(settings.allow_private)
         self._sending = sending
-        self._client = make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve))
+        self._client = make_client(
+            HttpSettings(settings.headers, allowed, settings.tls, settings.route, limits, settings.resolve)
+        )
 
     @property
     def has_id(self) -> bool:

@@ -1,24 +1,34 @@
 """Which source an entry of the file stands for. Each kind is imported when there is one of it."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mcp_endpoint.providers.entry_members import BadEntry
+from mcp_endpoint.providers.headers import fit_headers
 from mcp_endpoint.providers.provider import Hub
+from mcp_endpoint.providers.proxies import route_of
 from mcp_endpoint.providers.server_entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.source import Source, Stopped, Take, Why
 from mcp_endpoint.providers.supervisor import TOKENS
+from mcp_endpoint.providers.url_entry import OAuthClient
 
 if TYPE_CHECKING:
-    from mcp_endpoint.providers.oauth import OAuth
+    from ssl import SSLContext
+
+    from mcp_endpoint.providers.http_client import Sending
+    from mcp_endpoint.providers.oauth import OAuth, SignIn
+    from mcp_endpoint.providers.proxies import Route
 
 
 def make_source(server: Server, hub: Hub) -> Source:
     """The source of an entry whose variables are put in; it is not open yet. Raises Stopped."""
     try:
         return _make(server, hub)
+    except BadEntry as error:
+        raise Stopped(Why.BAD_ENTRY, f"{error.member}: {error.en} / {error.zh}") from None
     except ValueError as error:  # what only shows once variables are put in
         raise Stopped(Why.BAD_ENTRY, str(error)) from None
 
@@ -29,16 +39,16 @@ def _make(server: Server, hub: Hub) -> Source:
             from mcp_endpoint.providers.stdio import StdioSettings, StdioSource
 
             return StdioSource(StdioSettings(server.command, server.environ, server.cwd), hub.environ)
-        case Kind.HTTP:
+        case Kind.HTTP | Kind.SSE:
             return _http(server, hub)
-        case Kind.SSE:
-            from mcp_endpoint.providers.sse_client import SseSettings, SseSource
-
-            return SseSource(SseSettings(server.url, server.headers, private(server, server.url)))
         case Kind.WS:
             from mcp_endpoint.providers.websocket_client import WebSocketSettings, WebSocketSource
 
-            return WebSocketSource(WebSocketSettings(server.url, server.headers, private(server, server.url)))
+            tls, route = way_to(server, hub.folder, hub.environ)
+            headers = fit_headers(server.headers)
+            return WebSocketSource(
+                WebSocketSettings(server.url, headers, private(server, server.url), tls=tls, route=route)
+            )
         case Kind.OPENAPI:
             assert server.openapi is not None
             return _openapi(server, server.openapi, hub)
@@ -52,19 +62,46 @@ def _make(server: Server, hub: Hub) -> Source:
 
 
 def _http(server: Server, hub: Hub) -> Source:
+    signed = None
+    if server.way.oauth is not None or token_file(hub.folder, server.name).exists():
+        signed = oauth_of(server, hub.folder, hub.environ)
+    source = http_source(server, hub.folder, hub.environ, None if signed is None else signed.send)
+    return source if signed is None else Signed(source, signed)
+
+
+def http_source(server: Server, folder: Path, environ: Mapping[str, str], sending: "Sending | None" = None) -> Source:
+    """The source of a URL of HTTP, of either transport. Raises Stopped, BadEntry."""
+    from mcp_endpoint.providers.http_client import send
+
+    tls, route = way_to(server, folder, environ)
+    headers, allowed = fit_headers(server.headers), private(server, server.url)
+    if server.kind is Kind.SSE:
+        from mcp_endpoint.providers.sse_client import SseSettings, SseSource
+
+        return SseSource(SseSettings(server.url, headers, allowed, tls=tls, route=route), sending or send)
     from mcp_endpoint.providers.streamable_http import StreamableHttpSettings, StreamableHttpSource
 
-    settings = StreamableHttpSettings(server.url, server.headers, private(server, server.url))
-    store = token_file(hub.folder, server.name)
-    if not store.exists():
-        return StreamableHttpSource(settings)
+    settings = StreamableHttpSettings(server.url, headers, allowed, tls=tls, route=route)
+    return StreamableHttpSource(settings, sending or send)
+
+
+def oauth_of(server: Server, folder: Path, environ: Mapping[str, str], person: "SignIn | None" = None) -> "OAuth":
+    """What signs the requests to a server. Raises Stopped, BadEntry."""
     from mcp_endpoint.providers.addresses import Allowed
     from mcp_endpoint.providers.http_client import HttpSettings
     from mcp_endpoint.providers.oauth import OAuth, OAuthSettings
 
-    allowed = Allowed.of(settings.allow_private)
-    signed = OAuth(server.url, OAuthSettings(store, http=HttpSettings(allowed=allowed)))
-    return Signed(StreamableHttpSource(settings, signed.send), signed)
+    tls, route = way_to(server, folder, environ)
+    http = HttpSettings(allowed=Allowed.of(private(server, server.url)), tls=tls, route=route)
+    client = server.way.oauth or OAuthClient()
+    return OAuth(server.url, OAuthSettings(token_file(folder, server.name), client=client, http=http), person)
+
+
+def way_to(server: Server, folder: Path, environ: Mapping[str, str]) -> "tuple[SSLContext | None, Route]":
+    """Whose certificates are trusted on the way to a server, and which proxy leads there. Raises Stopped, BadEntry."""
+    from mcp_endpoint.providers.trust import tls_trusting
+
+    return tls_trusting(server.way.ca, folder), route_of(server.way.proxy, environ)
 
 
 def _openapi(server: Server, api: OpenApi, hub: Hub) -> Source:
@@ -73,19 +110,22 @@ def _openapi(server: Server, api: OpenApi, hub: Hub) -> Source:
 
     document = api.document if "://" in api.document else _found(api.document, hub.folder)
     defaults = OpenApiSettings(document)
+    tls, route = way_to(server, hub.folder, hub.environ)
     return OpenApiSource(
         OpenApiSettings(
             document,
             api.base_url,
-            server.headers,
+            fit_headers(server.headers, ascii_only=False),
             server.environ,
-            api.document_headers,
+            fit_headers(api.document_headers, ascii_only=False),
             frozenset(map(str.lower, api.methods)) or defaults.methods,
             frozenset(api.tags),
             frozenset(api.operations),
             server.timeout or defaults.timeout,
             api.max_response or defaults.max_response,
             private(server, api.document, api.base_url),
+            tls=tls,
+            route=route,
         )
     )
 

@@ -14,6 +14,7 @@ import httpx
 from mcp_endpoint.providers.http_client import HttpSettings, drained, make_client, read_body, send
 from mcp_endpoint.providers.oauth_store import OAuthStore
 from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.url_entry import OAuthClient
 
 if TYPE_CHECKING:
     from mcp.client.auth import AuthorizationCodeResult
@@ -46,8 +47,8 @@ class OAuthSettings:
     """The file in which tokens are kept, readable by its owner only; one for each server."""
     client_name: str = "mcp-endpoint"
     """As which the broker registers itself; people see it when they are asked to agree."""
-    scope: str | None = None
-    """What is asked for where the server does not say it."""
+    client: OAuthClient = field(default_factory=OAuthClient)
+    """As which client it signs in, where the entry says so, and what is asked for."""
     http: HttpSettings = field(default_factory=HttpSettings, repr=False)
     """How the authorization server is connected to. Its headers are sent there too, so it should have none."""
 
@@ -68,7 +69,7 @@ class OAuth:
         metadata = {
             "client_name": settings.client_name,
             "redirect_uris": [sign_in.redirect_uri if sign_in is not None else "http://127.0.0.1/callback"],
-            "scope": settings.scope,
+            "scope": settings.client.scope or None,
         }
         self._provider: OAuthClientProvider = OAuthClientProvider(
             url,

@@ -294,10 +294,11 @@ class Provider:
 
     def _trouble(self, wait: float) -> Trouble:
         assert self.failure is not None
-        why, detail = self.failure.why, quote_peer(self.failure.detail, 120)
-        zh = why.zh + (f"（{detail}）" if detail else "") + f"，将在{duration(wait, 'zh')}后重试"
-        en = why.en + (f" ({detail})" if detail else "") + f", and is tried again in {duration(wait, 'en')}"
-        return Trouble(zh, en)
+        then_zh, then_en = (
+            f"，将在{duration(wait, 'zh')}后重试",
+            f", and is tried again in {duration(wait, 'en')}",
+        )
+        return Trouble(*self.failure.sentences(120, then_zh, then_en))
 
     def _tell(self, trouble: Trouble | None) -> None:
         if self._stopping:
@@ -321,6 +322,7 @@ class Provider:
                 "zh": failure.why.zh,
                 "en": failure.why.en,
                 "detail": quote_peer(failure.detail),
+                "todo": failure.why.do_en and f"{failure.why.do_zh} / {failure.why.do_en}",
             },
             "tools": list(self.definitions.own_names),
             "left_out": self.definitions.left_out,

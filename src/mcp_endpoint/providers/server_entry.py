@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from mcp_endpoint.providers.entry_forms import in_our_words, is_off
 from mcp_endpoint.providers.entry_members import BadEntry, Remark, flag, needed, seconds, size, text, texts, words
+from mcp_endpoint.providers.url_entry import Way, filled_way, read_oauth, read_way
 from mcp_endpoint.providers.variables import filled, has_one
 
 LONGEST_NAME = 64
@@ -99,6 +100,8 @@ class Server:
     """Whether it starts with the broker, not when it is first needed."""
     allow_private: tuple[str, ...] = ()
     """Private networks and hosts that it may be at."""
+    way: Way = field(default_factory=Way)
+    """How its URL is reached."""
     proxy_env: bool = True
     """Whether a program gets the broker's variables for proxies, mirrors and certificates."""
     remarks: tuple[Remark, ...] = ()
@@ -158,11 +161,14 @@ def server_of(name: str, entry: Mapping[str, Any]) -> Server:
         case Kind.STDIO:
             return _stdio(server, entry)
         case Kind.OPENAPI:
-            return replace(server, openapi=_openapi(entry))
+            return replace(server, openapi=_openapi(entry), way=read_way(entry))
         case Kind.PYTHON:
             return replace(server, python=needed(entry, "python", "the path of a Python file", " Python 文件的路径"))
+        case Kind.WS:
+            return replace(server, url=_url(entry, kind), way=read_way(entry))
         case _:
-            return replace(server, url=_url(entry, kind))
+            way = replace(read_way(entry), oauth=read_oauth(entry))
+            return replace(server, url=_url(entry, kind), way=way)
 
 
 def expanded(server: Server, environ: Mapping[str, str]) -> Server:
@@ -178,8 +184,8 @@ def expanded(server: Server, environ: Mapping[str, str]) -> Server:
     if openapi is not None:
         openapi = replace(
             openapi,
-            document=fill(openapi.document),
-            base_url=fill(openapi.base_url),
+            document=fill(openapi.document).strip(),
+            base_url=fill(openapi.base_url).strip(),
             document_headers=each(openapi.document_headers),
         )
     return replace(
@@ -187,10 +193,11 @@ def expanded(server: Server, environ: Mapping[str, str]) -> Server:
         command=tuple(map(fill, server.command)),
         environ=each(server.environ),
         cwd=None if server.cwd is None else fill(server.cwd),
-        url=fill(server.url),
+        url=fill(server.url).strip(),
         headers=each(server.headers),
         openapi=openapi,
         python=fill(server.python),
+        way=filled_way(server.way, fill),
     )
 
 

@@ -8,13 +8,18 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
+from mcp_endpoint.redaction import quote_peer
+
 
 class Why(Enum):
-    """Why a source could not be opened, or stopped: (Chinese words, English words), to stand inside a sentence."""
+    """Why a source could not be opened, or stopped: (Chinese words, English words), to stand inside a sentence, and
+    what its owner can do about it, in both languages again."""
 
-    def __init__(self, zh: str, en: str) -> None:
+    def __init__(self, zh: str, en: str, do_zh: str = "", do_en: str = "") -> None:
         self.zh = zh
         self.en = en
+        self.do_zh = do_zh
+        self.do_en = do_en
         self.reason = self.name.lower()
 
     NO_COMMAND = ("找不到要启动的程序", "the program to start was not found")
@@ -23,13 +28,56 @@ class Why(Enum):
     LINE_TOO_LONG = ("程序输出了过长的一行", "the program printed a line over the size limit")
     FRAME_TOO_LONG = ("对方发来了过大的一帧", "it sent a frame over the size limit")
     NO_VARIABLE = ("环境变量未设置", "an environment variable it needs is not set")
-    UNREACHABLE = ("无法连接到该地址", "the address cannot be reached")
-    UNAUTHORIZED = ("对方要求登录，或拒绝了凭据", "it wants to be signed in to, or refused the credentials")
+    UNREACHABLE = (
+        "无法连接到该地址",
+        "the address cannot be reached",
+        "请检查 url 和对方是否在运行；只能经代理访问时，在条目中填写 proxy",
+        'check its url and that it runs; where only a proxy leads there, name it as "proxy" in the entry',
+    )
+    CERTIFICATE = (
+        "对方的证书不受信任",
+        "its certificate is not trusted",
+        "私有 CA 请在条目中用 ca 指明其 PEM 文件或目录，或设置 SSL_CERT_FILE",
+        'of a private CA name the PEM file or folder as "ca" in the entry, or in SSL_CERT_FILE',
+    )
+    PROXY_FAILED = (
+        "代理无法使用",
+        "the proxy does not lead there",
+        "请检查条目中的 proxy（例如 http://127.0.0.1:7890）；无需代理时填 false",
+        'check "proxy" of the entry, such as http://127.0.0.1:7890; false is none',
+    )
+    UNAUTHORIZED = (
+        "对方要求登录，或拒绝了凭据",
+        "it wants to be signed in to, or refused the credentials",
+        "请检查 headers 中的密钥，或运行 servers login",
+        "check the key in its headers, or run `servers login`",
+    )
     HTTP_STATUS = ("对方返回了 HTTP 错误", "it answered with an HTTP error")
-    NOT_MCP = ("对方的应答不是 MCP", "what it answers is not MCP")
+    NOT_MCP = (
+        "对方的应答不是 MCP",
+        "what it answers is not MCP",
+        "请检查 url 的路径和条目的 type（http、sse 或 ws）",
+        "check the path of its url, and `type` (http, sse or ws)",
+    )
     SESSION_LOST = ("对方不再认识此会话", "it does not know the session any more")
-    REDIRECTED = ("对方重定向到另一主机", "it redirects to another host")
-    PRIVATE_ADDRESS = ("该地址属于未列入许可的私有网段", "the address is in a private range that is not listed")
+    REDIRECTED = (
+        "对方重定向到另一地址",
+        "it redirects to another place",
+        "若该地址可信，请把它写为 url",
+        "where that is to be trusted, write it as the url",
+    )
+    PRIVATE_ADDRESS = (
+        "该地址属于未列入许可的私有网段",
+        "the address is in a private range that is not listed",
+        "若确为所指，请把括号中的 allow_private 写入条目",
+        "if it is meant, add the allow_private that is shown to the entry",
+    )
+    FAKE_ADDRESS = (
+        "该域名被代理软件（Clash、Surge、mihomo 等的 fake-ip 模式）解析为假地址",
+        "a proxy program (fake-ip of Clash, Surge, mihomo and others) gives the name a made-up address",
+        "请把括号中的 allow_private 写入条目，或用 proxy 指定该代理",
+        "add the allow_private that is shown to the entry, or name that proxy as its proxy",
+    )
     CONNECTION_LOST = ("连接中断", "the connection was lost")
     NO_HANDSHAKE = ("在时限内未完成初始化", "it did not finish its handshake in time")
     TOO_MUCH_UNREAD = ("对方长时间不读取请求", "it does not read what it is sent")
@@ -47,6 +95,13 @@ class Stopped(Exception):
         super().__init__(f"{why.en}: {detail}" if detail else why.en)
         self.why = why
         self.detail = detail
+
+    def sentences(self, longest: int = 200, then_zh: str = "", then_en: str = "") -> tuple[str, str]:
+        """What happened, `then` and what to do, in Chinese and in English, to stand inside a sentence."""
+        why, detail = self.why, quote_peer(self.detail, longest)
+        zh = why.zh + (f"（{detail}）" if detail else "") + then_zh + (f"；{why.do_zh}" if why.do_zh else "")
+        en = why.en + (f" ({detail})" if detail else "") + then_en + (f"; {why.do_en}" if why.do_en else "")
+        return zh, en
 
 
 Take = Callable[[bytes], float | None]

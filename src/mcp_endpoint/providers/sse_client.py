@@ -27,6 +27,7 @@ from mcp_endpoint.providers.http_client import (
     send,
 )
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope
@@ -54,6 +55,9 @@ class SseSettings:
     unread_frames: int = UNSENT_FRAMES
     """Frames that may wait until it accepts them, and their bytes."""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Whose certificates are trusted; None for the usual ones."""
+    route: Route = field(default=direct, repr=False)
+    """Which proxy leads where."""
     resolve: Resolve = field(default=look_up, repr=False)
 
 
@@ -66,7 +70,9 @@ class SseSource:
         limits = HttpLimits(read=settings.post_within, connections=4)
         allowed = Allowed.of(settings.allow_private)
         self._sending = sending
-        self._client = make_client(HttpSettings(settings.headers, allowed, settings.tls, limits, settings.resolve))
+        self._client = make_client(
+            HttpSettings(settings.headers, allowed, settings.tls, settings.route, limits, settings.resolve)
+        )
         self._outlet = Outlet(secrets_of(settings.url, settings.headers))
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._stream: httpx.Response | None = None

@@ -29,8 +29,8 @@ def filled(text: str, environ: Mapping[str, str]) -> str:
             return match[0]
         name, default = match["env"] or match["name"], match["default"]
         if default is not None:
-            return environ.get(name) or default
-        return environ[name]
+            return environ.get(name, "").strip() or default
+        return environ[name].strip()  # what was read from a file ends with a line break
 
     return _VARIABLE.sub(put, text)
 

@@ -3,19 +3,36 @@
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from typing import Any
+from urllib.parse import quote, urlsplit
 
 from loguru import logger
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus, InvalidURI, SecurityError, WebSocketException
+from websockets.exceptions import (
+    ConnectionClosed,
+    InvalidProxy,
+    InvalidStatus,
+    InvalidURI,
+    ProxyError,
+    SecurityError,
+    WebSocketException,
+)
+from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, checked_addresses, look_up
+from mcp_endpoint.providers.http_client import refused_tls
+from mcp_endpoint.providers.http_transport import check_spelled
+from mcp_endpoint.providers.http_words import Words
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks, secrets_of
+from mcp_endpoint.providers.proxies import Proxy, Route, direct
+from mcp_endpoint.providers.socks import socks_connect
 from mcp_endpoint.providers.source import Stopped, Take, Why
+from mcp_endpoint.providers.trust import usual_tls
 from mcp_endpoint.redaction import quote_peer
 
 FRAME_LIMIT = 4 * 1024 * 1024
@@ -47,6 +64,9 @@ class WebSocketSettings:
     unread_frames: int = UNSENT_FRAMES
     """Frames that may wait while it does not read, and their bytes."""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Whose certificates are trusted; None for the usual ones."""
+    route: Route = field(default=direct, repr=False)
+    """Which proxy leads where."""
     resolve: Resolve = field(default=look_up, repr=False)
 
 
@@ -77,16 +97,27 @@ class WebSocketSource:
             host, port = None, 0
         if not host or parts.scheme not in ("ws", "wss"):
             raise Stopped(Why.UNREACHABLE, "the URL cannot be used")
+        proxy = self._settings.route(parts.scheme, host, port)
+        if proxy is None:
+            addresses = await checked_addresses(host, port, self._allowed, self._settings.resolve)
+            ways: list[dict[str, Any]] = [{"host": address, "port": port} for address in addresses]
+        else:
+            check_spelled(host, self._allowed)
+            ways = [await self._through(proxy, host, port)]
         failure = Stopped(Why.UNREACHABLE)
-        for address in await checked_addresses(host, port, self._allowed, self._settings.resolve):
+        for way in ways:
             try:
-                return await self._dial(address, port)
+                return await self._dial(way)
             except InvalidStatus as error:
-                raise _refused(error.response.status_code) from None
+                raise _refused(error.response) from None
+            except (ProxyError, InvalidProxy) as error:
+                raise Stopped(Why.PROXY_FAILED, f"{proxy.place if proxy else ''}: {quote_peer(str(error))}") from None
             except (TimeoutError, OSError) as error:
-                failure = Stopped(
-                    Why.UNREACHABLE, f"{type(error).__name__} after at most {self._settings.open_within:g} s"
-                )
+                detail = f"{type(error).__name__} after at most {self._settings.open_within:g} s"
+                if proxy is not None:
+                    detail = f"{proxy.place}: {detail}"
+                why = Why.UNREACHABLE if proxy is None else Why.PROXY_FAILED
+                failure = refused_tls(error) or Stopped(why, detail)
             except (InvalidURI, SecurityError, ValueError):
                 # What the library raises instead of following a redirect away from a given address.
                 raise Stopped(Why.REDIRECTED) from None
@@ -94,23 +125,59 @@ class WebSocketSource:
                 raise Stopped(Why.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
         raise failure
 
-    async def _dial(self, address: str, port: int) -> ClientConnection:
+    async def _through(self, proxy: Proxy, host: str, port: int) -> dict[str, Any]:
+        """How the library is to connect by way of a proxy. Raises Stopped."""
+        if proxy.scheme == "socks5":
+            return {"sock": await self._socks(proxy, host, port)}
+        user = f"{quote(proxy.user, safe='')}:{quote(proxy.password, safe='')}@" if proxy.user or proxy.password else ""
+        scheme, _, place = proxy.place.partition("://")
+        way = {"proxy": f"{scheme}://{user}{place}"}
+        return way | ({"proxy_ssl": self._settings.tls or usual_tls()} if scheme == "https" else {})
+
+    async def _socks(self, proxy: Proxy, host: str, port: int) -> socket.socket:
+        """A connection that leads to the host already."""
+        loop, sock = asyncio.get_running_loop(), None
+
+        async def read(count: int) -> bytes:
+            assert sock is not None
+            return await loop.sock_recv(sock, count)
+
+        async def write(data: bytes) -> None:
+            assert sock is not None
+            await loop.sock_sendall(sock, data)
+
+        try:
+            async with asyncio.timeout(self._settings.open_within):
+                (address, *_) = await checked_addresses(
+                    proxy.host, proxy.port, lambda host, address: True, self._settings.resolve
+                )
+                sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, socket.SOCK_STREAM)
+                sock.setblocking(False)
+                await loop.sock_connect(sock, (address, proxy.port))
+                await socks_connect(proxy, host, port, read, write)
+                return sock
+        except BaseException as error:
+            if sock is not None:
+                sock.close()
+            if isinstance(error, OSError):  # a time-out is one
+                raise Stopped(Why.PROXY_FAILED, f"{proxy.place}: {type(error).__name__}") from None
+            raise
+
+    async def _dial(self, way: dict[str, Any]) -> ClientConnection:
         settings = self._settings
         return await connect(
             settings.url,
-            host=address,
-            port=port,
+            **{"proxy": None} | way,
             subprotocols=[Subprotocol("mcp")],
             additional_headers=dict(settings.headers),
             compression=None,
-            proxy=None,
             logger=_QUIET,
             max_size=settings.frame_limit,
             open_timeout=settings.open_within,
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_interval,
             close_timeout=CLOSE_WITHIN / 2,
-            ssl=(settings.tls or True) if settings.url.lower().startswith("wss:") else None,
+            ssl=(settings.tls or usual_tls()) if settings.url.lower().startswith("wss:") else None,
         )
 
     def send(self, frame: bytes) -> None:
@@ -155,12 +222,15 @@ class WebSocketSource:
                 self._unsent.sent()
 
 
-def _refused(status: int) -> Stopped:
+def _refused(response: Response) -> Stopped:
+    status = response.status_code
     if status in _NOT_HERE:
         return Stopped(Why.REDIRECTED, f"HTTP {status}")
     if status < 400:
         return Stopped(Why.NOT_MCP, f"no WebSocket: HTTP {status}")
-    return Stopped(Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS, f"HTTP {status}")
+    answer = Words.of(status, response.headers.get("Content-Type", ""), bytes(response.body or b""))
+    why = Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS
+    return Stopped(why, quote_peer(answer.told(response.headers.get("Retry-After", ""))))
 
 
 def _lost(closed: ConnectionClosed, limit: int) -> Stopped:

@@ -1,5 +1,6 @@
 """What the settings of a provider and its OpenAPI document come to: a server, its credentials, and operations."""
 
+import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import urljoin, urlsplit
@@ -10,6 +11,7 @@ from mcp_endpoint.providers.openapi.operations import Filter, operations
 from mcp_endpoint.providers.openapi.reader import server_url
 from mcp_endpoint.providers.openapi.security import Security
 from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
+from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.text import clean
 
 
@@ -39,6 +41,10 @@ class OpenApiSettings:
     """Private addresses, networks and host names that may be connected to."""
     calls: int = 32
     """Calls at a time."""
+    tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """Whose certificates are trusted; None for the usual ones."""
+    route: Route = field(default=direct, repr=False)
+    """Which proxy leads where."""
 
 
 @dataclass(frozen=True)

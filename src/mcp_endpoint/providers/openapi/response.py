@@ -4,16 +4,13 @@ import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from http import HTTPStatus
-from typing import Any
 
+from mcp_endpoint.providers.http_words import Words, is_json
 from mcp_endpoint.providers.offer import failed
 from mcp_endpoint.providers.text import clean
 
 LONGEST_TEXT = 8000
 """Characters of a result's text; the structured content beside it is whole."""
-LONGEST_MESSAGE = 1000
-_MESSAGES = ("message", "error_description", "detail", "title", "error", "msg", "errors", "reason", "description")
 
 
 @dataclass(frozen=True)
@@ -25,6 +22,8 @@ class Answer:
     """In lower case, without parameters."""
     body: bytes
     charset: str = "utf-8"
+    retry_after: str = ""
+    """The header of this name."""
 
 
 def result(answer: Answer) -> Mapping[str, object]:
@@ -33,7 +32,7 @@ def result(answer: Answer) -> Mapping[str, object]:
         return failed(f"HTTP {answer.status}: 重定向，未跟随 / a redirect that is not followed")
     if not answer.body:
         return _text(f"完成 / done (HTTP {answer.status})")
-    if _is_json(answer.media_type):
+    if is_json(answer.media_type):
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError):
@@ -57,10 +56,6 @@ def _text(text: str) -> dict[str, object]:
     return {"content": [{"type": "text", "text": text}]}
 
 
-def _is_json(media_type: str) -> bool:
-    return media_type in ("application/json", "text/json") or media_type.endswith("+json")
-
-
 def _is_text(answer: Answer) -> bool:
     if b"\0" in answer.body[:1000]:
         return False
@@ -77,31 +72,7 @@ def _decoded(answer: Answer) -> str:
 
 def error_text(answer: Answer) -> str:
     """`HTTP 404 Not Found: the body's own words`, and a hint where the credentials are what is wrong."""
-    try:
-        phrase = " " + HTTPStatus(answer.status).phrase
-    except ValueError:
-        phrase = ""
-    words = ""
-    if _is_json(answer.media_type):
-        try:
-            words = _message(json.loads(answer.body), 0)
-        except (ValueError, RecursionError):
-            words = ""
-    if not words and "html" not in answer.media_type and _is_text(answer):
-        words = _decoded(answer)
     hint = ""
     if answer.status in (401, 403):
         hint = "（凭据在该工具来源的设置中 / credentials are in the provider's settings, headers or env）"
-    said = clean(words, LONGEST_MESSAGE)
-    return f"HTTP {answer.status}{phrase}{': ' + said if said else ''}{hint}"
-
-
-def _message(value: Any, depth: int) -> str:
-    """What a JSON body says went wrong: its message, wherever APIs put it; the whole of it where there is none."""
-    if isinstance(value, str):
-        return value
-    if isinstance(value, dict) and depth < 4:
-        for key in _MESSAGES:
-            if value.get(key):
-                return _message(value[key], depth + 1)
-    return json.dumps(value, ensure_ascii=False)
+    return Words(answer.status, answer.media_type, answer.body, answer.charset).told(answer.retry_after) + hint

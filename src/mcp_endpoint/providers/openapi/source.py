@@ -136,8 +136,8 @@ class OpenApi:
         except (httpx.InvalidURL, UnicodeError):
             raise Refused("地址无效 / The URL that these arguments make cannot be used.") from None
         except Stopped as stopped:
-            detail = self._shown(stopped.detail)
-            raise Refused(f"{stopped.why.zh} / {stopped.why.en}{': ' + detail if detail else ''}") from stopped
+            shown = Stopped(stopped.why, self._shown(stopped.detail))
+            raise Refused(" / ".join(shown.sentences(300))) from stopped
         try:
             body = await body_of(response, most)
         except Stopped as stopped:
@@ -147,7 +147,8 @@ class OpenApi:
         if len(body) > most:
             raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
         media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        answer = Answer(response.status_code, media_type, body, response.charset_encoding or "utf-8")
+        charset, later = response.charset_encoding or "utf-8", response.headers.get("retry-after", "")
+        answer = Answer(response.status_code, media_type, body, charset, later)
         if answer.status >= 400:  # servers like to repeat the key that they do not accept
             return failed(self._redact(error_text(answer)))
         return result(answer)
@@ -155,7 +156,7 @@ class OpenApi:
 
 def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:
     limits = HttpLimits(read=settings.timeout, connections=settings.calls)
-    return make_client(HttpSettings(allowed=allowed, limits=limits))
+    return make_client(HttpSettings(allowed=allowed, tls=settings.tls, limits=limits, route=settings.route))
 
 
 def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
