@@ -48,7 +48,7 @@ def _tool(function: Callable[..., Any], mark: Mark, name: str, threads: Threads)
     run = _runner(function, parameters, threads)
 
     async def answer(call: Call) -> Mapping[str, object]:
-        return output.result(await run(call, parameters.read(call.arguments)))
+        return output.result(await run(call, parameters.read(call.arguments, call.ignored)))
 
     definition = _named(function, mark, name) | {"inputSchema": parameters.schema()}
     if output.schema is not None:
@@ -64,7 +64,7 @@ def _prompt(function: Callable[..., Any], mark: Mark, name: str, threads: Thread
     definition = _named(function, mark, name)
 
     async def answer(call: Call) -> Mapping[str, object]:
-        messages = prompt_messages(await run(call, parameters.read(call.arguments)))
+        messages = prompt_messages(await run(call, parameters.read(call.arguments, call.ignored)))
         return {"description": definition.get("description", ""), "messages": messages}
 
     arguments = [
@@ -89,7 +89,7 @@ def _resource(function: Callable[..., Any], mark: Mark, name: str, threads: Thre
     async def answer(call: Call) -> Mapping[str, object]:
         found = pattern.fullmatch(call.name)
         given = {gap: unquote(value) for gap, value in zip(gaps, found.groups() if found else (), strict=True)}
-        value = await run(call, parameters.read(given))
+        value = await run(call, parameters.read(given, call.ignored))
         return {"contents": [resource_contents(call.name, value, mark.mime_type)]}
 
     definition = _named(function, mark, name) | {"uriTemplate" if gaps else "uri": mark.uri}

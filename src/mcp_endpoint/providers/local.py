@@ -16,7 +16,8 @@ from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
 from mcp_endpoint.errors import Code
-from mcp_endpoint.providers.offer import BadArguments, Call, Limits, Offer, Offered, Refused, failed, json_object
+from mcp_endpoint.providers.meanings import arguments_of
+from mcp_endpoint.providers.offer import BadArguments, Call, Limits, Offer, Offered, Refused, failed
 from mcp_endpoint.providers.source import Take
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope as wire
@@ -26,6 +27,8 @@ from mcp_endpoint.wire.mcp import Kind
 PAGE = 256 * 1024
 """Bytes of definitions in one page of a list; one definition at least."""
 SAID = 50
+MOST_IGNORED = 100
+"""Arguments nobody declared that are told of, once for each tool and name: callers choose the names."""
 CLOSE_WITHIN = 5.0
 
 _ANSWERING = {"tools/call": Kind.TOOLS, "prompts/get": Kind.PROMPTS, "resources/read": Kind.RESOURCES}
@@ -40,6 +43,7 @@ class LocalServer:
         self._loop = asyncio.get_running_loop()
         self._waiting: dict[bytes, tuple[Call, asyncio.Task[None]]] = {}
         self._works: set[asyncio.Task[Any]] = set()
+        self._ignored: set[tuple[str, str]] = set()
         self._closed = False
         self.level = mcp.LEVELS.index("info")
         """Which log messages are wanted: an index of `mcp.LEVELS`."""
@@ -161,7 +165,7 @@ class LocalServer:
     def _call(self, id_: bytes, key: bytes, kind: Kind, params: Mapping[str, Raw]) -> None:
         name = mcp.string(params.get(kind.naming))
         offered = None if name is None else self._find(kind, name)
-        arguments = json_object(params.get("arguments"))
+        arguments = arguments_of(params.get("arguments"))
         if name is None or offered is None:
             shown = quote_peer(name or "", 100)
             known = ", ".join(list(self._named[kind])[:20]) or "-"
@@ -248,7 +252,16 @@ class LocalServer:
         call.ended = True
         task.cancel()
 
-    # --- what is sent ---
+    # --- what is sent, and what is told ---
+
+    def ignored(self, call: Call, argument: str) -> None:
+        """Log, once, that calls of a tool have an argument that nobody declared."""
+        about = call.name, argument[:100]
+        if about in self._ignored or len(self._ignored) >= MOST_IGNORED:
+            return
+        self._ignored.add(about)
+        shown = [quote_peer(text, 100) for text in (self._offer.name, call.name, argument)]
+        logger.info("[{}] {} has no argument {!r}: it is left out, and told of only once", *shown)
 
     def tell(self, call: Call, frame: bytes) -> None:
         """Send what a call has to say, from whatever thread, while somebody waits for its answer."""

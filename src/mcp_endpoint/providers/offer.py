@@ -54,6 +54,9 @@ class Session(Protocol):
     def tell(self, call: "Call", frame: bytes) -> None:
         """Send what a call has to say, from whatever thread, while somebody waits for its answer."""
 
+    def ignored(self, call: "Call", argument: str) -> None:
+        """A call had an argument that nobody declared."""
+
 
 class Call:
     """One request for a tool, a prompt or a resource, as its handler sees it. Its methods may be used in any thread."""
@@ -79,6 +82,10 @@ class Call:
     def time_left(self) -> float:
         """Seconds until it is answered with an error."""
         return self.deadline - self._session.time()
+
+    def ignored(self, argument: str) -> None:
+        """It was given something under a name that nobody declared, and goes on without."""
+        self._session.ignored(self, argument)
 
     def progress(self, done: float, total: float | None, message: str) -> None:
         """Tell how far it is, if the caller asked; at most every 50 ms but for the last."""

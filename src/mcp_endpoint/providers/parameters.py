@@ -7,12 +7,16 @@ reST style).
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
+from mcp_endpoint.providers.arguments import Reader
+from mcp_endpoint.providers.meanings import declared
 from mcp_endpoint.providers.offer import BadArguments
 from mcp_endpoint.providers.results import untitled
 from mcp_endpoint.tools import Context
@@ -41,13 +45,37 @@ class Parameters:
         """Each parameter's name and what is known of it."""
         return [(self.names[name], field) for name, field in self.model.model_fields.items()]
 
-    def read(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """The arguments for the function. Raises BadArguments."""
+    def read(self, given: Mapping[str, Any], ignored: Callable[[str], None]) -> dict[str, Any]:
+        """The arguments for the function; `ignored` is told names that it has not. Raises BadArguments."""
+        known, unknown = declared(given, list(self.names.values()))
+        for name in unknown:
+            ignored(name)
         try:
-            read = self.model.model_validate(given)
-        except ValidationError as error:
-            raise BadArguments(_complaint(error)) from None
+            read = self.model.model_validate(known)
+        except ValidationError:
+            try:
+                read = self.model.model_validate(self._mended(known))
+            except ValidationError:
+                raise BadArguments(self._complaint(known | {name: given[name] for name in unknown})) from None
         return {name: getattr(read, field) for field, name in self.names.items()}
+
+    def _complaint(self, given: dict[str, Any]) -> str:
+        """About what was sent, and not about what was made of it."""
+        try:
+            self.model.model_validate(given)
+        except ValidationError as error:
+            return _complaint(error)
+        raise AssertionError("it did not fit a moment ago")
+
+    def _mended(self, given: dict[str, Any]) -> dict[str, Any]:
+        return given if self._reader is None else self._reader.mended(given)[0]
+
+    @cached_property
+    def _reader(self) -> Reader | None:
+        try:
+            return Reader(self.schema())
+        except PydanticUserError:
+            return None  # types that have no schema are read by pydantic alone
 
 
 def parameters_of(function: Callable[..., Any]) -> Parameters:

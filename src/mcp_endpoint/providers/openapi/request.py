@@ -3,22 +3,17 @@
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote_plus
 
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
-from jsonschema.validators import extend
-
+from mcp_endpoint.providers.arguments import Reader
 from mcp_endpoint.providers.offer import BadArguments
 from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation
 from mcp_endpoint.providers.openapi.schema import is_binary
 from mcp_endpoint.providers.openapi.styles import in_cookie, in_header, in_path, in_query, plain
-
-# A regular expression of a third party could search for ever; the server that wrote it checks it anyway.
-_Validator: Any = extend(Draft202012Validator, {"pattern": None, "patternProperties": None})  # type: ignore[no-untyped-call]
+from mcp_endpoint.providers.openapi.values import an_object
 
 Part = tuple[str, tuple[str | None, bytes, str | None]]
 """One part of a multipart body: (name, (file name, content, media type))."""
@@ -41,11 +36,11 @@ class Preparer:
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
-        self._validator = _Validator(dict(operation.schema))
+        self._reader = Reader(operation.schema)
 
-    def prepare(self, given: Mapping[str, Any]) -> Prepared:
-        """The request for these arguments. Raises BadArguments."""
-        arguments = self._checked(given)
+    def prepare(self, given: Mapping[str, Any], ignored: Callable[[str], None] = lambda name: None) -> Prepared:
+        """The request for these arguments; `ignored` is told names that are none. Raises BadArguments."""
+        arguments = self._reader.read(self._gathered(given), ignored)
         operation = self._operation
         path = operation.path.replace("#", "%23")
         query: list[str] = []
@@ -55,6 +50,8 @@ class Preparer:
             if parameter.argument not in arguments:
                 continue
             value = arguments[parameter.argument]
+            if value is None and parameter.where != "path" and not parameter.json:
+                continue
             match parameter.where:
                 case "path":
                     path = path.replace("{" + parameter.name + "}", in_path(parameter, value))
@@ -74,33 +71,15 @@ class Preparer:
             path += ("&" if "?" in path else "?") + "&".join(query)
         return Prepared(path, headers, tuple(cookies), content, parts)
 
-    def _checked(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        arguments = {name: self._read(name, value) for name, value in given.items()}
-        try:
-            error = best_match(self._validator.iter_errors(arguments))
-        except RecursionError:
-            raise BadArguments("参数嵌套过深 / The arguments are nested too deeply") from None
-        if error is not None:
-            raise BadArguments(_complaint(error))
-        return arguments
-
-    def _read(self, name: str, value: Any) -> Any:
-        """A number or a truth value that a model wrote as a text is read."""
-        schema = self._operation.schema["properties"].get(name)
-        kind = schema.get("type") if isinstance(schema, dict) else None
-        if not isinstance(value, str) or kind not in ("integer", "number", "boolean"):
-            return value
-        try:
-            read = json.loads(value)
-        except (ValueError, RecursionError):
-            return value
-        return read if isinstance(read, int | float) else value
-
-
-def _complaint(error: ValidationError) -> str:
-    place = ".".join(str(step) for step in error.absolute_path) or "arguments"
-    message = error.message if len(error.message) <= 200 else error.message[:200] + "…"
-    return f"参数有误 / The arguments do not fit: {place}: {message}"
+    def _gathered(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The arguments with what are members of the body put into it, where they were given in its place."""
+        body = self._operation.body
+        if body is None or BODY in given:
+            return given
+        parameters, members = self._operation.schema["properties"], an_object(body.schema.get("properties"))
+        inside = {name: value for name, value in given.items() if name not in parameters and name in members}
+        rest = {name: value for name, value in given.items() if name not in inside}
+        return rest | {BODY: inside} if inside else given
 
 
 def _written(body: Body, value: Any) -> tuple[bytes | None, tuple[Part, ...], str | None]:
@@ -129,9 +108,9 @@ def _form(body: Body, members: dict[str, Any]) -> str:
         encoding = body.encoding.get(name)
         explode = not isinstance(encoding, dict) or encoding.get("explode") is not False
         if isinstance(value, list) and explode:
-            pairs += [(name, plain(one)) for one in value]
+            pairs += [(name, plain(one)) for one in value if one is not None]
         elif isinstance(value, list):
-            pairs.append((name, ",".join(plain(one) for one in value)))
+            pairs.append((name, ",".join(plain(one) for one in value if one is not None)))
         elif value is not None:
             pairs.append((name, plain(value)))
     return "&".join(f"{quote_plus(name)}={quote_plus(value, errors='replace')}" for name, value in pairs)

@@ -107,7 +107,7 @@ class OpenApi:
         ours = _origin(base) == _origin(server)
 
         async def answer(call: Call) -> Mapping[str, object]:
-            prepared = preparer.prepare(call.arguments)
+            prepared = preparer.prepare(call.arguments, call.ignored)
             headers: dict[str, str] = {"Accept": "application/json, */*;q=0.5", **prepared.headers}
             query, cookies = "", list(prepared.cookies)
             if ours:

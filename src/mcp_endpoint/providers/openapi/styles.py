@@ -1,6 +1,7 @@
 """Parameters of an HTTP request in the styles of OpenAPI: values in, encoded text out. Pure.
 
-The styles are those of the OpenAPI specification 3.1, section "Style Values".
+The styles are those of the OpenAPI specification 3.1, section "Style Values"; null is no value (RFC 6570, section 2.3),
+so it is sent as nothing.
 """
 
 import json
@@ -26,6 +27,7 @@ def in_path(parameter: Parameter, value: Any) -> str:
     """What stands in the path. Raises BadArguments for a text that would make it another path."""
     if parameter.json:
         return quote(json.dumps(value), safe="")
+    value = _present(value)
     start, joint = {"label": (".", "."), "matrix": (";", ";")}.get(parameter.style, ("", ","))
     name = _encoded(parameter.name)
     explode = parameter.explode
@@ -49,11 +51,14 @@ def in_path(parameter: Parameter, value: Any) -> str:
 
 
 def in_query(parameter: Parameter, value: Any) -> list[str]:
-    """The parts of the query: `name=value`, encoded; none for an empty list or object."""
+    """The parts of the query: `name=value`, encoded; none for null, an empty list or object."""
     safe = _RESERVED.translate({ord(one): None for one in "&=#+"}) if parameter.reserved else ""
     name = _encoded(parameter.name)
     if parameter.json:
         return [f"{name}={_encoded(json.dumps(value, ensure_ascii=False))}"]
+    value = _present(value)
+    if value is None:
+        return []
     if isinstance(value, dict):
         if parameter.style == "deepObject":
             return _deep(name, value, 0)
@@ -77,7 +82,7 @@ def in_header(parameter: Parameter, value: Any) -> str:
     """A header's value. Raises BadArguments for one with a line break or another control character."""
     if parameter.json:
         text = json.dumps(value)
-    elif isinstance(value, list):
+    elif isinstance(value := _present(value), list):
         text = ",".join(plain(one) for one in value)
     elif isinstance(value, dict):
         pairs = value.items()
@@ -94,12 +99,20 @@ def in_cookie(parameter: Parameter, value: Any) -> list[str]:
     return in_query(parameter, value)
 
 
+def _present(value: Any) -> Any:
+    """The value without members that are null."""
+    if isinstance(value, dict):
+        return {key: one for key, one in value.items() if one is not None}
+    return [one for one in value if one is not None] if isinstance(value, list) else value
+
+
 def _pairs(value: dict[str, Any], explode: bool, joint: str, safe: str = "") -> str:
     between = "=" if explode else joint
     return joint.join(f"{_encoded(key)}{between}{_encoded(plain(one), safe)}" for key, one in value.items())
 
 
 def _deep(name: str, value: Any, depth: int) -> list[str]:
+    value = _present(value)
     if isinstance(value, dict) and depth < MOST_NESTED:
         return [part for key, one in value.items() for part in _deep(f"{name}%5B{_encoded(key)}%5D", one, depth + 1)]
     if isinstance(value, list):

@@ -1,0 +1,69 @@
+"""The arguments of a call as they were meant, by the JSON schema of its tool. Pure and bounded.
+
+What fits is never changed. What does not fit is read anew where only one reading is possible; if the whole fits then,
+it was meant. Otherwise the first complaint about what was sent is raised. Nothing that is required is made up or left
+out.
+"""
+
+from collections.abc import Callable, Mapping
+from itertools import islice
+from typing import Any
+
+from jsonschema.exceptions import ValidationError, best_match
+
+from mcp_endpoint.providers.checks import StrictValidator, TooMuch, Validator, bounded
+from mcp_endpoint.providers.meanings import declared
+from mcp_endpoint.providers.mending import MOST_ERRORS, WRAPPED, Mending
+from mcp_endpoint.providers.offer import BadArguments
+
+MOST_NAMED = 5
+
+
+class Reader:
+    """Reads the arguments of one tool. It keeps no state."""
+
+    def __init__(self, schema: Mapping[str, Any]) -> None:
+        self._validator = Validator(dict(schema))
+        self._strict = StrictValidator(dict(schema))
+        self._names = list(schema.get("properties", ())) if schema.get("additionalProperties") is False else None
+
+    def read(self, given: Mapping[str, Any], ignored: Callable[[str], None]) -> dict[str, Any]:
+        """The arguments as the schema wants them; `ignored` is told names that it has not. Raises BadArguments."""
+        known, unknown = dict(given), list[str]()
+        if self._names is not None:
+            known, unknown = declared(given, self._names)
+            for name in unknown:
+                ignored(name)
+        meant, fits = self.mended(known)
+        if fits:
+            return meant
+        try:
+            with bounded():
+                if meant is not known and self._validator.is_valid(meant):
+                    return meant
+                error = best_match(islice(self._validator.iter_errors(known), MOST_ERRORS))
+        except RecursionError:
+            raise BadArguments("参数嵌套过深 / The arguments are nested too deeply") from None
+        except TooMuch:
+            raise BadArguments("参数过于复杂 / The arguments are too complex to be checked") from None
+        if error is not None:
+            raise BadArguments(_complaint(error, unknown))
+        return known
+
+    def mended(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+        """The same if all fits, else with as much as possible read anew; and whether all surely fits then."""
+        mending = Mending()
+        try:
+            with bounded():
+                mended = mending.mend(self._strict, given, WRAPPED)
+        except (RecursionError, TooMuch):
+            return given, False
+        return (mended, mending.fits) if isinstance(mended, dict) else (given, False)
+
+
+def _complaint(error: ValidationError, unknown: list[str]) -> str:
+    place = ".".join(str(step) for step in error.absolute_path) or "arguments"
+    message = error.message if len(error.message) <= 200 else f"{error.message[:120]}…{error.message[-80:]}"
+    names = ", ".join(name[:50] for name in unknown[:MOST_NAMED])
+    more = f"；没有这些参数 / there are no such arguments: {names}" if unknown else ""
+    return f"参数有误 / The arguments do not fit: {place}: {message}{more}"
