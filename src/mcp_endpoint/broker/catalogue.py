@@ -14,6 +14,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.naming import clean, public_names, public_uris
 from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.seat import Offer, Seat
+from mcp_endpoint.wire.clients import Client, shown
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind
 
@@ -42,7 +43,7 @@ class Shelf:
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Seat, bytes]] = []
         self._shown: dict[str, bytes] = {}
-        self._pages: list[bytes] | None = None
+        self._pages: dict[Client, list[bytes]] = {}
         entries: list[Entry] = []
         shown: list[tuple[str, bytes]] = []
         for seat in seats:
@@ -63,11 +64,18 @@ class Shelf:
         """Whether a client would see the same list."""
         return [raw for _, raw in self.definitions] == [raw for _, raw in other.definitions]
 
-    def pages(self) -> list[bytes]:
-        """The definitions, joined by commas, in pages that fit every client's buffer; one at least, maybe empty."""
-        if self._pages is None:
-            self._pages = _paged([raw for _, raw in self.definitions])
-        return self._pages
+    def pages(self, client: Client = Client.STATELESS) -> list[bytes]:
+        """The definitions as a kind of client can take them, joined by commas, in pages that fit its buffer.
+
+        There is one page at least, maybe an empty one. What each kind is shown is worked out when the first one asks.
+        """
+        pages = self._pages.get(client)
+        if pages is None:
+            definitions = [raw for _, raw in self.definitions]
+            if self.kind is Kind.TOOLS:
+                definitions = [shown(client, raw) for raw in definitions]
+            pages = self._pages[client] = _paged(definitions)
+        return pages
 
     def live_page(self) -> bytes:
         """The definitions of tool sides that are connected now, as far as they fit one page."""

@@ -15,7 +15,9 @@ from mcp_endpoint.broker.tasks import does_tasks
 from mcp_endpoint.errors import Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.clients import Client
 from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.xiaozhi import XIAOZHI
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
@@ -64,6 +66,15 @@ class DeviceSide(Side):
     def name(self) -> str:
         """What it calls itself."""
         return self.client.name
+
+    @property
+    def kind(self) -> Client:
+        """What kind of client it is: what it can take of a definition depends on it."""
+        if self.client.name == XIAOZHI:
+            return Client.XIAOZHI
+        if self.link.call_timeout is None:
+            return Client.DEVICE
+        return Client.STATELESS if self.link.peer.brief else Client.HANDSHAKE
 
     @property
     def pending(self) -> int:

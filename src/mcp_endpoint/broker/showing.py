@@ -125,13 +125,13 @@ class Showing:
         """Answer with a later page of the list that the session was shown the first page of."""
         number = cursor.strip(b'"')
         shelf = self._shown.get(kind) or self._catalogue[kind]
-        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(shelf.pages()):
+        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(shelf.pages(self._device.kind)):
             self._send_page(id_, shelf, int(number))
         else:
             self._device.fail(id_, Fault.BAD_CURSOR)
 
     def _send_page(self, id_: bytes, shelf: Shelf, number: int) -> None:
-        pages = shelf.pages()
+        pages = shelf.pages(self._device.kind)
         frame = _page(shelf.kind, id_, pages[number], number + 1 if number + 1 < len(pages) else None)
         self._device.link.send(frame, wire.id_key(id_))
 
@@ -183,7 +183,7 @@ class Showing:
         shown, tools = self._shown.get(Kind.TOOLS), self._catalogue[Kind.TOOLS]
         if shown is None or shown.same(tools):
             return
-        if len(tools.pages()) == 1 and (self._all_lists_empty or self._second_call_done):
+        if len(tools.pages(self._device.kind)) == 1 and (self._all_lists_empty or self._second_call_done):
             self._remember(tools)
             self._send_page(LIST_ID, tools, 0)
 

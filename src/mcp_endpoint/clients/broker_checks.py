@@ -1,7 +1,7 @@
 """What `doctor` learns from a running broker: who has the port, whose key it is, how its agents are."""
 
 import ssl
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -160,13 +160,35 @@ def agents(stats: Json, wanted: Sequence[str], called: str) -> list[Finding]:
     known: Mapping[str, Json] = stats["agents"]
     if wanted:
         id_ = max(reversed(wanted), key=lambda one: _told(known.get(one)))
-        return [_agent(id_, known.get(id_), stats, called, asked=True)]
+        told = known.get(id_)
+        return [
+            _agent(id_, told, stats, called, asked=True),
+            *_cut(_definitions([told] if told else []), "项定义", "definitions"),
+        ]
     found = [
         _agent(id_, report, stats, quote_peer(id_, 80), asked=False)
         for id_, report in known.items()
         if not _well(report) and not _ours(report)
     ]
-    return [*_cut(found, "智能体", "agents"), *_cut(_refused(stats), "地址", "addresses")]
+    return [
+        *_cut(found, "个智能体", "agents"),
+        *_cut(_definitions(known.values()), "项定义", "definitions"),
+        *_cut(_refused(stats), "个地址", "addresses"),
+    ]
+
+
+def _definitions(reports: Iterable[Json]) -> list[Finding]:
+    """What is wrong with definitions of tool programs, those of no use first."""
+    found = []
+    for link in (link for report in reports for link in _tool_links(report)):
+        for told in (one for kind in link.get("definitions", {}).values() for one in kind["told"]):
+            program, name = quote_peer(str(link["alias"]), 80), quote_peer(str(told["name"]), 80)
+            out = bool(told["left_out"])
+            became_zh, became_en = ("无法使用，没有列出", "is left out") if out else ("已修正后列出", "was mended")
+            zh = f"{program} 的 {name} {became_zh}：{quote_peer(told['zh'], 500)}。"
+            en = f"{program}: {name} {became_en}: {quote_peer(told['en'], 500)}."
+            found.append((not out, warning("definition", zh, en)))
+    return [finding for _, finding in sorted(found, key=lambda one: one[0])]
 
 
 def _told(report: Json | None) -> int:
@@ -184,7 +206,7 @@ def _cut(found: list[Finding], zh: str, en: str) -> list[Finding]:
     more = len(found) - SHOWN
     return [
         *found[:SHOWN],
-        warning(found[0].check, f"还有 {more} 个{zh}，见 /stats。", f"{more} more {en}: see /stats."),
+        warning(found[0].check, f"还有 {more} {zh}，见 /stats。", f"{more} more {en}: see /stats."),
     ]
 
 

@@ -16,6 +16,7 @@ from mcp_endpoint.providers.job_tasks import marked
 from mcp_endpoint.providers.server_entry import Tools
 from mcp_endpoint.settings import AgentSettings
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.clients import without_output
 from mcp_endpoint.wire.definitions import LONGEST_NAMES, fit
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.flaws import At, Flaw, Remark
@@ -60,10 +61,17 @@ class Definitions:
         self.remarks: list[Remark] = []
         """What there is to tell of those on the last page."""
 
-    def page(self, result: Raw, judge: Judge, as_task: Callable[[str], bool] = lambda own: False) -> bytes:
+    def page(
+        self,
+        result: Raw,
+        judge: Judge,
+        as_task: Callable[[str], bool] = lambda own: False,
+        may_take_long: Callable[[str], bool] = lambda own: False,
+    ) -> bytes:
         """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`.
 
-        `as_task` says of which tools, by their own names, a call may become a task.
+        Of which tools, by their own names, a call may become a task, `as_task` says; of which it may become a job, so
+        that its answer is not what the tool promises, `may_take_long`.
         """
         read = mcp.read_page(mcp.Kind.TOOLS, result)
         page = members(result)
@@ -80,8 +88,11 @@ class Definitions:
         for offer in offers:
             published = None if offer.name in withheld else self._choice.publish(self._alias, offer)
             if published is not None:
-                self.own_names[published[0]] = offer.name
-                shown.append(Raw(marked(published[1]) if as_task(offer.name) else published[1]))
+                public, definition = published
+                self.own_names[public] = offer.name
+                if may_take_long(offer.name):
+                    definition = without_output(definition)
+                shown.append(Raw(marked(definition) if as_task(offer.name) else definition))
         return encode(page | {"tools": Raw(encode(shown))})
 
     def begin(self) -> None:

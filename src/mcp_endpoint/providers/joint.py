@@ -283,7 +283,7 @@ class Joint:
         self._lists.discard(number)
         if envelope.result is UNSET:
             return frame, True
-        result = self._definitions.page(envelope.result, self._judge, self._as_task)
+        result = self._definitions.page(envelope.result, self._judge, self._as_task, self._becomes_job)
         if self._session is not None:
             for remark in self._definitions.remarks:
                 self._session.remark(mcp.Kind.TOOLS, remark)
@@ -308,9 +308,13 @@ class Joint:
         self._own_tasks = claimed is None
         return frame if claimed is None else wire.result(id_, claimed)
 
+    def _becomes_job(self, own: str) -> bool:
+        """Whether a call of a tool may be answered by what says that it goes on."""
+        return self._background is not None and self._may_take_long(own)
+
     def _as_task(self, own: str) -> bool:
         """Whether a tool may be called as a task that is made here."""
-        return self._background is not None and not self._own_tasks and self._may_take_long(own)
+        return self._becomes_job(own) and not self._own_tasks
 
     def to_broker(self, frame: bytes) -> None:
         """Hand the broker an answer of this side's own making."""

@@ -3,6 +3,7 @@
 from enum import Enum
 from typing import NamedTuple
 
+MOST_IN_A_SENTENCE = 2
 MOST_PER_DEFINITION = 4
 """Places of one definition that are told; who mends these finds the others."""
 LONGEST_PLACE = 120
@@ -80,7 +81,8 @@ class Remark(NamedTuple):
     def words(self, language: str) -> str:
         """Which definition and what is wrong with it, in "zh" or "en"."""
         between, (left, right) = ("、", "（）") if language == "zh" else (", ", "()")
-        told = between.join(at.words(language) for at in self.flaws)
+        told = between.join(at.words(language) for at in self.flaws[:MOST_IN_A_SENTENCE])
+        told += " …" if len(self.flaws) > MOST_IN_A_SENTENCE else ""
         return f"{_printable(self.name, LONGEST_NAME)}{'' if language == 'zh' else ' '}{left}{told}{right}"
 
     def report(self) -> dict[str, object]:
