@@ -1,5 +1,6 @@
 """Definitions `b` as programs send them beside a good tool `a`, and what is to become of each."""
 
+import json
 from enum import Enum, auto
 from typing import Any
 
@@ -69,7 +70,7 @@ BAD: dict[str, tuple[Any, Fate]] = {
     "input a string": (inputs({"type": "string"}), Fate.LEFT_OUT),
     "input any of strings": (inputs({"anyOf": [{"type": "string"}, {"type": "number"}]}), Fate.LEFT_OUT),
     "input a number": (inputs(5), Fate.LEFT_OUT),
-    "nested too deeply": (inputs(OBJECT | {"default": eval("[" * 150 + "]" * 150)}), Fate.LEFT_OUT),  # noqa: S307
+    "nested too deeply": (inputs(OBJECT | {"default": json.loads("[" * 150 + "]" * 150)}), Fate.LEFT_OUT),
     "no name": ({"inputSchema": OBJECT}, Fate.LEFT_OUT),
     "name null": ({"name": None, "inputSchema": OBJECT}, Fate.LEFT_OUT),
     "name a number": ({"name": 5, "inputSchema": OBJECT}, Fate.LEFT_OUT),
