@@ -26,6 +26,12 @@ for line in sys.stdin:
             listed = json.load(open(options["file"]))
         result = {"tools": [dict({"name": t, "inputSchema": {"type": "object"}}, **options.get("more", {}))
                             if isinstance(t, str) else t for t in listed]}
+        if "page" in options:
+            begin = int(params.get("cursor", 0))
+            end = begin + options["page"]
+            if options.get("endless") or end < len(listed):
+                result["nextCursor"] = str(end % len(listed))
+            result["tools"] = result["tools"][begin:end]
     elif method == "tools/call":
         if params["name"] == "sleep":
             time.sleep(30)

@@ -214,3 +214,11 @@ async def test_what_is_secret_in_an_entry_is_in_no_line_of_the_log(opening: Brok
     for text in ("\n".join(mine.lines), str(stats)):
         assert "secret-in" not in text
         assert upstream.token not in text
+
+
+async def test_a_server_whose_list_is_longer_than_the_limits_serves_what_fits(opening: Brokers) -> None:
+    long = server("a", "b", "c", "d", options={"page": 1})
+    broker = opening({"max_tools": 2}, long=long, endless=server("e", options={"page": 1, "endless": True}))
+    async with broker.agent().device() as caller:
+        assert await caller.names() == ["a", "b", "e"]
+        assert [one["state"] for one in (await broker.stats())["servers"]] == ["serving", "serving"]

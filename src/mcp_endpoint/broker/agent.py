@@ -9,7 +9,7 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry
-from mcp_endpoint.broker.choice import Choice
+from mcp_endpoint.broker.choice import Choice, Unmatched
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.levels import renew_levels
 from mcp_endpoint.broker.link import Ended, Journal, Link
@@ -18,7 +18,7 @@ from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tasks import Tasks, does_tasks
 from mcp_endpoint.broker.timers import Timers
 from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.broker.why import State, Trouble, Why, explain, explain_seat
+from mcp_endpoint.broker.why import PROVIDER, State, Trouble, Why, explain, explain_seat
 from mcp_endpoint.errors import MESSAGES, End, Fault
 from mcp_endpoint.settings import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
@@ -83,6 +83,7 @@ class Agent:
     __slots__ = (
         "_known_state",
         "_troubles",
+        "_unmatched",
         "bad_tokens",
         "choice",
         "devices",
@@ -127,6 +128,7 @@ class Agent:
         self.last_seat: Seat | None = None
         """The place that was given up last: what there is to say about an agent without any."""
         self._known_state: object = None
+        self._unmatched: tuple[Catalogue, Choice, Unmatched] | None = None
 
     @property
     def idle(self) -> bool:
@@ -345,6 +347,23 @@ class Agent:
         """Alias and trouble of each server of the broker's own that should serve this agent and does not."""
         owners = (self, *self.sources)
         return [item for owner in owners for item in self._troubles.get(owner.id, {}).items()]
+
+    def unmatched(self) -> Unmatched:
+        """What the settings say of tools that nobody has; nothing while somebody may still come who has them."""
+        if any(tool.awaited(Kind.TOOLS) for tool in self.all_tools()) or self._source_may_come():
+            return Unmatched()
+        known = self._unmatched
+        if known is None or known[0] is not self.catalogue or known[1] is not self.choice:
+            tools = ((seat.alias, offer.name) for seat in self.seats() for offer in seat.offers.get(Kind.TOOLS, ()))
+            known = self._unmatched = self.catalogue, self.choice, self.choice.unmatched(tools)
+        return known[2]
+
+    def _source_may_come(self) -> bool:
+        """Whether a server was not needed yet, or nobody came whom `tools_from` names; each name means two ids."""
+        away = {source.id for source in self.sources if not source.seating.seats}
+        dial_in = [source.id for source in self.sources if not source.id.startswith(PROVIDER)]
+        idle = (id_ for id_ in away if id_.startswith(PROVIDER) and id_ not in self._troubles)
+        return any(idle) or (bool(dial_in) and away.issuperset(dial_in))
 
     def why(self, now: float) -> Why:
         """The sentence that explains the agent's state."""

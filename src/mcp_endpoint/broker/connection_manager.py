@@ -259,6 +259,7 @@ def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
     why = agent.why(now)
     return {
         "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
+        "unmatched": list(agent.unmatched().what),
         "calls_in_flight": agent.in_flight,
         "tasks": len(agent.tasks),
         **{kind.member: list(agent.catalogue[kind].entries) for kind in Kind},

@@ -9,6 +9,7 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.asking import MOST_ASKED, refuse_to_ask, whom_to_ask
 from mcp_endpoint.broker.call import Asked, Call
+from mcp_endpoint.broker.choice import Unmatched
 from mcp_endpoint.broker.levels import listeners
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.listing import Listing
@@ -63,6 +64,7 @@ class ToolSide(Side):
         "seat",
         "server_info",
         "tasks",
+        "unmatched",
     )
     role = Role.TOOL
 
@@ -74,6 +76,8 @@ class ToolSide(Side):
         """Whether a call timed out and nothing was heard since."""
         self.seat: Seat | None = None
         self.offers: Offers = {}
+        self.unmatched = Unmatched()
+        """What its entry in the servers file says of tools that it does not have."""
         self.lists = {kind: Listing(self, kind) for kind in Kind}
         self.capabilities: frozenset[str] = frozenset()
         """What it said in its handshake that it can do."""

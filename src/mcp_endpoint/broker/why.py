@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
+from mcp_endpoint.broker.choice import Unmatched
 from mcp_endpoint.broker.naming import slug
 from mcp_endpoint.broker.seat import Seat
 from mcp_endpoint.errors import Note
@@ -115,6 +116,17 @@ class State(Enum):
         "{name} lists the same again, nothing or an error page after page: what came first is taken for all there is; "
         "check its `nextCursor`",
     )
+    SETTINGS_UNMATCHED = (
+        "设置中的 {what_zh} 没有匹配到任何工具（工具可能已改名），现有工具：{known}，请修改 [agent …]",
+        "the settings have {what_en}, which fits no tool that is there (was one renamed?): there are {known}; change "
+        "the [agent …] section",
+    )
+    ENTRY_UNMATCHED = (
+        "{name} 的条目（mcp_servers.json）中 tools 的 {what_zh} 没有匹配到它的任何工具（工具可能已改名），"
+        "现有工具：{known}",
+        "{name} has an entry in mcp_servers.json whose tools.{what_en} fits no tool of it (was one renamed?): there "
+        "are {known}",
+    )
     DEFINITIONS_LEFT_OUT = (
         "{name} 的 {count} 项定义无法使用，没有列出：{what_zh}；其余照常，请修正该程序",
         "{name} has definitions that cannot be used and are left out ({count}): {what_en}; the others serve",
@@ -178,7 +190,9 @@ def explain(agent: "Agent", now: float) -> Why:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
         parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
         parts += _of_definitions(tool)
+        parts += _of_unmatched(State.ENTRY_UNMATCHED, tool.unmatched, tool.name)
     if live:
+        parts += _of_unmatched(State.SETTINGS_UNMATCHED, agent.unmatched())
         tools = agent.catalogue[Kind.TOOLS]
         parts.append((State.SERVING, {"programs": len(live), "tools": len(tools.entries)}))
         count, size = len(tools.entries), sum(len(raw) for _, raw in tools.definitions)
@@ -213,6 +227,15 @@ def _of_definitions(tool: "ToolSide") -> list[Part]:
             what_en = ", ".join(remark.words("en") for remark in shown) + more
             parts.append((state, {"name": tool.name, "count": count, "what_zh": what_zh, "what_en": what_en}))
     return parts
+
+
+def _of_unmatched(state: State, unmatched: Unmatched, name: str = "") -> list[Part]:
+    """What settings say of tools that are not there, the first few of them."""
+    if not unmatched.what:
+        return []
+    what, more = unmatched.what[:MOST_NAMED], len(unmatched.what) > MOST_NAMED
+    zh, en = "、".join(what) + " …" * more, ", ".join(what) + " …" * more
+    return [(state, {"name": name, "what_zh": zh, "what_en": en, "known": ", ".join(unmatched.known) or "-"})]
 
 
 def _of_nobody(agent: "Agent", now: float) -> Part:

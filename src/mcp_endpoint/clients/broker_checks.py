@@ -215,6 +215,8 @@ def _tool_links(report: Json) -> list[Json]:
 
 
 def _serves(report: Json) -> bool:
+    if report.get("unmatched") and not report.get("tools"):
+        return False  # its settings choose tools that nobody has
     # Its tools may be served by another agent's programs ([agent …] tools_from): those links are not its own.
     if report.get("tools") and not report.get("offline"):
         return True

@@ -213,6 +213,9 @@ def _print(server: Server, report: Mapping[str, Any], out: TextIO) -> bool:
         print(_indented(f"{failure.get('en')} / {failure.get('zh')}" + (f": {detail}" if detail else "")), file=out)
         for line in list(report.get("said") or [])[-SAID:]:
             print(_indented(f"| {quote_peer(str(line), 300)}"), file=out)
+    for text in list(report.get("unmatched") or []):
+        en, zh = "fits no tool of it; was one renamed?", "没有匹配到它的任何工具，工具可能已改名"
+        print(_indented(f"tools.{quote_peer(str(text))} {en} / {zh}"), file=out)
     for tool, difference in dict(report.get("changed") or {}).items():
         print(
             _indented(

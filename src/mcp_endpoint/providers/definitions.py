@@ -10,7 +10,7 @@ from collections.abc import Callable, Container, Mapping
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.choice import Choice
+from mcp_endpoint.broker.choice import Choice, Unmatched, named, unmatched
 from mcp_endpoint.broker.seat import Offer
 from mcp_endpoint.providers.job_tasks import marked
 from mcp_endpoint.providers.server_entry import Tools
@@ -54,6 +54,10 @@ class Definitions:
                 describe=dict(tools.describe),
             )
         )
+        self._named = named(tools, "allow", "deny", "rename", "describe", "background")
+        self._looked: list[str] = []
+        self.unmatched = Unmatched()
+        """What its entry says of tools that are not on the last list."""
         self.own_names: dict[str, str] = {}
         """Name as shown → as the server calls it."""
         self.left_out = 0
@@ -83,6 +87,9 @@ class Definitions:
             one._replace(name=one.name or f"#{place}") for place, one in enumerate(looked, 1) if isinstance(one, Remark)
         ]
         self.left_out += len(read[0]) - len(offers)
+        self._looked += [offer.name for offer in offers]
+        if read[1] is None and self._named:
+            self.unmatched = unmatched(self._named, ((self._alias, name) for name in self._looked))
         withheld = judge({offer.name: offer.definition for offer in offers})
         shown: list[Raw] = []
         for offer in offers:
@@ -98,6 +105,7 @@ class Definitions:
     def begin(self) -> None:
         """A new list begins."""
         self.own_names = {}
+        self._looked = []
         self.left_out = 0
 
 

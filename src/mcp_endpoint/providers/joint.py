@@ -238,9 +238,8 @@ class Joint:
                 str(frame, "utf-8")
             except UnicodeDecodeError:
                 frame = b"?"  # the broker counts it among what is no JSON
-        greeted = False
         if self._lists or self._calls or self._background or self._greeting is not None:
-            seen, greeted = self._answered(frame)
+            seen = self._answered(frame)
             if seen is None:
                 return None
             frame = seen
@@ -248,46 +247,48 @@ class Joint:
             self._alone(frame)
             return None
         payer = self._session.receive(frame, now)
-        if greeted and not self.greeted:
+        if not self.greeted and self._session.seat is not None:
+            # However its list ended: of one that is too long, or never ends, the broker takes what it has.
             self.greeted = True
             self.on_greeted()
         return payer
 
-    def _answered(self, frame: bytes) -> tuple[bytes | None, bool]:
-        """The frame as the broker is to see it, if it is, and whether it ends a list of tools."""
+    def _answered(self, frame: bytes) -> bytes | None:
+        """The frame as the broker is to see it; None if it is not."""
         try:
             envelope = wire.read(frame)
         except ValueError:
-            return frame, False
+            return frame
         if envelope.method == mcp.PROGRESS and self._background is not None:
             mine = self._background.progressed(wire.members(envelope.params) or {})
-            return (None if mine else frame), False
+            return None if mine else frame
         if envelope.method in mcp.ASKS and envelope.id is not UNSET and self.has_jobs:
             # The caller of a job has its answer: whoever has a call in flight would be asked in its place.
             text = "后台任务不能询问客户端。 / A job in the background cannot ask a client."
             self.to_source(wire.failure(bytes(envelope.id), int(Code.METHOD_NOT_FOUND), text))
-            return None, False
+            return None
         if envelope.method == mcp.MESSAGE and self._shared and self.has_jobs:
-            return None, False  # it may be about a job of an agent that the broker knows nothing of
+            return None  # it may be about a job of an agent that the broker knows nothing of
         raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         timer = self._calls.pop(number, None)
         if timer is not None:
             timer.cancel()
         if number and self._background is not None and self._background.answered(number, envelope):
-            return None, False
+            return None
         if number == self._greeting:
-            return self._introduced(raw, envelope, frame), False
+            return self._introduced(raw, envelope, frame)
         if number not in self._lists:
-            return frame, False
+            return frame
         self._lists.discard(number)
         if envelope.result is UNSET:
-            return frame, True
+            return frame
         result = self._definitions.page(envelope.result, self._judge, self._as_task, self._becomes_job)
         if self._session is not None:
             for remark in self._definitions.remarks:
                 self._session.remark(mcp.Kind.TOOLS, remark)
-        return wire.result(raw, result), "nextCursor" not in (wire.members(envelope.result) or {})
+            self._session.unmatched = self._definitions.unmatched
+        return wire.result(raw, result)
 
     def _alone(self, frame: bytes) -> None:
         """The broker has no link any more: of what a source says beside its jobs, a ping has an answer."""

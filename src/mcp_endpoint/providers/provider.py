@@ -326,5 +326,6 @@ class Provider:
             },
             "tools": list(self.definitions.own_names),
             "left_out": self.definitions.left_out,
+            "unmatched": list(self.definitions.unmatched.what),
             "said": list(lines),
         }
