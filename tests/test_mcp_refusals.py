@@ -31,6 +31,8 @@ class Bad:
 
 NO_SESSION: dict[str, str | None] = {"Mcp-Session-Id": None}
 NO_SUCH_SESSION: dict[str, str | None] = {"Mcp-Session-Id": "x"}
+NO_EVENTS: dict[str, str | None] = {"Accept": "*/*, text/event-stream;q=0"}
+OF_A_PAGE: dict[str, str | None] = {"Content-Type": None, "Origin": "http://localhost:1"}
 OLDER: dict[str, str | None] = {"MCP-Protocol-Version": "2025-06-18"}
 TABLE = [
     Bad("no token", 401, "missing_token", -32004, headers={"Authorization": None}),
@@ -40,13 +42,15 @@ TABLE = [
     Bad("foreign host", 421, "foreign_host", -32004, headers={"Host": "evil.example.com"}),
     Bad("loopback as a prefix", 421, "foreign_host", -32004, headers={"Host": "127.0.0.1.evil.example.com"}),
     Bad("get accepts json", 406, "not_acceptable", method="GET", content=None, headers={"Accept": "application/json"}),
-    Bad("accepts json", 406, "not_acceptable", headers={"Accept": "application/json"}),
-    Bad("accepts events", 406, "not_acceptable", headers={"Accept": "text/event-stream"}),
+    Bad("get refuses events", 406, "not_acceptable", method="GET", content=None, headers=NO_EVENTS),
     Bad("accepts html", 406, "not_acceptable", headers={"Accept": "text/html"}),
-    Bad("refuses events", 406, "not_acceptable", headers={"Accept": "application/json, text/event-stream;q=0"}),
+    Bad("accepts nothing", 406, "not_acceptable", headers={"Accept": "*/*;q=0"}),
+    Bad("compressed", 415, "body_encoded", content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}),
     Bad("text", 415, "not_json_type", headers={"Content-Type": "text/plain"}),
     Bad("form", 415, "not_json_type", headers={"Content-Type": "application/x-www-form-urlencoded"}),
-    Bad("no type", 415, "not_json_type", headers={"Content-Type": None}),
+    Bad("text in another character set", 415, "not_json_type", headers={"Content-Type": "text/plain;charset=utf-8"}),
+    Bad("two types", 415, "not_json_type", headers={"Content-Type": "application/json, text/plain"}),
+    Bad("a page's body without a type", 415, "not_json_type", headers=OF_A_PAGE),
     Bad("put", 405, "method_not_taken", method="PUT"),
     Bad("no session", 400, "no_session_id", id=5, headers={"Mcp-Session-Id": None}),
     Bad("notification without session", 400, "no_session_id", content=TOLD, headers={"Mcp-Session-Id": None}),
@@ -107,12 +111,96 @@ async def test_what_is_not_taken_is_told_why(broker: Broker, bad: Bad) -> None:
         await client.delete()
 
 
-@pytest.mark.parametrize("accept", ["*/*", BOTH + ";q=0.5", "application/*, text/*", "TEXT/*,application/json"])
-@pytest.mark.parametrize("kind", ["application/json", "application/json; charset=utf-8"])
-async def test_what_is_taken(broker: Broker, accept: str, kind: str) -> None:
-    async with mcp_client(broker.agent()) as client:
-        assert (await client.initialize(Accept=accept, Content_Type=kind)).status_code == 200
+ACCEPTED = [
+    None,
+    "",
+    "*/*",
+    "*",
+    "application/json",
+    "APPLICATION/JSON",
+    "application/json; charset=utf-8",
+    "application/json;q=0.5,*/*;q=0",
+    "application/*",
+    "application/json, text/plain, */*",
+    "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2",
+    "application/json, text/event-stream;q=0",
+    BOTH + ";q=0.5",
+    "application/*, text/*",
+    "TEXT/*,application/json",
+    'application/json ; profile="a, text/html;q=0" , text/event-stream ;q=1.000',
+    "application/json-rpc",
+    "json",
+]
+
+
+@pytest.mark.parametrize("accept", ACCEPTED)
+async def test_what_is_accepted_as_json(broker: Broker, accept: str | None) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("t"), mcp_client(agent) as client:
+        del client.http.headers["Accept"]  # httpx has one of its own
+        for reply in (await client.initialize(Accept=accept), await client.post(client.calling("t"), Accept=accept)):
+            assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
         await client.delete()
+
+
+@pytest.mark.parametrize(
+    "accept", ["text/event-stream", "text/*", "application/json;q=0, */*", "Text/Event-Stream;q=.1"]
+)
+async def test_who_takes_streams_alone_gets_one(broker: Broker, accept: str) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("t"), mcp_client(agent) as client:
+        async with client.stream("POST", initialize(), Accept=accept) as stream:
+            client.headers["Mcp-Session-Id"] = stream.response.headers["mcp-session-id"]
+            assert stream.response.headers["content-type"] == "text/event-stream"
+            assert "result" in (await stream.rest())[-1].frame
+        assert (await client.post(TOLD, Accept=accept)).status_code == 202
+        async with client.stream("POST", client.calling("t"), Accept=accept) as stream:
+            assert "result" in (await stream.rest())[-1].frame
+        await client.delete()
+
+
+@pytest.mark.parametrize("accept", [None, "", "*/*", "text/event-stream", "text/*;q=0.1", "text/html, */*;q=0.8"])
+async def test_what_a_get_accepts(broker: Broker, accept: str | None) -> None:
+    async with mcp_client(broker.agent()) as client:
+        await client.initialize()
+        del client.http.headers["Accept"]
+        async with client.stream("GET", Accept=accept) as stream:
+            assert (stream.status, stream.response.headers["content-type"]) == (200, "text/event-stream")
+        await client.delete()
+
+
+TYPES = [
+    None,
+    "",
+    "application/json",
+    "application/json; charset=utf-8",
+    "Application/JSON;Charset=UTF-8",
+    'application/json ; charset="utf-8"',
+    "application/json;",
+    "application/json-rpc",
+    "application/jsonrequest",
+    "application/vnd.api+json",
+    "text/json",
+    "application/json, application/json",
+]
+
+
+@pytest.mark.parametrize("kind", TYPES)
+async def test_what_says_that_it_is_json(broker: Broker, kind: str | None) -> None:
+    async with mcp_client(broker.agent()) as client:
+        assert (await client.initialize(Content_Type=kind)).status_code == 200
+        assert (await client.post(PING, Content_Type=kind, Content_Encoding="identity")).json()["result"] == {}
+        await client.delete()
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data", None])
+async def test_no_page_posts_without_having_asked(broker_with: Brokers, kind: str | None) -> None:
+    """What a page can send without a preflight is not taken from one, even where all origins are allowed."""
+    broker = broker_with(host="0.0.0.0")
+    async with mcp_client(broker.agent()) as client:
+        client.url = f"http://127.0.0.1:{broker.port}/mcp"
+        reply = await client.initialize(Origin="https://any.example.com", Content_Type=kind)
+        assert (reply.status_code, reply.json()["error"]["data"]["reason"]) == (415, "not_json_type")
 
 
 # --- bodies that are not whole yet; test_bad_input.py has those that are too long or never are ---

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from conftest import Brokers
-from mcp_http import McpClient, Stream, initialize, mcp_client
+from mcp_http import McpClient, Stream, mcp_client
 from support import Agent, Broker, Frame, ToolSide, said, spelled, text_result, tool
 from wire import PATIENCE, Wire
 
@@ -379,7 +379,7 @@ BAD: dict[str, tuple[object, dict[str, str | None], int, int, str]] = {
     "a malformed name": (CALL, {"Mcp-Name": "=?base64?YWRk=?="}, 400, -32020, "header_mismatch"),
     "an unknown version": (OLD, {"MCP-Protocol-Version": "1900-01-01"}, 400, -32022, "unsupported_version"),
     "an unknown version without an envelope": (
-        initialize(),
+        {"jsonrpc": "2.0", "id": 1, "method": "tools/list"},
         {"MCP-Protocol-Version": "1900-01-01"},
         400,
         -32022,
@@ -397,7 +397,7 @@ BAD: dict[str, tuple[object, dict[str, str | None], int, int, str]] = {
     "an answer": ({"jsonrpc": "2.0", "id": 1, "result": {}}, {}, 400, -32600, "not_one_message"),
     "an id that is none": (CALL | {"id": None}, {}, 400, -32600, "not_one_message"),
     "another content type": (CALL, {"Content-Type": "text/plain"}, 415, -32600, "not_json_type"),
-    "no stream accepted": (CALL, {"Accept": "application/json"}, 406, -32600, "not_acceptable"),
+    "nothing accepted": (CALL, {"Accept": "text/html"}, 406, -32600, "not_acceptable"),
     "an unknown tool": (asking("tools/call", name="x"), {}, 400, -32602, "unknown_tool"),
     "an unknown resource": (asking("resources/read", uri="x:1"), {}, 400, -32602, "unknown_resource"),
     "a filter that is none": (asking("subscriptions/listen"), {}, 400, -32602, "bad_filter"),
@@ -573,4 +573,56 @@ async def test_a_stream_that_is_not_read_is_cut_off(broker_with: Brokers) -> Non
             text = "x" * 100_000
             await program.notify("notifications/progress", progressToken=token, progress=number, message=text)
         assert (await program.next("notifications/cancelled"))["params"]["requestId"] == call["id"]
+    await gone(broker)
+
+
+async def test_who_takes_json_alone_gets_the_answer_alone(broker: Broker) -> None:
+    """Whatever is said before it, and however late it is."""
+    agent = broker.agent()
+    async with served(agent, "add", calls=False) as program, mcp_client(agent) as client:
+        message = asking("tools/call", 0, {"progressToken": 7, f"{PREFIX}logLevel": "debug"}, name="add")
+        asked = asyncio.create_task(ask(client, message, Accept="application/json"))
+        call = await program.next("tools/call")
+        token = call["params"]["_meta"]["progressToken"]
+        await program.notify("notifications/progress", progressToken=token, progress=1)
+        await program.notify("notifications/message", level="error", data="x")
+        await program.settled()
+        await program.answer(call, text_result("done"))
+        reply = await asked
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
+        assert said(reply.json()) == "done"
+        listen = asking("subscriptions/listen", 3, notifications={"toolsListChanged": True})
+        refused = await ask(client, listen, Accept="application/json")
+        assert (refused.status_code, refused.json()["error"]["data"]["reason"]) == (406, "not_acceptable")
+        assert refused.json()["id"] == 3
+    await gone(broker)
+
+
+async def test_who_takes_streams_alone_gets_one(broker: Broker) -> None:
+    agent = broker.agent()
+    async with served(agent, "add"), mcp_client(agent) as client:
+        message = asking("tools/call", 5, name="add")
+        async with client.stream("POST", message, **(heads(message) | {"Accept": "text/event-stream"})) as stream:
+            assert stream.response.headers["content-type"] == "text/event-stream"
+            assert [said(event.frame) for event in await stream.rest()] == ["calc.add(null)"]
+        unknown = await ask(client, asking("own/method"), Accept="text/event-stream")
+        assert unknown.status_code in (200, 404)
+    await gone(broker)
+
+
+@pytest.mark.parametrize("accept", [None, "*/*", "application/*"])
+async def test_an_absent_accept_is_anything(broker: Broker, accept: str | None) -> None:
+    agent = broker.agent()
+    async with served(agent, "add"), mcp_client(agent) as client:
+        reply = await ask(client, asking("tools/call", name="add"), Accept=accept)
+        assert said(reply.json()) == "calc.add(null)"
+    await gone(broker)
+
+
+async def test_a_handshake_is_one_whatever_version_its_header_names(broker: Broker) -> None:
+    agent = broker.agent()
+    async with mcp_client(agent) as client:
+        reply = await client.initialize(MCP_Protocol_Version=REVISION)
+        assert reply.status_code == 200
+        await client.delete()
     await gone(broker)

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from conftest import Brokers
-from mcp_http import McpClient, end_of, mcp_client
+from mcp_http import McpClient, end_of, initialize, mcp_client
 from support import Broker, Frame, fault, said, spelled, text_result
 
 PATHS = ["/mcp_endpoint/mcp/", "/mcp", "/any/prefix/mcp", "/mcp_endpoint/call/", "/call"]
@@ -244,4 +244,84 @@ async def test_an_id_in_flight_is_refused_and_the_first_is_answered(broker: Brok
         assert second.json()["id"] == 1
         await program.answer(called, text_result("one"))
         assert said((await first).json()) == "one"
+        await client.delete()
+
+
+# --- clients that take JSON alone, and versions ---
+
+
+async def test_who_takes_json_alone_gets_the_answer_alone(broker: Broker) -> None:
+    """Whatever is said before it, and however late it is."""
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        asked = asyncio.create_task(client.post(client.calling("a", 1, token="t"), Accept="application/json"))
+        called = await program.next("tools/call")
+        token = called["params"]["_meta"]["progressToken"]
+        await program.notify("notifications/progress", **progress(token, 1))
+        await program.settled()
+        async with agent.device() as device:
+            await asyncio.wait_for(clock(device), 5)
+            await asyncio.wait_for(clock(device), 5)
+        await program.answer(called, text_result("done"))
+        reply = await asked
+        assert (reply.status_code, reply.headers["content-type"]) == (200, "application/json")
+        assert said(reply.json()) == "done"
+        await client.delete()
+
+
+async def test_a_question_for_who_takes_json_alone_ends_the_call(broker_with: Brokers) -> None:
+    agent = broker_with(ask_clients="elicitation").agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        opening = initialize()
+        opening["params"]["capabilities"] = {"elicitation": {}}
+        opened = await client.post(opening, Accept="application/json")
+        client.headers["Mcp-Session-Id"] = opened.headers["mcp-session-id"]
+        asked = asyncio.create_task(client.post(client.calling("a", 1), Accept="application/json"))
+        called = await program.next("tools/call")
+        params = {"message": "?", "requestedSchema": {"type": "object", "properties": {}}}
+        await program.send({"jsonrpc": "2.0", "id": 1, "method": "elicitation/create", "params": params})
+        reply = await asked
+        assert (reply.status_code, reply.json()["error"]["data"]["reason"]) == (406, "not_acceptable")
+        assert reply.json()["id"] == 1
+        assert (await program.next("notifications/cancelled"))["params"]["requestId"] == called["id"]
+        assert (await client.post({"jsonrpc": "2.0", "id": 1, "method": "ping"})).json()["result"] == {}
+        await client.delete()
+
+
+async def test_a_client_that_leaves_while_it_waits_in_silence_leaves_no_task(broker: Broker) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        asked = asyncio.create_task(client.post(client.calling("a", 1), Accept="application/json"))
+        called = await program.next("tools/call")
+        asked.cancel()
+        await asyncio.wait({asked})
+        async with asyncio.timeout(10):
+            while (await broker.stats())["census"]["streams"]:
+                continue
+        assert program.waiting("notifications/cancelled") == 0, "losing a connection is not cancelling"
+        await program.answer(called, text_result("late"))
+        await client.delete()
+
+
+VERSIONS = ["2027-01-01", "2026-07-28", "1999-01-01", "", "garbage", "2024-11-05", "2025-11-25, 2025-11-25", "1, 2"]
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_the_version_of_a_handshake_is_that_of_its_body(broker: Broker, version: str) -> None:
+    agent = broker.agent()
+    async with agent.tool_side("a"), mcp_client(agent) as client:
+        opened = await client.initialize("2025-06-18", MCP_Protocol_Version=None)
+        assert opened.json()["result"]["protocolVersion"] == "2025-06-18"
+        await client.delete()
+        opened = await client.post(initialize("2025-06-18"), MCP_Protocol_Version=version)
+        assert opened.json()["result"]["protocolVersion"] == "2025-06-18"
+        client.headers["Mcp-Session-Id"] = opened.headers["mcp-session-id"]
+        for same in ("", "2025-06-18", "2025-06-18, 2025-06-18"):
+            reply = await client.post(client.calling("a"), MCP_Protocol_Version=same)
+            assert said(reply.json()) == "calc.a({})"
+        await client.delete()
+        unknown = await client.initialize("2027-01-01", MCP_Protocol_Version=None)
+        assert unknown.json()["result"]["protocolVersion"] == "2025-11-25"
         await client.delete()

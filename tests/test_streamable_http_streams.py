@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from conftest import Brokers
 from mcp_http import McpClient, end_of, gone, initialize, mcp_client
 from support import Broker, Frame, fault, said, text_result
@@ -22,8 +24,51 @@ async def test_the_standing_stream_has_what_is_about_no_request(broker: Broker) 
         async with client.stream("GET") as stream:
             assert (await stream.event()).data == "", "the priming event"
             assert (await stream.event()).frame == LIST_CHANGED, "it came before anybody asked"
-            assert (await client.request("GET")).status_code == 409
             await program.change("a", "b", "c")
+            assert (await stream.event()).frame == LIST_CHANGED
+        await client.delete()
+
+
+@pytest.mark.parametrize("knows", ["nothing", "the last event", "an empty id"])
+async def test_the_newest_stream_takes_the_place_of_one_that_is_not_heard_of(broker: Broker, knows: str) -> None:
+    """As after a Wi-Fi that was gone: the older connection is still open here. Each event comes once."""
+    agent = broker.agent()
+    async with agent.tool_side("a") as program, mcp_client(agent) as client:
+        await client.initialize()
+        async with client.stream("GET") as older:
+            await older.event()
+            await program.change("a", "b")
+            seen = await older.event()
+            assert seen.frame == LIST_CHANGED
+            last = {"nothing": None, "the last event": seen.id, "an empty id": ""}[knows]
+            async with client.stream("GET", last=last) as newer:
+                assert newer.status == 200
+                assert (await newer.event()).data == ""
+                assert await older.rest() == [], "it is ended"
+                await program.change("a")
+                event = await newer.event()
+                assert (event.frame, event.id == seen.id) == (LIST_CHANGED, False)
+                async with client.stream("GET", last=event.id) as newest:
+                    await newest.event()
+                    assert await newer.rest() == []
+                    await program.change("c")
+                    assert (await newest.event()).frame == LIST_CHANGED
+        await client.delete()
+    await gone(broker)
+
+
+async def test_a_stream_that_nobody_reads_any_more_keeps_nothing_from_the_next(broker: Broker) -> None:
+    """The older connection does not read at all; what was for it and is known to be lost comes again."""
+    agent = broker.agent()
+    async with agent.tool_side("a") as program, mcp_client(agent) as client, Wire.open(broker) as wire:
+        await client.initialize()
+        head = "".join(f"{name}: {value}\r\n" for name, value in client.headers.items())
+        wire.write(f"GET /mcp HTTP/1.1\r\nHost: 127.0.0.1\r\nAccept: text/event-stream\r\n{head}\r\n".encode())
+        await wire.head()
+        primed = (await wire.reader.readuntil(b"\nretry")).decode().partition("id: ")[2].partition("\n")[0]
+        await program.change("a", "b")
+        async with client.stream("GET", last=primed) as stream:
+            assert (await stream.event()).data == ""
             assert (await stream.event()).frame == LIST_CHANGED
         await client.delete()
 

@@ -214,7 +214,8 @@ async def _serve(
     pages = build_app(front, loop.time, providers.stats)
     stateless = Stateless(front)
     sse = Sse(front)
-    mcp = ByEra(StreamableHttp(front, stateless.answer), stateless)
+    streamable = StreamableHttp(front)
+    mcp = ByEra(streamable, streamable.post, stateless.post)
     config = FrontConfig(
         front,
         tls=None if tls is None else tls.context,

@@ -294,10 +294,11 @@ class Refusal(Enum):
     METHOD_NOT_TAKEN = (405, "此地址不接受该 HTTP 方法", "this URL does not take that HTTP method")
     NOT_ACCEPTABLE = (
         406,
-        "Accept 须包含 application/json 和 text/event-stream（GET 只需后者）",
-        "Accept must name application/json and text/event-stream (for a GET the latter)",
+        "Accept 不包含应答的格式：application/json，或流式应答（如 GET）所需的 text/event-stream",
+        "Accept takes no answer there is: application/json, or text/event-stream where it has to stream, as for a GET",
     )
     NOT_JSON_TYPE = (415, "Content-Type 须为 application/json", "the Content-Type must be application/json")
+    BODY_ENCODED = (415, "请求体不能压缩（Content-Encoding）", "the body must not be compressed (Content-Encoding)")
     BODY_TOO_BIG = (
         413,
         "请求体过大（[websocket] max_message_size）",
@@ -332,7 +333,6 @@ class Refusal(Enum):
         "没有这个会话，请重新打开 …/sse",
         "there is no such session, or it has ended; open …/sse again",
     )
-    SECOND_STREAM = (409, "该会话已有一个 GET 流", "the session has a GET stream already")
     UNKNOWN_EVENT = (
         400,
         "Last-Event-ID 无效或已过期，无法续传",

@@ -2,12 +2,14 @@
 
 import asyncio
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
 from mcp_endpoint.broker.allowance import LARGE, expected
 from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
+from mcp_endpoint.doors.media import Accepted, accepted, is_json
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
 
@@ -67,19 +69,40 @@ class Message:
         return wire.NULL_ID if self.key is None or self.envelope.id is UNSET else bytes(self.envelope.id)
 
 
-def accepts(exchange: Exchange, *kinds: str) -> bool:
-    """Whether the request's Accept takes all of these media types; one of weight 0 is not taken."""
-    taken = set()
-    for part in exchange.headers.get("accept", "").lower().split(","):
-        name, *parameters = (word.strip() for word in part.split(";"))
-        if not any(word.replace(" ", "") in ("q=0", "q=0.0", "q=0.00", "q=0.000") for word in parameters):
-            taken.add(name)
-    return all(taken & {kind, kind.partition("/")[0] + "/*", "*/*"} for kind in kinds)
+class Posted(NamedTuple):
+    """A POST to a door: its messages, and what its client takes as an answer."""
+
+    messages: list[Message]
+    is_batch: bool
+    takes: Accepted
 
 
-def is_json(exchange: Exchange) -> bool:
-    """Whether the body is said to be JSON."""
-    return exchange.headers.get("content-type", "").partition(";")[0].strip().lower() == "application/json"
+def taken(exchange: Exchange) -> Accepted:
+    """What the client takes as an answer. Raises Refused if that is neither JSON nor a stream of events."""
+    takes = accepted(exchange.headers.get("accept"))
+    if not (takes.json or takes.events):
+        raise Refused(Refusal.NOT_ACCEPTABLE)
+    return takes
+
+
+def check_type(exchange: Exchange) -> None:
+    """Refuse a body that says it is no JSON, or is compressed.
+
+    One that does not say what it is may be JSON, but not from a page in a browser: a page can send neither JSON nor
+    anything unknown without asking first, only text, forms and bodies without a type (Fetch, 2.2.2).
+    """
+    headers = exchange.headers
+    if headers.get("content-encoding", "").lower() not in ("", "identity"):
+        raise Refused(Refusal.BODY_ENCODED, headers=((b"accept-encoding", b"identity"),))
+    if not (is_json(headers["content-type"]) if headers.get("content-type") else "origin" not in headers):
+        raise Refused(Refusal.NOT_JSON_TYPE)
+
+
+async def read_post(exchange: Exchange, agent_id: str) -> Posted:
+    """A whole POST. Raises Refused."""
+    takes = taken(exchange)
+    check_type(exchange)
+    return Posted(*parse(await read_body(exchange, agent_id), batches=True), takes)
 
 
 async def read_body(exchange: Exchange, agent_id: str) -> bytes:

@@ -1,35 +1,54 @@
 """Which era of MCP a request on the clients' URL is of (specification 2026-07-28, "Versioning and Compatibility").
 
-The header `MCP-Protocol-Version` tells, and where it does not the body: a stateless request carries its envelope, and
-the door of the handshake era passes it on once it has read it.
+What a request is tells its body: `initialize` is of the handshake era, a request with an envelope of the stateless one.
+For all others the header `MCP-Protocol-Version` does.
 """
 
+from collections.abc import Awaitable, Callable
+
 from mcp_endpoint.doors.access import Visitor
+from mcp_endpoint.doors.body import Posted, Refused, read_post
 from mcp_endpoint.doors.by_path import Door
 from mcp_endpoint.doors.exchange import Exchange
+from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
-from mcp_endpoint.wire.stateless import REVISION, VERSION_HEADER
+from mcp_endpoint.wire.stateless import REVISION, VERSION_HEADER, has_envelope
+
+PostDoor = Callable[[Exchange, Visitor, Posted], Awaitable[None]]
+"""Answers a POST that was read."""
 
 
 class ByEra:
     """The door for both eras, so that clients of either share one URL."""
 
-    def __init__(self, handshake: Door, stateless: Door) -> None:
+    def __init__(self, handshake: Door, handshake_post: PostDoor, stateless_post: PostDoor) -> None:
         self._handshake = handshake
-        self._stateless = stateless
+        self._handshake_post = handshake_post
+        self._stateless_post = stateless_post
 
     async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
         """Answer one request by the door of its era."""
-        await (self._stateless if is_stateless(exchange) else self._handshake)(exchange, visitor)
+        if exchange.method == "POST":
+            posted = await read_post(exchange, visitor.agent_id)
+            await (self._stateless_post if is_stateless(exchange, posted) else self._handshake_post)(
+                exchange, visitor, posted
+            )
+        elif exchange.single(VERSION_HEADER) == REVISION:
+            raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"POST, OPTIONS"),))
+        else:
+            await self._handshake(exchange, visitor)
 
 
-def is_stateless(exchange: Exchange) -> bool:
-    """Whether the head of a request is of the stateless era.
+def is_stateless(exchange: Exchange, posted: Posted) -> bool:
+    """Whether a POST is of the stateless era.
 
     A version that nobody here knows is one of that era's too, since only there an answer can say which are known;
-    unless the request belongs to a session, which no newer revision has.
+    unless the request begins or belongs to a session, which no newer revision has.
     """
-    version = exchange.headers.get(VERSION_HEADER)
-    if version is None or version in REVISIONS:
+    version, first = exchange.single(VERSION_HEADER), posted.messages[0].envelope
+    in_session = exchange.single("mcp-session-id") is not None and version != REVISION
+    if not in_session and not posted.is_batch and has_envelope(first.params):
+        return True
+    if in_session or first.method == "initialize":
         return False
-    return version == REVISION or (exchange.method == "POST" and "mcp-session-id" not in exchange.headers)
+    return version is not None and version not in REVISIONS

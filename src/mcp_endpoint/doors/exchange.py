@@ -82,6 +82,14 @@ class Exchange:
 
     # --- in ---
 
+    def single(self, name: str) -> str | None:
+        """The value of a header that has one; None if it is missing or empty. The same one twice is one."""
+        value = self.headers.get(name, "")
+        if "," in value:  # several lines, or joined by a proxy
+            different = {part.strip() for part in value.split(",")} - {""}
+            value = different.pop() if len(different) == 1 else value
+        return value or None
+
     async def piece(self) -> bytes | None:
         """The next piece of the body; None at its end, or if the peer is gone (see `gone`)."""
         if self._whole:

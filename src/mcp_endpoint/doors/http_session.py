@@ -80,11 +80,11 @@ class HttpSession:
 
     # --- from the client ---
 
-    def ask(self, messages: Iterable[Message], connection: "HttpDoor") -> Reader:
-        """Hand the messages of one POST to the broker; who reads what comes about them."""
+    def ask(self, messages: Iterable[Message], connection: "HttpDoor", *, answers_only: bool = False) -> Reader:
+        """Hand the messages of one POST to the broker; who reads what comes about them, or the answers alone."""
         self._numbers += 1
         keys = [message.key for message in messages if message.key is not None]
-        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys)
+        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys, answers_only=answers_only)
         self.pending.update(dict.fromkeys(keys, stream))
         reader = stream.read(connection)
         self.tell(messages)
@@ -120,6 +120,11 @@ class HttpSession:
         if key is not None and stream is not None:
             stream.drop(key)
 
+    def give_up(self, stream: Stream) -> None:
+        """Cancel the requests of a stream: their client cannot be given what they lead to."""
+        keys = [key for key, its in self.pending.items() if its is stream]
+        self.tell([Message(wire.notification(mcp.CANCELLED, b'{"requestId":%b}' % key)) for key in keys])
+
     def finished(self, stream: Stream) -> None:
         """Nothing of a stream is wanted any more: its answer is on its way without an event's id."""
         self.streams.pop(stream.number, None)
@@ -148,13 +153,19 @@ class HttpSession:
         stream = self.streams[STANDING] if about is None else self.pending.get(about)
         if stream is None:
             return  # about a request that has its answer, or was cancelled
+        if about is not None:
+            envelope = wire.read(frame)
+            if envelope.method is UNSET:
+                del self.pending[about]
+                stream.pending.discard(about)
+                stream.answers += 1
+            elif stream.answers_only:
+                if envelope.id is not UNSET and stream.reader is not None:
+                    stream.reader.close()  # a question: without a stream the request cannot be completed
+                return
         self.frames_out += 1
         self.bytes_out += len(frame)
         self.last_frame = self._front.loop.time()
-        if about is not None and wire.read(frame).method is UNSET:
-            del self.pending[about]
-            stream.pending.discard(about)
-            stream.answers += 1
         stream.put(frame)
         limits = self._front.settings.websocket
         if self.queued > limits.send_buffer + 2 * limits.max_message_size:

@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from mcp_endpoint.doors.access import METHODS, Visitor, agent_shown
-from mcp_endpoint.doors.body import Refused, accepts, is_json, parse, read_body
+from mcp_endpoint.doors.body import Refused, check_type, parse, read_body, taken
 from mcp_endpoint.doors.event_link import EventLink
 from mcp_endpoint.doors.event_stream import event, write_events
 from mcp_endpoint.doors.exchange import Exchange
@@ -50,7 +50,7 @@ class Sse:
         """A session, as long as the client reads."""
         if exchange.method != "GET":
             raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"GET, OPTIONS"),))
-        if "accept" in exchange.headers and not accepts(exchange, "text/event-stream"):
+        if not taken(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
         front = self._front
         if len(front.sessions) + len(self._sessions) >= front.settings.mcp.max_sessions:
@@ -73,8 +73,7 @@ class Sse:
         if link is None or not self._may(exchange, link):
             raise Refused(Refusal.UNKNOWN_SSE_SESSION)
         await self._front.turns.request(link.agent_id)
-        if not is_json(exchange):
-            raise Refused(Refusal.NOT_JSON_TYPE)
+        check_type(exchange)
         [message], _ = parse(await read_body(exchange, link.agent_id))
         if link.ended is not None:
             raise Refused(End.PEER_CLOSED, message.id)

@@ -12,11 +12,12 @@ from msgspec import UNSET
 
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS
 from mcp_endpoint.doors.access import Visitor
-from mcp_endpoint.doors.body import Message, Refused, accepts, is_json, parse, read_body
+from mcp_endpoint.doors.body import Message, Posted, Refused
 from mcp_endpoint.doors.event_stream import write_events
 from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.doors.listening import Listening
+from mcp_endpoint.doors.media import Accepted
 from mcp_endpoint.doors.stateless_link import Asking, StatelessLink
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire import envelope as wire
@@ -35,26 +36,18 @@ class Stateless:
     def __init__(self, front: Front) -> None:
         self._front = front
 
-    async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
-        """Answer one request."""
-        if exchange.method != "POST":
-            raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"POST, OPTIONS"),))
-        if not accepts(exchange, "application/json", "text/event-stream"):
-            raise Refused(Refusal.NOT_ACCEPTABLE)
-        if not is_json(exchange):
-            raise Refused(Refusal.NOT_JSON_TYPE)
-        [message], _ = parse(await read_body(exchange, visitor.agent_id))
-        await self.answer(exchange, visitor, message)
-
-    async def answer(self, exchange: Exchange, visitor: Visitor, message: Message) -> None:
-        """Answer one message."""
+    async def post(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+        """Answer one POST."""
+        if posted.is_batch:
+            raise Refused(Refusal.NOT_ONE_MESSAGE)
+        [message] = posted.messages
         exchange.about(message.id)
         try:
-            await self._answer(exchange, visitor, message)
+            await self._answer(exchange, visitor, message, posted.takes)
         except rules.Unfit as unfit:
             raise Refused(unfit.why, message.id, facts={"details": unfit.details} | unfit.data) from None
 
-    async def _answer(self, exchange: Exchange, visitor: Visitor, message: Message) -> None:
+    async def _answer(self, exchange: Exchange, visitor: Visitor, message: Message, takes: Accepted) -> None:
         method, params = message.envelope.method, message.envelope.params
         if method is UNSET:
             raise Refused(Refusal.NOT_ONE_MESSAGE)  # an answer: the broker asks nothing
@@ -72,15 +65,20 @@ class Stateless:
             details = f"{method} is none of {rules.REVISION}; with an older version begin a session by initialize"
             raise rules.Unfit(Refusal.REMOVED_METHOD, details, supported=list(rules.SUPPORTED))
         if method == rules.LISTEN:
+            if not takes.events:
+                raise Refused(Refusal.NOT_ACCEPTABLE, message.id)
             await self._listen(exchange, visitor, message, opening)
         else:
-            await self._ask(exchange, visitor, message, opening)
+            await self._ask(exchange, visitor, message, opening, takes)
 
-    async def _ask(self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening) -> None:
+    async def _ask(
+        self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening, takes: Accepted
+    ) -> None:
         parked = self._parked(visitor, message)
         link = parked or Asking(self._front, visitor, message, exchange.connection)
         try:
             link.wants_log = opening.log_level is not None
+            link.answers_only = not takes.events
             if parked is not None:
                 link.go_on(message, exchange.connection)
             else:
@@ -91,7 +89,7 @@ class Stateless:
         except BaseException:
             link.leave()
             raise
-        await self._answer_with(exchange, link)
+        await self._answer_with(exchange, link, takes)
 
     def _parked(self, visitor: Visitor, message: Message) -> Asking | None:
         """The link of a request that was answered with a question, and is made again. Raises Unfit."""
@@ -103,12 +101,15 @@ class Stateless:
             raise rules.Unfit(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
         return link
 
-    async def _answer_with(self, exchange: Exchange, link: Asking) -> None:
+    async def _answer_with(self, exchange: Exchange, link: Asking, takes: Accepted) -> None:
         parks = False
         try:
-            if not await _settled(exchange, link, SOON):
+            if not await _settled(exchange, link, SOON if takes.streams else None):
                 return
-            if link.answer is not None and link.waiting == [link.answer]:
+            # A status of its own says more than a stream, and is no answer that a client chooses the form of.
+            alone = link.answer is not None and link.waiting == [link.answer]
+            if alone and (takes.json or link.status != HTTPStatus.OK):
+                assert link.answer is not None
                 parks = self._leave_or_park(link)  # before the client can ask for more
                 await exchange.reply(link.status, link.answer)
             else:
@@ -148,8 +149,8 @@ def _check_param_headers(exchange: Exchange, link: Asking) -> None:
         param_headers.check(definition, params.get("arguments"), exchange.headers, exchange.repeated)
 
 
-async def _settled(exchange: Exchange, link: StatelessLink, patience: float) -> bool:
-    """Wait until it is clear how to answer, or for so many seconds; False if the client left meanwhile."""
+async def _settled(exchange: Exchange, link: StatelessLink, patience: float | None) -> bool:
+    """Wait until it is clear how to answer, or for so many seconds if any; False if the client left meanwhile."""
     if link.settled:
         return True
     leaving = asyncio.ensure_future(exchange.gone())

@@ -85,6 +85,8 @@ class Asking(StatelessLink):
     answer: bytes | None = None
     wants_log = False
     """Whether the client asked for log messages: the ones of calls come unasked in the handshake era only."""
+    answers_only = False
+    """Whether nothing but the answer goes out: its client takes no stream."""
     state: str | None = None
     """What its client was given to come again with, while the tool side waits for answers."""
 
@@ -138,7 +140,7 @@ class Asking(StatelessLink):
         elif self.answer is not None:
             return
         elif envelope.method is not UNSET:
-            if envelope.method != mcp.MESSAGE or self.wants_log:
+            if not self.answers_only and (envelope.method != mcp.MESSAGE or self.wants_log):
                 self.put(frame)
         elif envelope.error is UNSET:
             assert envelope.result is not UNSET, "an answer has a result or an error"

@@ -6,11 +6,10 @@ of events, which a client that loses it resumes by GET with `Last-Event-ID`. Los
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from mcp_endpoint.doors.access import METHODS, Visitor
-from mcp_endpoint.doors.body import Message, Refused, accepts, is_json, parse, read_body
+from mcp_endpoint.doors.body import Posted, Refused, taken
 from mcp_endpoint.doors.event_store import event_id, read_event_id
 from mcp_endpoint.doors.event_stream import priming, write_events
 from mcp_endpoint.doors.exchange import Exchange, Header
@@ -19,7 +18,6 @@ from mcp_endpoint.doors.http_session import HttpSession
 from mcp_endpoint.doors.streams import STANDING, Reader
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
-from mcp_endpoint.wire.stateless import has_envelope
 
 BATCHES = "2025-03-26"
 """The one revision with batches."""
@@ -29,25 +27,17 @@ SOON = 1.0
 """Seconds within which an answer goes out as JSON. After them a client gets an event's id, to resume from."""
 RETRY_MS = 500
 """After how many milliseconds a client shall come back to a stream that was closed or lost."""
-JSON, EVENTS = "application/json", "text/event-stream"
-
-
-Stateless = Callable[[Exchange, Visitor, Message], Awaitable[None]]
-"""Answers a message that turns out to be of the other era by its body."""
 
 
 class StreamableHttp:
     """The door: answers every request whose token was found good. Raises Refused for what it does not take."""
 
-    def __init__(self, front: Front, stateless: Stateless) -> None:
+    def __init__(self, front: Front) -> None:
         self._front = front
-        self._stateless = stateless
 
     async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
-        """Answer one request."""
+        """Answer one request that is no POST."""
         match exchange.method:
-            case "POST":
-                await self._post(exchange, visitor)
             case "GET":
                 await self._get(exchange, visitor)
             case "DELETE":
@@ -58,82 +48,82 @@ class StreamableHttp:
 
     def _session(self, exchange: Exchange, visitor: Visitor) -> HttpSession:
         """The session that a request belongs to."""
-        id_ = exchange.headers.get("mcp-session-id")
-        version = exchange.headers.get("mcp-protocol-version")
+        id_ = exchange.single("mcp-session-id")
+        version = exchange.single("mcp-protocol-version")
         if version is not None and version not in REVISIONS:
             raise Refused(Refusal.UNKNOWN_VERSION)
         if id_ is None:
             raise Refused(Refusal.NO_SESSION_ID)
         session = self._front.sessions.find(id_, visitor.agent_id)
         if session is None:
-            raise Refused(Refusal.UNKNOWN_SESSION)
+            raise Refused(Refusal.RESTARTING if self._front.draining else Refusal.UNKNOWN_SESSION)
         self._front.sessions.used(session)
         return session
 
     # --- POST ---
 
-    async def _post(self, exchange: Exchange, visitor: Visitor) -> None:
-        if not accepts(exchange, JSON, EVENTS):
-            raise Refused(Refusal.NOT_ACCEPTABLE)
-        if not is_json(exchange):
-            raise Refused(Refusal.NOT_JSON_TYPE)
-        if "mcp-session-id" not in exchange.headers:
-            await self._first(exchange, visitor)
+    async def post(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+        """Answer one POST."""
+        first = posted.messages[0]
+        if first.key is not None and first.envelope.method == "initialize" and not posted.is_batch:
+            await self._begin(exchange, visitor, posted)
             return
+        if exchange.single("mcp-session-id") is None:
+            raise Refused(Refusal.NO_SESSION_ID, first.id)
         session = self._session(exchange, visitor)
-        body = await read_body(exchange, visitor.agent_id)
-        messages, is_batch = parse(body, batches=session.revision == BATCHES)
-        asked = [message for message in messages if message.key is not None]
+        if posted.is_batch and session.revision != BATCHES:
+            raise Refused(Refusal.NOT_ONE_MESSAGE)
+        asked = [message for message in posted.messages if message.key is not None]
         for message in asked:
             exchange.about(message.id)
             if message.envelope.method == "initialize":
                 raise Refused(Refusal.SESSION_BEGUN, message.id)
             if message.key in session.pending:
                 raise Refused(Refusal.ID_IN_USE, message.id)
-        if session.ended is not None:  # while the body came
-            raise Refused(_ended(session))
         if asked:
-            await self._answer(exchange, session, session.ask(messages, exchange.connection), is_batch=is_batch)
+            await self._answer(exchange, session, posted)
         else:
-            session.tell(messages)
+            session.tell(posted.messages)
             await exchange.reply(HTTPStatus.ACCEPTED)
 
-    async def _first(self, exchange: Exchange, visitor: Visitor) -> None:
-        """A request without a session: `initialize`, which begins one."""
-        version = exchange.headers.get("mcp-protocol-version")
-        if version is not None and version not in REVISIONS:
-            raise Refused(Refusal.UNKNOWN_VERSION)
-        [message], _ = parse(await read_body(exchange, visitor.agent_id))
-        if has_envelope(message.envelope.params):
-            await self._stateless(exchange, visitor, message)
-            return
-        if message.key is None or message.envelope.method != "initialize":
-            raise Refused(Refusal.NO_SESSION_ID, message.id)
+    async def _begin(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+        """`initialize` begins a session, whatever version the header names: it is agreed on just now.
+
+        A client that begins anew may still send the id of a session that is none any more.
+        """
+        [message] = posted.messages
+        exchange.about(message.id)
+        id_ = exchange.single("mcp-session-id")
+        if id_ is not None and self._front.sessions.find(id_, visitor.agent_id) is not None:
+            raise Refused(Refusal.SESSION_BEGUN, message.id)
         if not self._front.admission.handshake(exchange.caller):
             raise Refused(Refusal.TOO_MANY_HANDSHAKES, message.id, ((b"retry-after", b"30"),))
-        exchange.about(message.id)
         session = self._front.sessions.open(visitor)
         if not isinstance(session, HttpSession):
             raise Refused(session, message.id)
-        named: Header = (b"mcp-session-id", session.id.encode())
-        await self._answer(exchange, session, session.ask([message], exchange.connection), named)
+        await self._answer(exchange, session, posted, (b"mcp-session-id", session.id.encode()))
 
-    async def _answer(
-        self, exchange: Exchange, session: HttpSession, reader: Reader, *headers: Header, is_batch: bool = False
-    ) -> None:
+    async def _answer(self, exchange: Exchange, session: HttpSession, posted: Posted, *headers: Header) -> None:
         """Answer the requests of one POST."""
+        takes = posted.takes
+        reader = session.ask(posted.messages, exchange.connection, answers_only=not takes.events)
         stream = reader.stream
         try:
-            await _settled(reader)
+            if takes.json and not await _settled(exchange, reader, SOON if takes.streams else None):
+                return
             if session.ended is not None and not stream.done:
                 await exchange.refuse(_ended(session))
-            elif stream.done and stream.last == stream.answers == len(reader.queue) > 0:
+            elif takes.json and stream.done and stream.last == stream.answers == len(reader.queue) > 0:
                 frames = [frame for _, frame in reader.frames()]
                 session.finished(stream)
-                body = b"[%b]" % b",".join(frames) if is_batch else frames[0]
+                body = b"[%b]" % b",".join(frames) if posted.is_batch else frames[0]
                 await exchange.reply(HTTPStatus.OK, body, headers)
-            else:
+            elif takes.events:
                 await self._stream(exchange, session, reader, 0, headers)
+            else:
+                if stream.reader is reader:  # nobody resumed it
+                    session.give_up(stream)
+                await exchange.refuse(Refusal.NOT_ACCEPTABLE)
         finally:
             reader.leave()
             self._front.sessions.used(session)
@@ -158,14 +148,13 @@ class StreamableHttp:
     # --- GET ---
 
     async def _get(self, exchange: Exchange, visitor: Visitor) -> None:
-        if not accepts(exchange, EVENTS):
+        """A stream, which takes the place of one that is being read: a client whose connection died does not wait."""
+        if not taken(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
         session = self._session(exchange, visitor)
-        last = exchange.headers.get("last-event-id")
+        last = exchange.single("last-event-id")
         if last is None:
             stream = session.streams[STANDING]
-            if stream.reader is not None:
-                raise Refused(Refusal.SECOND_STREAM)
             after = stream.taken
         else:
             found = read_event_id(last)
@@ -181,15 +170,28 @@ class StreamableHttp:
             self._front.sessions.used(session)
 
 
-async def _settled(reader: Reader) -> None:
-    """Wait until it is clear how a POST is to be answered: all answers are there, or something else, or it is late."""
+async def _settled(exchange: Exchange, reader: Reader, patience: float | None) -> bool:
+    """Wait until it is clear how a POST is to be answered: all answers are there, or something else, or it is late.
+
+    Without a limit it may be that the client leaves meanwhile: False.
+    """
     if reader.over:
-        return
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(SOON):
-            while not reader.over and reader.stream.last == reader.stream.answers:
-                reader.wake.clear()
-                await reader.wake.wait()
+        return True
+    leaving = asyncio.ensure_future(exchange.gone()) if patience is None else None
+    if leaving is not None:
+        leaving.add_done_callback(lambda _: reader.wake.set())
+    try:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(patience):
+                while not reader.over and reader.stream.last == reader.stream.answers:
+                    if leaving is not None and leaving.done():
+                        return False
+                    reader.wake.clear()
+                    await reader.wake.wait()
+        return True
+    finally:
+        if leaving is not None:
+            leaving.cancel()
 
 
 def _ended(session: HttpSession) -> Refusal | End:

@@ -85,10 +85,14 @@ class Reader:
 class Stream:
     """The events about the requests of one POST, or about none."""
 
-    __slots__ = ("answers", "last", "number", "pending", "reader", "session", "taken")
+    __slots__ = ("answers", "answers_only", "last", "number", "pending", "reader", "session", "taken")
 
-    def __init__(self, session: "HttpSession", number: int, pending: Iterable[bytes] = ()) -> None:
+    def __init__(
+        self, session: "HttpSession", number: int, pending: Iterable[bytes] = (), *, answers_only: bool = False
+    ) -> None:
         self.session = session
+        self.answers_only = answers_only
+        """Whether its client takes nothing else about its requests."""
         self.number = number
         self.pending = set(pending)
         """The keys of its requests that have no answer yet."""
