@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from mcp_endpoint.providers.child_environ import child_environment
 from mcp_endpoint.providers.source import Why
-from mcp_endpoint.providers.stdio import StdioSettings, StdioSource, child_environment
+from mcp_endpoint.providers.stdio import StdioSettings, StdioSource
 from sources import Talk, needs_node, npm_server, refusal, talking
 from support import PATIENCE
 
@@ -78,7 +79,7 @@ async def test_a_frame_is_one_line_to_the_program() -> None:
 
 async def test_the_environment_is_a_minimal_one() -> None:
     mine = {"PATH": "/p", "HOME": "/h", "LANG": "C", "SECRET": "s", "TERM": "() { :;}", "MCP_ENDPOINT": "ws://x"}
-    there = {"PATH": "/p", "HOME": "/h", "LANG": "C"}
+    there = {"PATH": "/p", "HOME": "/h", "LANG": "C", "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"}
     if sys.platform != "win32":
         assert child_environment({}, mine) == there
         assert child_environment({"LANG": "D", "KEY": "k"}, mine) == there | {"LANG": "D", "KEY": "k"}

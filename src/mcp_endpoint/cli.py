@@ -13,6 +13,7 @@ from loguru import logger
 from mcp_endpoint import __version__, app
 from mcp_endpoint.clients import device, doctor, pipe, pipe_source, servers, servers_command
 from mcp_endpoint.logs import Logs
+from mcp_endpoint.providers.child_environ import secrets_of_environment
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
 from mcp_endpoint.tokens import TokenError, Tokens, urls
@@ -134,7 +135,7 @@ def _run(path: Path, home: Path) -> int:
         log_file=home / settings.logging.log_file if settings.logging.log_file else None,
         max_file_size=settings.logging.max_file_size,
         backup_count=settings.logging.backup_count,
-        secrets=[settings.server.key],
+        secrets=[settings.server.key, *secrets_of_environment(os.environ)],
         json=settings.logging.json_lines,
     )
     try:
@@ -332,7 +333,8 @@ def _pipe(options: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return 2
-    logs = Logs(level="INFO", debug=False, log_file=None, max_file_size=0, backup_count=0, secrets=[])
+    secrets = secrets_of_environment(os.environ)
+    logs = Logs(level="INFO", debug=False, log_file=None, max_file_size=0, backup_count=0, secrets=secrets)
     logs.start()
     try:
         if file:

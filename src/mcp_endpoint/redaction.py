@@ -1,7 +1,7 @@
 """Cuts secrets out of log lines and makes text of peers fit to stand in one (issue 2, part 3).
 
-Four things are secret: the configured key, whatever follows `token=` or `key=`, `Authorization` headers, and agent
-tokens standing alone (wire contract, section 2: base64 of whole AES blocks, also URL-encoded or in the URL alphabet).
+Five things are secret: the configured key, whatever follows `token=` or `key=`, `Authorization` headers, names and
+passwords in URLs, and agent tokens standing alone (base64 of whole AES blocks, URL-encoded or in its URL alphabet too).
 Agent ids, paths, identifiers and JSON stay readable. Every pattern is linear: repetitions are possessive or bounded.
 """
 
@@ -45,6 +45,9 @@ _AUTHORIZATION = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 
+_USERINFO = re.compile(r"(?<=://)[^\s/@?#\"'<>\\]{1,300}+@")
+"""What stands before the host of a URL: `http://user:password@proxy:8080`."""
+
 # A run of either base64 alphabet; `+`, `/` and `=` also as URLs and JSON write them, encoded twice included.
 _RUN = re.compile(
     r"(?=[A-Za-z0-9+/_%\\-]{36})(?:[A-Za-z0-9+/_-]++|%(?:25)*+(?:2[BbFf]|3[Dd])|\\/|\\u00(?:2[BbFf]|3[Dd]))++={0,2}+(?=([A-Za-z0-9]?))"
@@ -74,6 +77,7 @@ class Redactor:
         """`text` with every secret replaced by `***`."""
         if self._secrets is not None:
             text = self._secrets.sub(MASK, text)
+        text = _USERINFO.sub(f"{MASK}@", text)
         text = _PARAMETER.sub(_mask_parameter, text)
         text = _AUTHORIZATION.sub(rf"\1{MASK}", text)
         return _RUN.sub(_mask_token, text)

@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
+from mcp_endpoint.providers.child_environ import whole_environment
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire.envelope import members, one_line
 
@@ -292,7 +293,7 @@ def _stderr_log(program: _Program) -> Callable[[str], None]:
 
 def run(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
     """`pipe` as a command. Returns its exit code; see `run_until_signal`."""
-    return run_until_signal(pipe(url, command, environ=environ))
+    return run_until_signal(pipe(url, command, environ=whole_environment({}, environ)))
 
 
 def run_until_signal(work: Coroutine[Any, Any, int]) -> int:

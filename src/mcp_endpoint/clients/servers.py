@@ -5,7 +5,6 @@ file (`?server_id=`). A file that cannot be read as meant ends the command; a se
 """
 
 import asyncio
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -14,6 +13,7 @@ from loguru import logger
 
 from mcp_endpoint.clients.pipe import USAGE, pipe, run_until_signal, tool_endpoint
 from mcp_endpoint.providers.backoff import Backoff
+from mcp_endpoint.providers.child_environ import whole_environment
 from mcp_endpoint.providers.server_entry import Kind, Server, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
 from mcp_endpoint.redaction import quote_peer
@@ -92,7 +92,7 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff:
         return await pipe(
             url,
             ready.command,
-            environ={**environ, **_spelled(ready.environ)},
+            environ=whole_environment(ready.environ, environ, proxy_env=ready.proxy_env),
             cwd=ready.cwd,
             name=server.name,
             backoff=backoff,
@@ -100,11 +100,6 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff:
     except Exception:  # noqa: BLE001  this server's task ends here, the others go on
         logger.exception(f"[{shown}] 内部错误。 / An internal error ended this server's bridge.")
         return FAILED
-
-
-def _spelled(environ: Mapping[str, str]) -> Mapping[str, str]:
-    """Names as the environment has them: on Windows `Path` is `PATH`, and both side by side would be a toss-up."""
-    return {name.upper(): value for name, value in environ.items()} if sys.platform == "win32" else environ
 
 
 def run_servers(url: str | None, path: Path, environ: Mapping[str, str]) -> int:

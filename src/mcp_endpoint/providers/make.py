@@ -38,7 +38,7 @@ def _make(server: Server, hub: Hub) -> Source:
         case Kind.STDIO:
             from mcp_endpoint.providers.stdio import StdioSettings, StdioSource
 
-            return StdioSource(StdioSettings(server.command, server.environ, server.cwd), hub.environ)
+            return StdioSource(StdioSettings(server.command, server.environ, server.cwd, server.proxy_env), hub.environ)
         case Kind.HTTP | Kind.SSE:
             return _http(server, hub)
         case Kind.WS:

@@ -20,9 +20,9 @@ SHORTEST_SECRET = 8
 class Outlet:
     """A source's side of its contract: frames, then one end, and nothing before it is opened or after it is shut."""
 
-    def __init__(self, secrets: Iterable[str] = ()) -> None:
-        """`secrets` are cut out of all that is told about the peer's own words."""
-        self._redact = Redactor([secret for secret in secrets if len(secret) >= SHORTEST_SECRET])
+    def __init__(self, values: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
+        """`values`, which may be secret, and `secrets` are cut out of all that is told about the peer's own words."""
+        self._redact = Redactor([*(value for value in values if len(value) >= SHORTEST_SECRET), *secrets])
         self._take: Take | None = None
         self._stopped: Callable[[Stopped], None] | None = None
         self.shut = False

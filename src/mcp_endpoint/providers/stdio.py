@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import sys
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -10,6 +9,7 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from mcp_endpoint.providers.child import Child, CommandNotFound, LineTooLong, resolve
+from mcp_endpoint.providers.child_environ import child_environment, secrets_of_environment
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
@@ -22,15 +22,6 @@ SAID_LINES = 50
 SAID_LENGTH = 500
 """Characters of one line of stderr that are kept."""
 
-if sys.platform == "win32":
-    INHERITED = (
-        *("APPDATA", "COMSPEC", "HOMEDRIVE", "HOMEPATH", "LOCALAPPDATA", "PATH", "PATHEXT", "PROCESSOR_ARCHITECTURE"),
-        *("PROGRAMDATA", "PROGRAMFILES", "SYSTEMDRIVE", "SYSTEMROOT", "TEMP", "TMP", "USERNAME", "USERPROFILE"),
-    )
-else:
-    INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LOGNAME", "PATH", "SHELL", "TERM", "TMPDIR", "TZ", "USER")
-"""What a program gets of the broker's own environment, which may hold secrets that are none of its business."""
-
 
 @dataclass(frozen=True)
 class StdioSettings:
@@ -42,6 +33,8 @@ class StdioSettings:
     """Variables beside the inherited ones."""
     cwd: str | None = None
     """The folder it starts in; the broker's own if None."""
+    proxy_env: bool = True
+    """Whether it gets the broker's variables for proxies, mirrors and certificates."""
     line_limit: int = LINE_LIMIT
     """Bytes of one line of its stdout."""
     unread_bytes: int = UNSENT_BYTES
@@ -55,8 +48,9 @@ class StdioSource:
 
     def __init__(self, settings: StdioSettings, environ: Mapping[str, str] | None = None) -> None:
         self._settings = settings
-        self._environ = child_environment(settings.env, os.environ if environ is None else environ)
-        self._outlet = Outlet(settings.env.values())
+        mine = os.environ if environ is None else environ
+        self._environ = child_environment(settings.env, mine, proxy_env=settings.proxy_env)
+        self._outlet = Outlet(settings.env.values(), secrets_of_environment(self._environ))
         self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._child: Child | None = None
@@ -146,12 +140,3 @@ class StdioSource:
 
 def _how(exit_code: int | None) -> str:
     return f"signal {-exit_code}" if exit_code is not None and exit_code < 0 else f"exit code {exit_code}"
-
-
-def child_environment(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
-    """What a program gets: the inherited variables of `environ`, and all of `env`, which goes first."""
-    fold = str.upper if sys.platform == "win32" else str
-    mine = {fold(name): value for name, value in environ.items()}
-    # A value that begins with () is a function of a shell, and code to another one.
-    inherited = {name: mine[name] for name in INHERITED if name in mine and not mine[name].startswith("()")}
-    return inherited | {fold(name): value for name, value in env.items()}

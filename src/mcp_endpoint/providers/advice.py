@@ -1,0 +1,109 @@
+"""What the owner of a server can do about what keeps it from serving, where that can be known."""
+
+from collections.abc import Mapping
+from ipaddress import ip_address
+from pathlib import Path, PurePath
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from mcp_endpoint.providers.server_entry import Kind, Server
+from mcp_endpoint.providers.source import Why
+
+_CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
+_FETCHING = {
+    **dict.fromkeys(("npx", "npm", "pnpm", "yarn", "bunx", "bun"), "NPM_CONFIG_REGISTRY"),
+    **dict.fromkeys(("uvx", "uv"), "UV_DEFAULT_INDEX"),
+    **dict.fromkeys(("pipx", "pip"), "PIP_INDEX_URL"),
+}
+"""Programs that download others when they start, and the variable that names a mirror for them."""
+
+
+class Advice(NamedTuple):
+    """What to do, in Chinese and English, to stand behind a reason."""
+
+    zh: str
+    en: str
+
+
+def advice(server: Server, why: Why, environ: Mapping[str, str]) -> Advice | None:
+    """What to do about a server that stopped; `server` is as its entry has it, `environ` that of this process."""
+    program = PurePath(server.command[0].replace("\\", "/")).stem.lower() if server.command else ""
+    program = program.split()[0] if program.split() else program
+    if why is Why.NO_HANDSHAKE and server.kind is Kind.STDIO:
+        return _slow(program)
+    if why is Why.NO_COMMAND:
+        return _missing(program, environ)
+    if why is Why.UNREACHABLE and in_container(environ) and _is_here(server):
+        return Advice(
+            "容器内的 localhost 指容器自身：请改用宿主机的局域网地址，或 host.docker.internal（见 docs/docker.zh-CN.md）",
+            "inside a container localhost is the container itself: write the host's address in your network, or "
+            "host.docker.internal (see docs/docker.md)",
+        )
+    if why is Why.NO_VARIABLE:
+        return Advice(
+            "请为本服务设置该环境变量，或写成 ${变量:-默认值}",
+            "set it for the broker, or write ${VARIABLE:-default}",
+        )
+    return None
+
+
+def _slow(program: str) -> Advice:
+    if program == "docker":
+        return Advice(
+            "是否还在拉取镜像？请先执行 docker pull；并检查参数中有 -i（如 docker run -i --rm --init 镜像）",
+            "is it still pulling its image? Run `docker pull` first; and its arguments need -i, as in "
+            "`docker run -i --rm --init IMAGE`",
+        )
+    mirror = _FETCHING.get(program)
+    if mirror is None:
+        return Advice(
+            "请查看它在 servers 命令中的最后几行输出：它是否在等待输入、网络或登录？启动慢的可调大 start_timeout",
+            "see its last lines in `main.py servers`: does it wait for input, the network or a login? One that starts "
+            "slowly needs a larger start_timeout",
+        )
+    return Advice(
+        f"是否还在下载？请检查镜像源（{mirror}）和代理（HTTPS_PROXY），它们取自本服务的环境变量；或先手动运行一次，或调大 "
+        "start_timeout",
+        f"is it still downloading? Check the mirror ({mirror}) and the proxy (HTTPS_PROXY), which come from the broker's "
+        "environment; or run it once by hand, or set a larger start_timeout",
+    )
+
+
+def _missing(program: str, environ: Mapping[str, str]) -> Advice:
+    if in_container(environ):
+        return Advice(
+            "容器内没有这个程序：node 和 uv 在带程序的镜像里（docker compose build --build-arg VARIANT=programs，"
+            "见 docs/docker.zh-CN.md）",
+            "the container does not have it: node and uv are in the image with programs (`docker compose build "
+            "--build-arg VARIANT=programs`, see docs/docker.md)",
+        )
+    if program in _FETCHING:
+        package = "Node.js" if _FETCHING[program].startswith("NPM") else program.removesuffix("x") or program
+        return Advice(
+            f"请安装 {package}，或在 command 中写程序的完整路径（服务的 PATH 可能与终端不同）",
+            f"install {package}, or write the program's whole path as command (a service may have another PATH than "
+            "your terminal)",
+        )
+    return Advice(
+        "请检查是否已安装，或在 command 中写完整路径；参数请写入 args",
+        "is it installed? Write its whole path as command, and its arguments into args",
+    )
+
+
+def in_container(environ: Mapping[str, str]) -> bool:
+    """Whether this process runs in a container, as images (`container=`), Docker and Podman tell."""
+    return bool(environ.get("container")) or any(mark.exists() for mark in _CONTAINER_MARKS)
+
+
+def _is_here(server: Server) -> bool:
+    """Whether a server's URL leads to this machine itself."""
+    urls = [server.url, *((server.openapi.document, server.openapi.base_url) if server.openapi else ())]
+    return any("://" in url and _is_loopback(url) for url in urls)
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host.rstrip(".").lower() == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
