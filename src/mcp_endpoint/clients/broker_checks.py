@@ -191,6 +191,28 @@ def _definitions(reports: Iterable[Json]) -> list[Finding]:
     return [finding for _, finding in sorted(found, key=lambda one: one[0])]
 
 
+def servers(stats: Json) -> list[Finding]:
+    """What keeps servers from serving that the broker opens itself, and what is remarked on their entries."""
+    found = []
+    if (said := _sentence(stats.get("servers_file"))) is not None:
+        zh, en = f"{said[0]}；各服务保持原样。", f"{said[1]}; the servers stay as they were."
+        found.append(problem("servers", zh, en))
+    for report in stats.get("servers") or []:
+        name, failure = quote_peer(str(report.get("name")), 80), report.get("failure")
+        if (said := _sentence(failure)) is not None:
+            detail = quote_peer(str(failure.get("detail") or ""), 200)
+            todo = quote_peer(str(failure.get("todo") or ""), 400)
+            more = (f" ({detail})" if detail else "") + (f"; {todo}" if todo else "")
+            found.append(problem("servers", f"服务 {name}：{said[0]}{more}", f"Server {name}: {said[1]}{more}"))
+        elif (said := _sentence(report.get("fault"))) is not None:
+            zh = f"服务 {name} 仍按原条目运行，新条目有误：{said[0]}"
+            found.append(problem("servers", zh, f"Server {name} goes on as it was, its entry is not right: {said[1]}"))
+        for remark in report.get("remarks") or []:
+            if (said := _sentence(remark)) is not None:
+                found.append(warning("servers", f"服务 {name}：{said[0]}", f"Server {name}: {said[1]}"))
+    return _cut(found, "项", "findings about servers")
+
+
 def _told(report: Json | None) -> int:
     """How much there is to tell of an agent: a name means two ids, and nobody uses one of them."""
     if report is None:

@@ -11,6 +11,7 @@ from typing import TextIO
 
 from mcp_endpoint.clients import broker_checks, host_checks, http_get
 from mcp_endpoint.clients.findings import Finding, Status, good, problem, show, show_json, warning
+from mcp_endpoint.providers.child_environ import secrets_of_environment
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.settings import Settings, SettingsError, load
 from mcp_endpoint.tokens import TokenError, Tokens, agent_id
@@ -41,7 +42,7 @@ def run(question: Question, environ: Mapping[str, str], base_of: Callable[[Setti
         if settings is None:
             code = BAD_SETTINGS
         else:
-            redact = Redactor([settings.server.key])
+            redact = Redactor([settings.server.key, *secrets_of_environment(environ)])
             _local(question, settings, environ, base_of(settings), findings)
             asyncio.run(_running(question, settings, base_of(settings), findings))
     except Exception as error:  # noqa: BLE001  the command ends here, and whoever needs a doctor wants no traceback
@@ -100,6 +101,8 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
         return
     if wanted or not (question.token or question.agent):
         findings.extend(broker_checks.agents(seen.stats, wanted, called))
+    if not (question.token or question.agent):
+        findings.extend(broker_checks.servers(seen.stats))
     findings.append(await broker_checks.call_through(local, tokens, tls))
     if settings.server.public_url and reached[-1].status is Status.OK:
         # A proxy that serves health may still not pass WebSockets on.

@@ -35,14 +35,10 @@ def advice(server: Server, why: Why, environ: Mapping[str, str]) -> Advice | Non
         return _missing(program, environ)
     if why is Why.UNREACHABLE and in_container(environ) and _is_here(server):
         return Advice(
-            "容器内的 localhost 指容器自身：请改用宿主机的局域网地址，或 host.docker.internal（见 docs/docker.zh-CN.md）",
+            "容器内的 localhost 指容器自身：请改用宿主机的局域网地址，或 host.docker.internal"
+            "（见 docs/docker.zh-CN.md）",
             "inside a container localhost is the container itself: write the host's address in your network, or "
             "host.docker.internal (see docs/docker.md)",
-        )
-    if why is Why.NO_VARIABLE:
-        return Advice(
-            "请为本服务设置该环境变量，或写成 ${变量:-默认值}",
-            "set it for the broker, or write ${VARIABLE:-default}",
         )
     return None
 
@@ -62,10 +58,10 @@ def _slow(program: str) -> Advice:
             "slowly needs a larger start_timeout",
         )
     return Advice(
-        f"是否还在下载？请检查镜像源（{mirror}）和代理（HTTPS_PROXY），它们取自本服务的环境变量；或先手动运行一次，或调大 "
-        "start_timeout",
-        f"is it still downloading? Check the mirror ({mirror}) and the proxy (HTTPS_PROXY), which come from the broker's "
-        "environment; or run it once by hand, or set a larger start_timeout",
+        f"是否还在下载？请检查镜像源（{mirror}）和代理（HTTPS_PROXY），它们取自本服务的环境变量；"
+        "或先手动运行一次，或调大 start_timeout",
+        f"is it still downloading? Check the mirror ({mirror}) and the proxy (HTTPS_PROXY), which come from the "
+        "broker's environment; or run it once by hand, or set a larger start_timeout",
     )
 
 

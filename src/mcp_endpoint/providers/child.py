@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -35,15 +36,27 @@ class CommandNotFound(Exception):
 def resolve(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> list[str]:
     """The command with its program as a path, found as a shell in `cwd` would (on Windows `npx` is `npx.cmd`).
 
-    Raises CommandNotFound.
+    Where there is no program of that name, it may be a whole command line: `npx -y package`. Raises CommandNotFound.
     """
-    name = command[0]
-    if cwd is not None and os.path.dirname(name):
-        name = os.path.abspath(os.path.join(cwd, name))
-    program = shutil.which(name, path=environ.get("PATH"))
+    program = _found(command[0], environ, cwd)
+    if program is not None:
+        return [program, *command[1:]]
+    try:
+        first, *more = shlex.split(command[0], posix=sys.platform != "win32")
+    except ValueError:  # nothing, or a quote that is never closed
+        raise CommandNotFound(command[0]) from None
+    program = _found(first, environ, cwd)
     if program is None:
         raise CommandNotFound(command[0])
-    return [program, *command[1:]]
+    return [program, *more, *command[1:]]
+
+
+def _found(name: str, environ: Mapping[str, str], cwd: str | None) -> str | None:
+    if name.startswith("~"):
+        name = os.path.expanduser(name)
+    if cwd is not None and os.path.dirname(name):
+        name = os.path.abspath(os.path.join(cwd, name))
+    return shutil.which(name, path=environ.get("PATH"))
 
 
 class _Protocol(SubprocessStreamProtocol):

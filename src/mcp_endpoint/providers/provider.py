@@ -15,6 +15,7 @@ from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.why import PROVIDER, Trouble, duration
 from mcp_endpoint.errors import End
+from mcp_endpoint.providers.advice import advice
 from mcp_endpoint.providers.background import Background, Office
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.definitions import Definitions, Judge
@@ -208,16 +209,18 @@ class Provider:
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
             looping = self._failures >= LOOPING_AFTER
             wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
+            why = Stopped(why.why, why.detail, advice(self.server, why.why, self._hub.environ) or why.todo)
             self.failure = why
             self._become(State.LOOPING if looping else State.WAITING)
             self._tell(self._trouble(wait))
             logger.bind(event="server", server=self.server.name, reason=why.why.reason).warning(
-                "server {}: {} ({}){}; the next start is in {:.0f} s",
+                "server {}: {} ({}){}; the next start is in {:.0f} s{}",
                 quote_peer(self.server.name),
                 why.why.en,
                 why.why.reason,
                 f": {quote_peer(why.detail)}" if why.detail else "",
                 wait,
+                f"; {why.todo[1]}" if why.todo[1] else "",
             )
             self._nudge.clear()
             with suppress(TimeoutError):
@@ -322,7 +325,7 @@ class Provider:
                 "zh": failure.why.zh,
                 "en": failure.why.en,
                 "detail": quote_peer(failure.detail),
-                "todo": failure.why.do_en and f"{failure.why.do_zh} / {failure.why.do_en}",
+                "todo": " / ".join(filter(None, failure.todo)),
             },
             "tools": list(self.definitions.own_names),
             "left_out": self.definitions.left_out,

@@ -27,7 +27,12 @@ class Why(Enum):
     EXITED = ("程序已退出", "the program ended")
     LINE_TOO_LONG = ("程序输出了过长的一行", "the program printed a line over the size limit")
     FRAME_TOO_LONG = ("对方发来了过大的一帧", "it sent a frame over the size limit")
-    NO_VARIABLE = ("环境变量未设置", "an environment variable it needs is not set")
+    NO_VARIABLE = (
+        "环境变量未设置",
+        "an environment variable it needs is not set",
+        "请为本服务设置它，或写成 ${变量:-默认值}",
+        "set it for the broker, or write ${VARIABLE:-default}",
+    )
     UNREACHABLE = (
         "无法连接到该地址",
         "the address cannot be reached",
@@ -91,16 +96,19 @@ class Why(Enum):
 class Stopped(Exception):
     """A source could not be opened, or ended by itself. `detail` has no secrets, and may be a peer's own words."""
 
-    def __init__(self, why: Why, detail: str = "") -> None:
+    def __init__(self, why: Why, detail: str = "", todo: tuple[str, str] | None = None) -> None:
         super().__init__(f"{why.en}: {detail}" if detail else why.en)
         self.why = why
         self.detail = detail
+        self.todo = todo or (why.do_zh, why.do_en)
+        """What its owner can do, in Chinese and in English; "" where nothing is known."""
 
     def sentences(self, longest: int = 200, then_zh: str = "", then_en: str = "") -> tuple[str, str]:
         """What happened, `then` and what to do, in Chinese and in English, to stand inside a sentence."""
         why, detail = self.why, quote_peer(self.detail, longest)
-        zh = why.zh + (f"（{detail}）" if detail else "") + then_zh + (f"；{why.do_zh}" if why.do_zh else "")
-        en = why.en + (f" ({detail})" if detail else "") + then_en + (f"; {why.do_en}" if why.do_en else "")
+        do_zh, do_en = self.todo
+        zh = why.zh + (f"（{detail}）" if detail else "") + then_zh + (f"；{do_zh}" if do_zh else "")
+        en = why.en + (f" ({detail})" if detail else "") + then_en + (f"; {do_en}" if do_en else "")
         return zh, en
 
 
