@@ -25,15 +25,15 @@ class Advice(NamedTuple):
     en: str
 
 
-def advice(server: Server, why: Why, environ: Mapping[str, str]) -> Advice | None:
-    """What to do about a server that stopped; `server` is as its entry has it, `environ` that of this process."""
+def advice(server: Server, why: Why, *, contained: bool) -> Advice | None:
+    """What to do about a server that stopped; `server` is as its entry has it, `contained`: see `in_container`."""
     program = PurePath(server.command[0].replace("\\", "/")).stem.lower() if server.command else ""
     program = program.split()[0] if program.split() else program
     if why is Why.NO_HANDSHAKE and server.kind is Kind.STDIO:
         return _slow(program)
     if why is Why.NO_COMMAND:
-        return _missing(program, environ)
-    if why is Why.UNREACHABLE and in_container(environ) and _is_here(server):
+        return _missing(program, contained=contained)
+    if why is Why.UNREACHABLE and contained and _is_here(server):
         return Advice(
             "容器内的 localhost 指容器自身：请改用宿主机的局域网地址，或 host.docker.internal"
             "（见 docs/docker.zh-CN.md）",
@@ -65,8 +65,8 @@ def _slow(program: str) -> Advice:
     )
 
 
-def _missing(program: str, environ: Mapping[str, str]) -> Advice:
-    if in_container(environ):
+def _missing(program: str, *, contained: bool) -> Advice:
+    if contained and program in _FETCHING:
         return Advice(
             "容器内没有这个程序：node 和 uv 在带程序的镜像里（docker compose build --build-arg VARIANT=programs，"
             "见 docs/docker.zh-CN.md）",

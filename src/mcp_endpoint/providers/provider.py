@@ -15,7 +15,7 @@ from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.why import PROVIDER, Trouble, duration
 from mcp_endpoint.errors import End
-from mcp_endpoint.providers.advice import advice
+from mcp_endpoint.providers.advice import advice, in_container
 from mcp_endpoint.providers.background import Background, Office
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.definitions import Definitions, Judge
@@ -209,7 +209,7 @@ class Provider:
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
             looping = self._failures >= LOOPING_AFTER
             wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
-            why = Stopped(why.why, why.detail, advice(self.server, why.why, self._hub.environ) or why.todo)
+            why = Stopped(why.why, why.detail, self._advice(why) or why.todo)
             self.failure = why
             self._become(State.LOOPING if looping else State.WAITING)
             self._tell(self._trouble(wait))
@@ -227,6 +227,9 @@ class Provider:
                 async with asyncio.timeout(wait):
                     await self._nudge.wait()
             self._join()
+
+    def _advice(self, why: Stopped) -> tuple[str, str] | None:
+        return advice(self.server, why.why, contained=in_container(self._hub.environ))
 
     async def _one_run(self) -> Stopped:
         """From the start to the end; why it ended."""
