@@ -88,7 +88,7 @@ def test_the_word_agent_may_be_in_any_case_but_not_the_name(tmp_path: Path) -> N
 
 def test_every_key_of_broker_may_be_the_agents_own(tmp_path: Path) -> None:
     values = {
-        name: {float: "3", int: "3000", str: "en", tuple: "roots"}[type(default)]
+        name: {float: "3", int: "3000", str: "en", tuple: "roots", bool: "true"}[type(default)]
         for name, default in BrokerSettings().model_dump().items()
     }
     lines = "".join(f"{name} = {value}\n" for name, value in values.items())

@@ -11,6 +11,7 @@ from jsonschema import Draft202012Validator
 from msgspec import Raw
 
 from mcp_endpoint.providers.arguments import Reader
+from mcp_endpoint.providers.desk import number_in
 from mcp_endpoint.providers.meanings import arguments_of, structure
 from mcp_endpoint.providers.offer import BadArguments
 
@@ -443,3 +444,31 @@ def test_texts_that_are_no_structure() -> None:
         assert structure(text) is None, text
     assert structure("{\"a\": 'b\nc', 'd': \"\\u00e9\\x41\"}") == {"a": "b\nc", "d": "éA"}
     assert structure('{"a": "line\nbreak"}') == {"a": "line\nbreak"}
+
+
+@pytest.mark.parametrize(
+    ("raw", "number"),
+    [
+        (None, ""),
+        (b"null", ""),
+        (b'""', ""),
+        (b"{}", ""),
+        (b"[]", ""),
+        (b'{"job_id":null}', ""),
+        (b'{"job_id":""}', ""),
+        (b'{"job_id":"None"}', ""),
+        (b'{"job_id":{}}', ""),
+        (b'{"job_id":"1234"}', "1234"),
+        (b'{"job_id":" 1234 "}', "1234"),
+        (b'{"job_id":1234}', "1234"),
+        (b'{"job_id":1234.0}', "1234"),
+        (b'{"job_id":"1234.0"}', "1234"),
+        (b'{"jobId":"1234","toolCallId":"t"}', "1234"),
+        (b'"{\\"job_id\\":\\"1234\\"}"', "1234"),
+        (b'{"job_id":"#1234"}', "1234"),
+        (b'{"job_id":"1234 or 5678"}', "1234 or 5678"),
+        (b'{"job_id":"soup"}', "soup"),
+    ],
+)
+def test_the_number_of_a_job(raw: bytes | None, number: str) -> None:
+    assert number_in(None if raw is None else Raw(raw)) == number

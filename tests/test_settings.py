@@ -156,6 +156,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "budget_tools": 128,
             "budget_bytes": 262144,
             "ask_clients": (),
+            "drop_empty": False,
         },
         "security": {
             "allowed_origins": ["*"],

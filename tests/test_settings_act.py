@@ -380,6 +380,15 @@ async def ask_clients(start: Brokers, folder: Path) -> None:
         assert (await program.next("initialize"))["params"]["capabilities"] == {"roots": {}, "sampling": {}}
 
 
+@acts
+async def drop_empty(start: Brokers, folder: Path) -> None:
+    agent = start(drop_empty="true").agent()
+    takes = tool("t", inputSchema={"type": "object", "properties": {"n": {"type": "integer"}}})
+    async with agent.tool_side(takes) as program, agent.device() as device:
+        await device.call("t", n=None, m=1)
+        assert (await program.next("tools/call"))["params"]["arguments"] == {"m": 1}
+
+
 # --- [security] ---
 
 

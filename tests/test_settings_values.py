@@ -78,6 +78,7 @@ GOOD = [
     ("broker", "language", "EN", "en"),
     ("broker", "max_calls", "1", 1),
     ("broker", "ask_clients", "", ()),
+    ("broker", "drop_empty", "Yes", True),
     ("broker", "ask_clients", "Roots, sampling,roots,", ("roots", "sampling")),
     (
         "security",

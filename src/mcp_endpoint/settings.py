@@ -141,6 +141,11 @@ class BrokerSettings(_Section):
         "what tool sides may ask MCP clients for: sampling, elicitation, roots",
         "工具端可以向 MCP 客户端请求：sampling、elicitation、roots",
     )
+    drop_empty: _Flag = _key(
+        "false",
+        "leave out optional arguments that are null or empty where a tool does not allow them",
+        "省略工具不允许为 null 或空文本的可选参数",
+    )
 
 
 class AgentSettings(BrokerSettings):

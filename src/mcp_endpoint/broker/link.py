@@ -36,6 +36,8 @@ class Peer:
     """Whether lists wait for a tool side's handshake; not for one of which it is known that it failed before."""
     provider: str | None = None
     """`?provider=` of a client's URL: the alias of the one tool side it is to see, under that one's own names."""
+    drop_empty: bool = False
+    """Whether optional arguments that say nothing are kept from it, where its tools do not allow them."""
     brief: bool = False
     """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
 

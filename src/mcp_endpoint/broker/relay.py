@@ -11,13 +11,14 @@ from msgspec.json import encode
 from mcp_endpoint.broker.call import Call, Rewrite
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
-from mcp_endpoint.broker.seat import Seat
+from mcp_endpoint.broker.seat import Seat, definition_of
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
 from mcp_endpoint.broker.tool import ToolSide
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.absent import no_arguments, without_arguments, without_empty
 from mcp_endpoint.wire.cut import shortened
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, for_xiaozhi
@@ -77,6 +78,10 @@ class Relay:
         if params.meta is not UNSET:
             token = (wire.members(params.meta) or {}).get("progressToken")
         body: Params = raw
+        if no_arguments(params.arguments):
+            body = without_arguments(raw)
+        elif device.agent.limits.drop_empty or tool.link.peer.drop_empty:
+            body = without_empty(raw, definition_of(tool.offers, entry.name)) or raw
         if entry.name != name:
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
@@ -119,6 +124,8 @@ class Relay:
             self._not_there(id_, Fault.UNKNOWN_PROMPT, now, prompt=name[:100])
             return
         seat, tool = self.device.agent.serving(Kind.PROMPTS, entry)
+        if no_arguments(params.get("arguments", UNSET)):
+            del params["arguments"]
         if entry.name != name:
             params["name"] = Raw(encode(entry.name))
         self._send(id_, key, method, params, seat, tool, name, now)

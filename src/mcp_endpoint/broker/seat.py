@@ -33,6 +33,11 @@ def names_of(offers: Offers, kind: Kind = Kind.TOOLS) -> frozenset[str]:
     return frozenset(offer.name for offer in offers.get(kind, ()))
 
 
+def definition_of(offers: Offers, name: str) -> bytes:
+    """The definition of a tool by its tool side's own name; empty if there is none."""
+    return next((offer.definition for offer in offers.get(Kind.TOOLS, ()) if offer.name == name), b"")
+
+
 class Seat:
     """A tool side's place in its agent: it outlives the link, so that a program that reconnects finds its alias.
 

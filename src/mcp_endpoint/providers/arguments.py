@@ -39,16 +39,23 @@ class Reader:
             return meant
         try:
             with bounded():
-                if meant is not known and self._validator.is_valid(meant):
-                    return meant
-                error = best_match(islice(self._validator.iter_errors(known), MOST_ERRORS))
+                errors = self._errors(known)
+                if meant is not known:
+                    left = {_told(error) for error in self._errors(meant)}
+                    if not left:
+                        return meant
+                    # What could be read is no fault, but only what was sent can be spoken of.
+                    errors = [error for error in errors if _told(error) in left] or errors
         except RecursionError:
             raise BadArguments("参数嵌套过深 / The arguments are nested too deeply") from None
         except TooMuch:
             raise BadArguments("参数过于复杂 / The arguments are too complex to be checked") from None
-        if error is not None:
-            raise BadArguments(_complaint(error, unknown))
+        if errors:
+            raise BadArguments(_complaint(best_match(errors), unknown))
         return known
+
+    def _errors(self, given: dict[str, Any]) -> list[ValidationError]:
+        return list(islice(self._validator.iter_errors(given), MOST_ERRORS))
 
     def mended(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """The same if all fits, else with as much as possible read anew; and whether all surely fits then."""
@@ -59,6 +66,10 @@ class Reader:
         except (RecursionError, TooMuch):
             return given, False
         return (mended, mending.fits) if isinstance(mended, dict) else (given, False)
+
+
+def _told(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
+    return tuple(error.absolute_path), error.message
 
 
 def _complaint(error: ValidationError, unknown: list[str]) -> str:

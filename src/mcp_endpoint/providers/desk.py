@@ -4,15 +4,17 @@ One more tool side of the agent, which is inside the broker and answers at once.
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 
-from msgspec import UNSET
+from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.why import duration
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.jobs import WORDS, Job, Jobs, Status
+from mcp_endpoint.providers.meanings import arguments_of, declared, is_blank, is_word_for_nothing, whole
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
@@ -101,9 +103,8 @@ class Desk:
                 answer = {"tools": TOOLS}
             case "tools/call":
                 params = wire.members(envelope.params) or {}
-                arguments = wire.members(params.get("arguments", UNSET)) or {}
                 name = mcp.string(params.get("name")) or ""
-                answer = self._call(name, mcp.text(arguments.get("job_id")).strip(), now)
+                answer = self._call(name, number_in(params.get("arguments")), now)
             case "ping":
                 answer = {}
             case method:
@@ -137,6 +138,19 @@ class Desk:
 
     def _sentence(self, job: Job, now: float) -> str:
         return sentence(job, now, self._language())
+
+
+def number_in(raw: Raw | None) -> str:
+    """The number of a job in a call's arguments, as callers write it; empty for none."""
+    given, _ = declared(arguments_of(raw) or {}, ["job_id"])
+    value = given.get("job_id")
+    number = value if type(value) is int else whole(value)
+    if number is not None:
+        return str(number)
+    if not isinstance(value, str) or is_blank(value) or is_word_for_nothing(value):
+        return ""
+    runs = re.findall(r"[0-9]+", value)
+    return runs[0] if len(runs) == 1 else value.strip()[:200]
 
 
 def sentence(job: Job, now: float, language: str) -> str:

@@ -118,6 +118,8 @@ def _choice_of_tools(found: dict[str, Any], entry: Mapping[str, Any]) -> None:
         said = next((value for name in names if (value := _member(entry, name)) is not None), None)
         if isinstance(said, list) and said and member not in tools:
             tools[member] = said
+    if "drop_empty" in tools:
+        tools["drop_empty"] = _flag(tools["drop_empty"])
     if tools or found.get("tools") is not None:
         found["tools"] = tools
 

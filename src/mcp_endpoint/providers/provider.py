@@ -160,6 +160,7 @@ class Provider:
             server_id=server.shown,
             wants_caller=server.kind is Kind.PYTHON or bool(server.tools.background),
             awaited=self.failure is None,
+            drop_empty=server.tools.drop_empty,
         )
         clock = hub.loop.time
         timers, local = hub.manager.timers, server.kind is Kind.PYTHON

@@ -70,6 +70,8 @@ class Tools:
     describe: Mapping[str, str] = field(default_factory=dict)
     background: tuple[str, ...] = ()
     """Those that may take long (issue 5, part 6)."""
+    drop_empty: bool = False
+    """Whether optional arguments that are null or "" are left out of calls, where a tool does not allow them."""
 
 
 @dataclass(frozen=True)
@@ -317,6 +319,7 @@ def _tools(entry: Mapping[str, Any]) -> Tools:
         texts(said, "rename"),
         texts(said, "describe"),
         words(said, "background") or (),
+        flag(said, "drop_empty"),
     )
 
 

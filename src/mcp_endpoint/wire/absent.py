@@ -57,7 +57,12 @@ def is_refused_by_pattern(pattern: Any) -> bool:
         return False  # another dialect than Python's
 
 
-def without_empty(params: Raw | bytes, definition: bytes) -> bytes | None:
+def without_arguments(params: Raw | UnsetType) -> bytes:
+    """The params of a call without its arguments."""
+    return encode({name: value for name, value in (members(params) or {}).items() if name != "arguments"})
+
+
+def without_empty(params: Raw | UnsetType, definition: bytes) -> bytes | None:
     """The params of a call without optional arguments that are null or "" where the schema of the tool does not allow
     it; None where there are none. All other values stay the bytes they came in.
     """

@@ -116,6 +116,7 @@ class CallParams(Struct, gc=False):
     name: str
     meta: Raw | UnsetType = field(name="_meta", default=UNSET)
     task: Raw | UnsetType = UNSET
+    arguments: Raw | UnsetType = UNSET
 
 
 class Implementation(NamedTuple):
