@@ -125,7 +125,7 @@ async def test_tls_where_there_is_none() -> None:
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
         end = await why({"url": f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"})
     assert end.why is Why.UNREACHABLE
-    assert "http://" in end.detail
+    assert all("http://" in words for words in end.sentences())
 
 
 async def test_a_private_ca_of_the_other_kinds(tmp_path: Path, tls: ssl.SSLContext) -> None:

@@ -31,8 +31,13 @@ class Event:
 
     @property
     def is_message(self) -> bool:
-        """Whether it carries a frame: a `message` event that is not empty, as those that only set an id are."""
-        return self.name in ("", "message") and bool(self.data)
+        """Whether it carries a frame: a `message` event that is not empty, as those that only set an id are.
+
+        Some servers call them otherwise; what has a frame of JSON-RPC is one.
+        """
+        if self.name in ("", "message"):
+            return bool(self.data)
+        return self.data.startswith(b"{") and b'"jsonrpc"' in self.data
 
 
 class EventReader:
@@ -75,6 +80,17 @@ class EventReader:
                 self._data.clear()
         self._keep(rest)
         return events
+
+    def rest(self) -> Event | None:
+        """The event that a stream ended in, where the blank line behind it is missing; it may have been cut off."""
+        line = b"".join(self._line)
+        if line:
+            self._line.clear()
+            self._held -= len(line)
+            self._field(line)
+        if not self._data:
+            return None
+        return Event(self._name, b"\n".join(self._data))
 
     def _keep(self, part: bytes) -> None:
         self._hold(len(part))

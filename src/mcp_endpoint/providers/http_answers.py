@@ -1,5 +1,6 @@
-"""What an HTTP answer to a frame means: frames, a lost session, a refusal. Shared by the HTTP kinds of sources."""
+"""What an HTTP answer means: frames, a lost session, a refusal. Shared by the HTTP kinds of sources."""
 
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
@@ -9,17 +10,39 @@ from msgspec.json import decode
 
 from mcp_endpoint.errors import Code
 from mcp_endpoint.providers.events import EVENT_LIMIT, RETRY, EventReader
-from mcp_endpoint.providers.http_client import body_chunks, read_body, words_of
+from mcp_endpoint.providers.http_client import body_chunks, error_body, read_body
+from mcp_endpoint.providers.http_words import Words
 from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.wire import envelope
+from mcp_endpoint.wire import envelope, mcp
 
 JSON, EVENTS = "application/json", "text/event-stream"
-ERROR_LIMIT = 64 * 1024
-"""Bytes of the body of an error."""
-ERROR_WITHIN = 10.0
 MOST_IN_BATCH = 1000
+_BOM = b"\xef\xbb\xbf"
+_FIELD = re.compile(rb"(?:event|data|id|retry)?:")
+_SESSION = re.compile(r"session|会话", re.IGNORECASE)
+_NOT_GREETED = re.compile(r"not (?:been )?initiali[sz]ed|before initiali[sz]|uninitiali[sz]ed|未初始化", re.IGNORECASE)
+_UNKNOWN = re.compile(
+    r"not found|unknown|invalid|expired?|terminated|not exist|n't exist|no longer|no (?:valid|active|such)|missing"
+    r"|required|closed|not recogni[sz]ed|(?:could not|cannot|can't) find|gone|stale|timed? ?out"
+    r"|不存在|过期|失效|无效|未找到",
+    re.IGNORECASE,
+)
+_ANSWERED = (-32601, -32602)
+"""Codes of errors that are about the request itself, whatever the status."""
+
+
+class Refusal(Stopped):
+    """An answer that refuses a request: with `status`, and perhaps as a JSON-RPC error, which is `answer`.
+
+    With SESSION_LOST it was not done, whatever it was, unless `status` is one of a broken server.
+    """
+
+    def __init__(self, why: Why, detail: str, status: int, answer: bytes | None = None) -> None:
+        super().__init__(why, detail)
+        self.status = status
+        self.answer = answer
 
 
 def media_type(response: httpx.Response) -> str:
@@ -27,42 +50,111 @@ def media_type(response: httpx.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-async def refused(response: httpx.Response, id_: bytes | None, *, in_session: bool) -> bytes:
+async def refused(response: httpx.Response, id_: bytes | None, *, greeted: bool, named: bool = False) -> bytes:
     """What an answer with status 300 or more says: a JSON-RPC error for the request with this id, or it raises.
 
-    Raises Stopped: UNAUTHORIZED, SESSION_LOST or HTTP_STATUS.
+    `greeted` says that the server has answered `initialize`, so that there is a session to be lost; `named`, that it
+    gave the session an id. Raises Refusal: UNAUTHORIZED, SESSION_LOST or HTTP_STATUS.
     """
     status = response.status_code
-    if status in (401, 403):
-        await response.aclose()
-        raise Stopped(Why.UNAUTHORIZED, f"HTTP {status}")
-    if status == 404 and in_session:
-        await response.aclose()
-        raise Stopped(Why.SESSION_LOST, f"HTTP {status}")
-    if status < 400 or media_type(response) != JSON:
-        raise Stopped(Why.HTTP_STATUS, quote_peer(f"HTTP {status} {await words_of(response)}".strip()))
-    body = await read_body(response, ERROR_LIMIT, ERROR_WITHIN)
-    # Some servers say 400 where the specification has 404.
-    if status == 400 and in_session and b"session" in body.lower():
-        raise Stopped(Why.SESSION_LOST, f"HTTP {status}")
+    body = await error_body(response)
+    words = Words.of(status, response.headers.get("content-type", ""), body)
+    told = quote_peer(words.told(response.headers.get("retry-after", "")))
+    answer, code = _error_of(body, id_ or envelope.NULL_ID)
+    if greeted and _is_lost(status, words.said, code, named=named):
+        raise Refusal(Why.SESSION_LOST, told, status, answer)
+    if status == 401 or (status == 403 and not greeted):
+        raise Refusal(Why.UNAUTHORIZED, told, status, answer)
+    if id_ is None or answer is None or status < 400:
+        raise Refusal(Why.HTTP_STATUS, told, status, answer)
+    return answer
+
+
+def _is_lost(status: int, words: str, code: int | None, *, named: bool) -> bool:
+    """Whether an answer says that there is no such session: programs have many ways to say so."""
+    if status >= 500:
+        return session_is_unknown(words)
+    if _SESSION.search(words) or _NOT_GREETED.search(words):
+        return status >= 400
+    return named and status in (404, 410) and code not in _ANSWERED
+
+
+def session_is_unknown(words: str) -> bool:
+    """Whether an error's words can only mean that the session is not known, or was never begun."""
+    return bool(_NOT_GREETED.search(words) or (_SESSION.search(words) and _UNKNOWN.search(words)))
+
+
+def _error_of(body: bytes, id_: bytes) -> tuple[bytes | None, int | None]:
+    """The JSON-RPC error in the body of an error, as the answer to a request with this id, and its code."""
+    for one in _frames(body):
+        try:
+            head = envelope.read(one)
+        except ValueError:
+            continue
+        members = envelope.members(head.error) or {}
+        code = bytes(members.get("code", b""))
+        if mcp.string(members.get("message")) is None or not re.fullmatch(rb"-?\d{1,9}", code):
+            continue
+        if head.jsonrpc or code.startswith(b"-"):
+            assert isinstance(head.error, Raw)
+            return envelope.error(id_, head.error), int(code)
+    return None, None
+
+
+def answer_to(frame: bytes, id_: bytes, *, greeted: bool) -> bytes | None:
+    """A frame as the answer to the request with this id; None if it is none.
+
+    An error without an id, on the answer to a request, is the answer: whose else. Raises Refusal (SESSION_LOST) where
+    it says that the session is unknown.
+    """
     try:
-        frame = envelope.read(body)
+        head = envelope.read(frame)
     except ValueError:
-        frame = envelope.Envelope()
-    if id_ is None or frame.error is UNSET:
-        raise Stopped(Why.HTTP_STATUS, quote_peer(f"HTTP {status} {body[:200].decode(errors='replace')}".strip()))
-    assert isinstance(frame.error, Raw)
-    return envelope.error(id_, frame.error)
+        return None
+    if head.method is not UNSET:
+        return None
+    spelled = bytes(head.id) if isinstance(head.id, Raw) else envelope.NULL_ID
+    if isinstance(head.error, Raw):
+        if spelled == envelope.NULL_ID:
+            frame, spelled = envelope.error(id_, head.error), id_
+        message = mcp.string((envelope.members(head.error) or {}).get("message")) or ""
+        if greeted and session_is_unknown(message):
+            raise Refusal(Why.SESSION_LOST, quote_peer(message), 200, frame)
+    same = envelope.id_key(spelled) == envelope.id_key(id_) or spelled in (b'"%b"' % id_, id_ + b".0")
+    return frame if same else None
 
 
-def split(body: bytes) -> list[bytes]:
-    """The frames of a JSON body: one, or those of a batch (2025-03-26)."""
-    if body.lstrip()[:1] != b"[":
+async def frames_in(response: httpx.Response, most: int, within: float) -> list[bytes]:
+    """The frames in the body of an answer that is no stream of events, or does not say that it is one.
+
+    Raises Stopped: NOT_MCP where it is something else, or too long; CONNECTION_LOST.
+    """
+    body = await read_body(response, most, within)
+    words = Words.of(response.status_code, response.headers.get("content-type", ""), body)
+    if words.charset.lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        body = words.text.encode()
+    frames = _frames(body)
+    if not frames and response.status_code not in (202, 204) and body.strip():
+        kind = words.media_type or "no content type"
+        title = words.said if "html" in words.media_type else ""
+        raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind}{': ' if title else ''}{title}"))
+    return frames
+
+
+def _frames(body: bytes) -> list[bytes]:
+    """The frames of a body by the look of it, which is more often right than its header: JSON, a batch, events."""
+    body = body.removeprefix(_BOM).strip()
+    if body[:1] == b"{":
         return [body]
-    try:
-        return [bytes(frame) for frame in decode(body, type=list[Raw])][:MOST_IN_BATCH]
-    except (DecodeError, UnicodeDecodeError, RecursionError):
-        return [body]
+    if body[:1] == b"[":  # a batch (2025-03-26)
+        try:
+            return [bytes(frame) for frame in decode(body, type=list[Raw])][:MOST_IN_BATCH]
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            return []
+    if _FIELD.match(body):
+        events = EventReader(len(body) + 2).feed(body + b"\n\n")
+        return [event.data for event in events if event.is_message][:MOST_IN_BATCH]
+    return []
 
 
 @dataclass
@@ -91,9 +183,15 @@ async def messages(
                 yield event.data
             else:
                 await pace.frame()
+    last = reader.rest()
+    if last is not None and last.is_message:
+        try:
+            envelope.read(last.data)
+        except ValueError:
+            return  # cut off in its middle
+        yield last.data
 
 
 def failure(id_: bytes, why: Stopped) -> bytes:
     """The answer to a request that a server did not answer: its reason in both languages."""
-    words = f"{why.why.zh} / {why}"
-    return envelope.failure(id_, Code.TOOL_SIDE_FAILED, words, {"reason": why.why.reason})
+    return envelope.failure(id_, Code.TOOL_SIDE_FAILED, " / ".join(why.sentences()), {"reason": why.why.reason})

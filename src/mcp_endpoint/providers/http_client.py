@@ -24,7 +24,13 @@ READ_TIMEOUT = 60.0
 WRITE_TIMEOUT = 30.0
 MOST_CONNECTIONS = 100
 MOST_REDIRECTS = 3
+_NO_TLS_TODO = ("请检查 url 的端口，或改写为 http://、ws://", "check the port of its url, or write http:// or ws://")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
+REPEATABLE = "repeatable"
+"""Extension of a request that may be sent twice."""
+ERROR_LIMIT = 64 * 1024
+"""Bytes of the body of an error."""
+ERROR_WITHIN = 10.0
 DETAIL = 200
 """Bytes of a peer's own words that are kept for the reason of an error."""
 
@@ -87,25 +93,61 @@ def make_client(settings: HttpSettings) -> httpx.AsyncClient:
 async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
     """Send a request; the answer's body is not read yet. Close the answer in the end.
 
-    A redirect is followed at most three times, and only to the same host over the same or a safer scheme: 307 and 308
-    with any method, others only for GET and HEAD. Raises Stopped: REDIRECTED for any other redirect, UNREACHABLE,
-    PRIVATE_ADDRESS or CONNECTION_LOST.
+    A redirect is followed at most three times, and only on the same host: see `_followed`. What may be done twice (GET,
+    HEAD, OPTIONS, and what is marked as REPEATABLE) is sent again if the connection ends before the answer begins.
+    Raises Stopped: REDIRECTED for any other redirect, UNREACHABLE, CERTIFICATE, PROXY_FAILED, PRIVATE_ADDRESS,
+    FAKE_ADDRESS or CONNECTION_LOST.
     """
     for _ in range(MOST_REDIRECTS + 1):
-        try:
-            response = await client.send(request, stream=True)
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise explained(error) from error
+        response = await _sent(client, request)
         following = response.next_request
         if following is None:
             return response
         await response.aclose()
-        if not same_origin(request.url, following.url):
-            raise Stopped(Why.REDIRECTED, f"from {request.url.host} to {following.url.scheme}://{following.url.host}")
-        if following.method != request.method:
-            raise Stopped(Why.REDIRECTED, f"HTTP {response.status_code} would turn {request.method} into a GET")
-        request = following
+        request = _followed(request, following, response.status_code)
     raise Stopped(Why.REDIRECTED, f"more than {MOST_REDIRECTS} times")
+
+
+async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
+    repeatable = request.method in ("GET", "HEAD", "OPTIONS") or bool(request.extensions.get(REPEATABLE))
+    while True:
+        try:
+            return await client.send(request, stream=True)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
+            if not repeatable:
+                raise explained(error) from error
+            repeatable = False
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise explained(error) from error
+
+
+def _followed(request: httpx.Request, following: httpx.Request, status: int) -> httpx.Request:
+    """The request that a redirect asks for. Raises Stopped (REDIRECTED).
+
+    It stays on the origin it was meant for, or goes to https there. A server behind a proxy often does not know its own
+    scheme, port or name: where it only wants a slash at the end, or says http for https, its own origin is meant, and
+    nothing leaves that. A slash, or https, changes nothing of what is asked for, so a POST stays one.
+    """
+    here, there = request.url, following.url
+    slash = there.path != here.path and there.path.rstrip("/") == here.path.rstrip("/")
+    if not same_origin(here, there):
+        unaware = here.host == there.host and (here.scheme, there.scheme) == ("https", "http")
+        unaware = unaware and _port(there) in (80, _port(here))
+        if there.scheme not in _PORTS or not (slash or unaware):
+            raise Stopped(Why.REDIRECTED, f"from {_origin(here)} to {_origin(there)}")
+        there = here.copy_with(raw_path=there.raw_path)
+    if there.path.rstrip("/") == here.path.rstrip("/"):
+        if here.query and not there.query:
+            there = there.copy_with(query=here.query)
+    elif following.method != request.method:
+        raise Stopped(Why.REDIRECTED, f"HTTP {status} would turn {request.method} into a GET")
+    return httpx.Request(
+        request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
+    )
+
+
+def _origin(url: httpx.URL) -> str:
+    return f"{url.scheme}://{url.netloc.decode('ascii', 'replace').rpartition('@')[2]}"
 
 
 def same_origin(one: httpx.URL, other: httpx.URL) -> bool:
@@ -149,17 +191,17 @@ async def body_chunks(response: httpx.Response, most: int | None = None) -> Asyn
         raise explained(error) from error
 
 
-async def words_of(response: httpx.Response) -> str:
-    """The beginning of an error's body, for a reason; closes the answer. Never raises for what the peer does."""
+async def error_body(response: httpx.Response) -> bytes:
+    """The beginning of the body of an error; closes the answer. Never raises for what the peer does."""
     body = b""
     with contextlib.suppress(Stopped, TimeoutError):
-        async with asyncio.timeout(1):
+        async with asyncio.timeout(ERROR_WITHIN):
             async for chunk in body_chunks(response):
-                body += chunk[:DETAIL]
-                if len(body) >= DETAIL:
+                body += chunk[: ERROR_LIMIT - len(body)]
+                if len(body) >= ERROR_LIMIT:
                     break
     await response.aclose()
-    return body[:DETAIL].decode(errors="replace").strip()
+    return body
 
 
 async def drained(response: httpx.Response) -> None:
@@ -197,6 +239,6 @@ def refused_tls(error: BaseException | None) -> Stopped | None:
         if isinstance(error, ssl.SSLCertVerificationError):
             return Stopped(Why.CERTIFICATE, error.verify_message)
         if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-            return Stopped(Why.UNREACHABLE, "it does not speak TLS on this port; is http:// or ws:// meant?")
+            return Stopped(Why.UNREACHABLE, "it does not speak TLS on this port", _NO_TLS_TODO)
         error = error.__cause__ or error.__context__
     return None

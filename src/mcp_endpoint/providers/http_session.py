@@ -8,13 +8,12 @@ import httpx
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
 from mcp_endpoint.providers.events import EVENT_LIMIT
-from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, media_type, refused, split
-from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, Sending, drained, make_client, read_body
-from mcp_endpoint.providers.http_streams import answers, following
+from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, answer_to, frames_in, media_type, refused
+from mcp_endpoint.providers.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drained, make_client
+from mcp_endpoint.providers.http_streams import following
 from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.redaction import quote_peer
 
 SILENCE = 300.0
 MOST_IN_FLIGHT = 256
@@ -52,9 +51,14 @@ class Session:
         self.settings = settings
         self.greeted = False
         """Whether the server has answered `initialize`; it cannot name the session any more then."""
+        self.stateless = False
+        """Whether the server is of the stateless era, which has no sessions."""
+        self.number = 0
+        """Of how many sessions there were before this one."""
         self.pace = Pace()
         """That of all its streams and answers."""
         self._headers: dict[str, str] = {}
+        self._url: httpx.URL | str = settings.url
         limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
         allowed = Allowed.of(settings.allow_private)
         self._sending = sending
@@ -72,49 +76,80 @@ class Session:
         self._headers["MCP-Protocol-Version"] = version
 
     def forget(self) -> None:
-        """Be no session any more: the stateless era has none."""
+        """Be a new session, or none where the server has none."""
         self._headers.clear()
+        self.greeted = False
+        self.number += 1
 
-    async def tell(self, frame: bytes) -> None:
+    async def tell(self, frame: bytes, *, repeatable: bool = False) -> None:
         """POST a frame that has no answer. Raises Stopped."""
-        response = await self.http("POST", frame)
+        response = await self.http("POST", frame, repeatable=repeatable)
         if response.status_code >= 300:
-            await refused(response, None, in_session=self.has_id)
+            await refused(response, None, greeted=self._has_state, named=self.has_id)
         await drained(response)
 
-    async def ask(self, id_: bytes, frame: bytes, take: Take, headers: Mapping[str, str] | None = None) -> None:
-        """POST a request and take all that its answer brings; its own answer comes last. Raises Stopped."""
-        response = await self.http("POST", frame, headers)
+    async def ask(
+        self,
+        id_: bytes,
+        frame: bytes,
+        take: Take,
+        headers: Mapping[str, str] | None = None,
+        *,
+        repeatable: bool = False,
+    ) -> bool:
+        """POST a request and take all that its answer brings; its own answer comes last. Raises Stopped.
+
+        False if the server has accepted it without an answer, which may come on the standing stream.
+        """
+        greeted, greeting = self._has_state, not self.greeted
+        response = await self.http("POST", frame, headers, repeatable=repeatable)
         try:
             if response.status_code >= 300:
-                take(await refused(response, id_, in_session=self.has_id))
-                return
-            session = response.headers.get("mcp-session-id", "")
-            if not self.greeted and 0 < len(session) <= LONGEST_SESSION:
+                take(await refused(response, id_, greeted=greeted, named=self.has_id))
+                return True
+            session = response.headers.get("mcp-session-id", "").strip()
+            if greeting and 0 < len(session) <= LONGEST_SESSION:
                 self._headers["Mcp-Session-Id"] = session
-            kind = media_type(response)
-            if kind == EVENTS:
-                await following(response, Place(), id_, take, self.stream, self.settings, self.pace)
-            elif kind == JSON:
-                body = await read_body(response, self.settings.event_limit, self.settings.silence)
-                frames = split(body)
-                if not any(answers(one, id_) for one in frames):
-                    raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")
-                for one in sorted(frames, key=lambda one: answers(one, id_)):
-                    await self.pace.frame(take(one) or 0.0)
-            else:
-                raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind or 'no body'}"))
+
+            def answer(frame: bytes) -> bytes | None:
+                return answer_to(frame, id_, greeted=greeted)
+
+            if media_type(response) == EVENTS:
+                await following(response, Place(), answer, take, self.stream, self.settings, self.pace)
+                return True
+            frames = await frames_in(response, self.settings.event_limit, self.settings.silence)
+            if not frames:
+                if response.status_code not in (202, 204):
+                    raise Stopped(Why.NOT_MCP, f"HTTP {response.status_code} without a body")
+                return False
+            found = [(answer(one), one) for one in frames]
+            if not any(mine for mine, _ in found):
+                raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")
+            for mine, one in sorted(found, key=lambda pair: pair[0] is not None):
+                await self.pace.frame(take(mine or one) or 0.0)
+            return True
         finally:
             await response.aclose()
+
+    @property
+    def _has_state(self) -> bool:
+        """Whether there is something that the server can have forgotten."""
+        return self.greeted and not self.stateless
 
     async def stream(self, last_id: str | None) -> httpx.Response:
         """GET a stream of events, behind the event with this id if there is one."""
         return await self.http("GET", headers={} if last_id is None else {"Last-Event-ID": last_id}, endless=True)
 
     async def http(
-        self, method: str, content: bytes | None = None, headers: Mapping[str, str] | None = None, endless: bool = False
+        self,
+        method: str,
+        content: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
+        *,
+        endless: bool = False,
+        repeatable: bool = False,
     ) -> httpx.Response:
-        """One HTTP request in the session. Raises Stopped."""
+        """One HTTP request in the session; a repeatable one may be sent twice. Raises Stopped."""
         accept = EVENTS if method == "GET" else f"{JSON}, {EVENTS}"
         fields = {"Accept": accept, **self._headers, **(headers or {})}
         if content is not None:
@@ -124,11 +159,14 @@ class Session:
             timeout.read = None
         try:
             request = self._client.build_request(
-                method, self.settings.url, content=content, headers=fields, timeout=timeout
+                method, self._url, content=content, headers=fields, timeout=timeout, extensions={REPEATABLE: repeatable}
             )
         except (httpx.InvalidURL, ValueError, TypeError):
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        return await self._sending(self._client, request)
+        response = await self._sending(self._client, request)
+        if response.request.url != request.url and response.status_code < 400:
+            self._url = response.request.url  # where it was led to, which is on the same host
+        return response
 
     async def close(self) -> None:
         """Close all connections."""

@@ -5,13 +5,11 @@ from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import httpx
-from msgspec import UNSET, Raw
 
 from mcp_endpoint.providers.events import LONGEST_RETRY
 from mcp_endpoint.providers.http_answers import EVENTS, Place, media_type, messages, refused
 from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.wire import envelope
 
 Open = Callable[[str | None], Awaitable[httpx.Response]]
 """Opens a stream behind the event with an id, if there is one. Raises Stopped."""
@@ -41,13 +39,13 @@ class Limits(Protocol):
 async def following(
     response: httpx.Response,
     place: Place,
-    id_: bytes,
+    answer: Callable[[bytes], bytes | None],
     take: Take,
     again: Open,
     limits: Limits,
     pace: Pace,
 ) -> None:
-    """Take the frames of a request's stream up to its answer. Closes `response`.
+    """Take the frames of a request's stream up to its answer, which `answer` tells from others. Closes `response`.
 
     A stream that breaks off is gone on with behind its last event, if that had an id. Raises Stopped: CONNECTION_LOST
     if it cannot be, SESSION_LOST, UNAUTHORIZED, FRAME_TOO_LONG.
@@ -60,9 +58,10 @@ async def following(
         try:
             async with asyncio.timeout_at(until) as patience:
                 async for frame in messages(response, place, pace, limits.event_limit):
-                    await pace.frame(0.0 if answered else take(frame) or 0.0)
+                    mine = None if answered else answer(frame)
+                    await pace.frame(0.0 if answered else take(mine or frame) or 0.0)
                     if not answered:
-                        answered = answers(frame, id_)
+                        answered = mine is not None
                         until = loop.time() + (LAST_BYTES if answered else limits.silence)
                         patience.reschedule(until)
         except TimeoutError:
@@ -91,50 +90,48 @@ async def following(
                     raise
         failed = 0
         if response.status_code >= 300:
-            await refused(response, None, in_session=True)
+            await refused(response, None, greeted=True, named=True)
         if media_type(response) != EVENTS:
             await response.aclose()
             raise Stopped(Why.CONNECTION_LOST, "the stream of the answer cannot be gone on with")
 
 
-async def standing(
-    open_: Open,
-    take: Take,
-    limits: Limits,
-    pace: Pace,
-    in_session: bool,
-    gap: Callable[[], None] | None = None,
-) -> None:
+async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Callable[[], None] | None = None) -> None:
     """Take the frames of a stream that stays open, and open it again whenever it ends; returns if none is offered.
 
-    `gap` is called each time it was opened again without a place to go on from. Raises Stopped where the server cannot
-    be reached twice in a row, or has lost the session.
+    Whatever a server says that was never asked for a stream before (it takes POST alone, it has no such page, it wants
+    another key) means that it offers none: what is wrong with the session, requests will tell. `gap` is called each
+    time it was opened again without a place to go on from. Raises Stopped where the server cannot be reached twice in
+    a row, and SESSION_LOST where it does not know the session any more whose stream stood for a while.
     """
     loop = asyncio.get_running_loop()
     place = Place()
     unreachable = brief = 0
-    first = True
+    lasted: float | None = None
     while True:
         try:
             response = await open_(place.last_id)
             unreachable = 0
-            if response.status_code >= 500 and response.status_code != 501:
-                await response.aclose()
-                brief += 1
-            else:
-                if not await _offered(response, in_session):
-                    return
-                if not first and gap is not None:
+            status = response.status_code
+            if status < 300 and media_type(response) == EVENTS:
+                if lasted is not None and gap is not None:
                     gap()
-                first = False
-                begun = loop.time()
+                begun, lasted = loop.time(), 0.0
                 try:
                     async for frame in messages(response, place, pace, limits.event_limit):
                         await pace.frame(take(frame) or 0.0)
                         brief = 0
                 finally:
+                    lasted = loop.time() - begun
                     await response.aclose()
-                brief = 0 if loop.time() - begun > STEADY else brief + 1
+                brief = 0 if lasted > STEADY else brief + 1
+            else:
+                await response.aclose()
+                if status in (400, 401, 404, 410) and lasted is not None and lasted > STEADY:
+                    raise Stopped(Why.SESSION_LOST, f"HTTP {status}")
+                brief += 1
+                if status < 500 or status == 501 or (lasted is None and brief >= OPENING_TRIES):
+                    return
         except Stopped as why:
             if why.why not in (Why.UNREACHABLE, Why.CONNECTION_LOST):
                 raise
@@ -143,27 +140,3 @@ async def standing(
             if unreachable >= STANDING_TRIES:
                 raise
         await asyncio.sleep(min(place.retry * 2.0 ** min(max(brief - 1, 0), 6), LONGEST_RETRY))
-
-
-async def _offered(response: httpx.Response, in_session: bool) -> bool:
-    """Whether the answer is a stream. Raises Stopped: UNAUTHORIZED, SESSION_LOST."""
-    if response.status_code < 300 and media_type(response) == EVENTS:
-        return True
-    try:
-        if response.status_code in (401, 404):
-            await refused(response, None, in_session=in_session)
-    except Stopped as why:
-        if why.why is not Why.HTTP_STATUS:
-            raise
-    finally:
-        await response.aclose()
-    return False
-
-
-def answers(frame: bytes, id_: bytes) -> bool:
-    """Whether a frame is the answer to the request with this id."""
-    try:
-        head = envelope.read(frame)
-    except ValueError:
-        return False
-    return head.method is UNSET and isinstance(head.id, Raw) and envelope.id_key(head.id) == envelope.id_key(id_)

@@ -58,7 +58,7 @@ class Outlet:
 
     def clean(self, why: Stopped) -> Stopped:
         """The same reason, without secrets."""
-        return Stopped(why.why, self.quote(why.detail))
+        return Stopped(why.why, self.quote(why.detail), why.todo)
 
     def close(self) -> None:
         """Tell nothing any more."""

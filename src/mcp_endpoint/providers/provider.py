@@ -210,6 +210,8 @@ class Provider:
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
             looping = self._failures >= LOOPING_AFTER
             wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
+            if why.why is Why.SESSION_LOST and self._failures <= 1:
+                wait = 0.0  # it is there, and wants nothing but to be greeted
             why = Stopped(why.why, why.detail, self._advice(why) or why.todo)
             self.failure = why
             self._become(State.LOOPING if looping else State.WAITING)

@@ -110,7 +110,7 @@ class SseSource:
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
         self._stream = response = await self._sending(self._client, request)
         if response.status_code >= 300:
-            await refused(response, None, in_session=False)
+            await refused(response, None, greeted=False)
         if media_type(response) != EVENTS:
             raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {media_type(response) or 'no body'}"))
         return response
@@ -189,7 +189,7 @@ class SseSource:
             await drained(response)
             return
         try:
-            self._outlet.frame(await refused(response, id_, in_session=True))
+            self._outlet.frame(await refused(response, id_, greeted=True, named=True))
         except Stopped as why:
             if why.why is not Why.HTTP_STATUS:
                 raise

@@ -1,11 +1,12 @@
 """A tool server behind a URL that speaks Streamable HTTP, of either era.
 
 Each frame is a POST of its own; the answer to a request comes on the answer to its POST, as JSON or as a stream of
-events. A session that the server has forgotten ends the source: the next one greets anew, and no call is sent twice.
-A server that refuses the handshake is asked whether it speaks the stateless era; then frames are translated.
+events. A session that the server has forgotten is made anew, and what it refused for that is asked again: nobody has
+done it. No call is sent twice else. A server of the stateless era has its frames translated.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from typing import Any
 
@@ -13,14 +14,14 @@ import httpx
 from loguru import logger
 from msgspec import UNSET, Raw
 
-from mcp_endpoint.providers.http_answers import failure
+from mcp_endpoint.providers.http_answers import Refusal, failure
 from mcp_endpoint.providers.http_client import Sending, send
+from mcp_endpoint.providers.http_handshake import Handshake
 from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
 from mcp_endpoint.providers.http_streams import standing
 from mcp_endpoint.providers.outlet import Outlet, end_tasks, secrets_of
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.stateless import Post, Stateless
-from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.envelope import Envelope, members
 
@@ -31,7 +32,23 @@ GOODBYE = 2.0
 STRIKES = 3
 """Requests in a row that fail before the source is given up."""
 
-_FATAL = {Why.UNAUTHORIZED, Why.SESSION_LOST, Why.UNREACHABLE, Why.REDIRECTED, Why.PRIVATE_ADDRESS, Why.INTERNAL}
+SESSIONS = 3
+"""Sessions in which a request is tried: behind a proxy that shares them out, each server knows its own alone."""
+SELDOM = 10.0
+"""Seconds between two times that the broker is told to look at all lists again."""
+
+_FATAL = {
+    Why.UNREACHABLE,
+    Why.CERTIFICATE,
+    Why.PROXY_FAILED,
+    Why.REDIRECTED,
+    Why.PRIVATE_ADDRESS,
+    Why.FAKE_ADDRESS,
+    Why.INTERNAL,
+}
+_ABOUT_THE_SESSION = {Why.SESSION_LOST, Why.UNAUTHORIZED}
+_BROKEN = {502, 503, 504}
+"""Statuses of a server that is not there, behind a proxy that is."""
 
 
 class StreamableHttpSource:
@@ -42,6 +59,12 @@ class StreamableHttpSource:
         self._settings = settings
         self._outlet = Outlet(secrets_of(settings.url, settings.headers))
         self._session = Session(settings, sending)
+        self._handshake = Handshake(self._session)
+        self._renewal: asyncio.Task[None] | None = None
+        self._told_of_changes = float("-inf")
+        self._awaited: dict[bytes, asyncio.Future[None]] = {}
+        self._heard: deque[bytes] = deque(maxlen=64)
+        """Ids of answers that came on the standing stream, perhaps before the request was accepted."""
         self._stateless: Stateless | None = None
         self._strikes = 0
         self._tasks: set[asyncio.Task[None]] = set()
@@ -100,7 +123,7 @@ class StreamableHttpSource:
     async def close(self) -> None:
         """Drop what is in flight and end the session, within 2 s, where there is one."""
         self._outlet.close()
-        await end_tasks(self._listening, *self._tasks)
+        await end_tasks(self._listening, self._renewal, *self._tasks)
         try:
             if self._session.has_id:
                 async with asyncio.timeout(GOODBYE):
@@ -121,64 +144,98 @@ class StreamableHttpSource:
         """Send a request and pass its answer on, or an error in its place."""
         try:
             if head.method == "initialize":
-                await self._initialize(id_, head, frame)
+                answers, self._stateless = await self._handshake.greet(id_, head, frame)
+                self._session.greeted = True
+                for answer in answers:
+                    self._outlet.frame(answer)
             elif self._stateless is not None:
                 await self._translated(self._stateless, id_, head)
             else:
-                await self._session.ask(id_, frame, self._outlet.frame)
+                await self._asked(id_, head, frame)
             self._strikes = 0
         except Stopped as why:
-            self._strikes += 1
-            if not self._session.greeted or why.why in _FATAL or self._strikes >= STRIKES:
+            # A server that says no in good order is there; one of its tools may be broken.
+            self._strikes += not isinstance(why, Refusal) or why.status in _BROKEN
+            fatal = why.why in _FATAL or (why.why in _ABOUT_THE_SESSION and head.method != "tools/call")
+            if not self._session.greeted or fatal or self._strikes >= STRIKES:
                 raise
             self._outlet.frame(failure(id_, self._outlet.clean(why)))
 
-    async def _initialize(self, id_: bytes, head: Envelope, frame: bytes) -> None:
-        """Greet the server; where it refuses, ask whether it is one of the stateless era."""
-        answers: list[bytes] = []
-        refusal: Stopped | None = None
+    async def _asked(self, id_: bytes, head: Envelope, frame: bytes) -> None:
+        """Ask within the session, and again in a new one where it is lost: then nobody has done what was asked for."""
+        repeatable = head.method != "tools/call"
+        for attempt in range(SESSIONS):
+            if self._renewal is not None and not self._renewal.done():
+                await asyncio.wait({self._renewal})
+            number = self._session.number
+            try:
+                answered = await self._session.ask(id_, frame, self._outlet.frame, repeatable=repeatable)
+            except Stopped as why:
+                lost = why.why is Why.SESSION_LOST or (why.why is Why.UNAUTHORIZED and attempt == 0)
+                if not lost or attempt == SESSIONS - 1:
+                    answer = why.answer if isinstance(why, Refusal) and why.why is Why.SESSION_LOST else None
+                    if answer is None or repeatable:
+                        raise
+                    self._outlet.frame(answer)
+                    return
+                await self._renewed(number)
+                if not repeatable and isinstance(why, Refusal) and why.status >= 500:
+                    raise  # it may have been done all the same
+            else:
+                self._handshake.keep(id_, head, frame)
+                if not answered:
+                    await self._answered_elsewhere(id_)
+                return
+
+    async def _renewed(self, number: int) -> None:
+        """Have another session than the one with this number. Raises Stopped, which ends the source."""
+        if self._session.number == number and (self._renewal is None or self._renewal.done()):
+            # Of its own: whoever wants it may be cancelled, and others wait for it.
+            self._renewal = asyncio.create_task(self._renew())
+            self._renewal.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if self._renewal is not None:
+            await asyncio.shield(self._renewal)
+
+    async def _renew(self) -> None:
         try:
-            await self._session.ask(id_, frame, answers.append)
-            refusal = self._welcomed(answers)
+            told = await self._handshake.again()
         except Stopped as why:
-            if why.why not in (Why.HTTP_STATUS, Why.NOT_MCP):
-                raise
-            refusal = why
-        if refusal is not None:
-            greeting = await self._discovered(id_, head)
-            if greeting is None:
-                raise refusal
-            answers = [greeting]
-        self._session.greeted = True
-        for answer in answers:
-            self._outlet.frame(answer)
+            self._outlet.end(why)
+            raise
+        self._listen()
+        now = asyncio.get_running_loop().time()
+        if now - self._told_of_changes > SELDOM:
+            self._told_of_changes = now
+            for frame in told:
+                self._outlet.frame(frame)
 
-    def _welcomed(self, answers: Sequence[bytes]) -> Stopped | None:
-        """Take the revision out of the answer; it stands in a header of all that follows."""
-        answer = envelope.read(answers[-1])
-        result = members(answer.result)
-        if result is None:
-            error = bytes(answer.error).decode(errors="replace") if isinstance(answer.error, Raw) else ""
-            return Stopped(Why.NOT_MCP, quote_peer(f"it refused initialize: {error}"))
-        version = mcp.text(result.get("protocolVersion"))
-        if version in mcp.REVISIONS:
-            self._session.speak(version)
-        return None
-
-    async def _discovered(self, id_: bytes, head: Envelope) -> bytes | None:
-        """The answer to `initialize` if the server speaks the stateless era."""
-        stateless = Stateless(head.params if isinstance(head.params, Raw) else b"{}")
-        question = stateless.discover()
-        answers: list[bytes] = []
+    async def _answered_elsewhere(self, id_: bytes) -> None:
+        """Wait for an answer on the standing stream, to a request that was accepted without one."""
+        listening = self._listening
+        if id_ in self._heard:
+            return
+        came = self._awaited[id_] = asyncio.get_running_loop().create_future()
         try:
-            await self._session.ask(b'"discover"', question.frame, answers.append, question.headers)
-        except Stopped:
-            return None
-        greeting = stateless.greeting(id_, answers[-1])
-        if greeting is not None:
-            self._stateless = stateless
-            self._session.forget()
-        return greeting
+            if listening is not None:
+                either: set[asyncio.Future[None]] = {came, listening}
+                await asyncio.wait(either, timeout=self._settings.silence, return_when=asyncio.FIRST_COMPLETED)
+            if not came.done():
+                raise Stopped(Why.NOT_MCP, "it accepted the request without an answer")
+        finally:
+            del self._awaited[id_]
+
+    def _hears(self, frame: bytes) -> float:
+        """A frame of the standing stream."""
+        try:
+            head = envelope.read(frame)
+        except ValueError:
+            head = Envelope()
+        if head.method is UNSET and isinstance(head.id, Raw):
+            self._heard.append(bytes(head.id))
+            came = self._awaited.get(bytes(head.id))
+            if came is not None and not came.done():
+                came.set_result(None)
+        return self._outlet.frame(frame)
 
     async def _translated(self, stateless: Stateless, id_: bytes, head: Envelope) -> None:
         post = stateless.outgoing(id_, head)
@@ -199,7 +256,7 @@ class StreamableHttpSource:
         call = self._cancelled(head)
         if self._stateless is None:
             try:
-                await self._session.tell(frame)
+                await self._session.tell(frame, repeatable=head.method is not UNSET)
             except Stopped as why:
                 if why.why in _FATAL:
                     raise
@@ -222,8 +279,13 @@ class StreamableHttpSource:
         await end_tasks(before)
         try:
             if self._stateless is None:
-                pace, in_session = self._session.pace, self._session.has_id
-                await standing(self._session.stream, self._outlet.frame, self._settings, pace, in_session)
+                number = self._session.number
+                try:
+                    await standing(self._session.stream, self._hears, self._settings, self._session.pace)
+                except Stopped as why:
+                    if why.why is not Why.SESSION_LOST:
+                        raise
+                    self._start(lambda: self._renewed(number))
                 return
             stateless, post = self._stateless, self._stateless.listens()
             if post is None:
@@ -241,7 +303,7 @@ class StreamableHttpSource:
                 for frame in stateless.missed():
                     self._outlet.frame(frame)
 
-            await standing(listen, heard, self._settings, self._session.pace, False, gap)
+            await standing(listen, heard, self._settings, self._session.pace, gap)
         except Stopped as why:
             self._outlet.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
