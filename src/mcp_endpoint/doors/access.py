@@ -45,9 +45,9 @@ async def approach(exchange: Exchange) -> bool:
     if why is not None:
         await exchange.refuse(why, log=True)
         return False
-    exchange.cors = _cors(front.settings, headers.get("origin"))
+    exchange.cors = cors(front.settings, headers.get("origin"))
     if exchange.method == "OPTIONS":
-        await exchange.reply(204, headers=_preflight(exchange))
+        await exchange.reply(204, headers=preflight(exchange))
         return False
     if front.draining:
         await exchange.refuse(Refusal.RESTARTING)
@@ -148,7 +148,7 @@ def urlsplit_host(url: str) -> str:
 # --- CORS ---
 
 
-def _cors(settings: Settings, origin: str | None) -> tuple[Header, ...]:
+def cors(settings: Settings, origin: str | None) -> tuple[Header, ...]:
     """For a page whose origin was found good: never `*`, and never with credentials."""
     if origin is None or not settings.security.enable_cors:
         return ()
@@ -162,7 +162,8 @@ def _arguments(exchange: Exchange) -> list[bytes]:
     return [name.encode() for name in ARGUMENT.findall(asked)]
 
 
-def _preflight(exchange: Exchange) -> Iterable[Header]:
+def preflight(exchange: Exchange) -> Iterable[Header]:
+    """What a page is told that it may send."""
     if not exchange.cors:
         return [(b"allow", METHODS)]
     return [

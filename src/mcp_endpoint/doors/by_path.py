@@ -14,6 +14,7 @@ from mcp_endpoint.doors.body import Refused
 from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.doors.handshake import role_of
+from mcp_endpoint.doors.no_oauth import asks_for_oauth, refuse_oauth
 
 Door = Callable[[Exchange, Visitor], Awaitable[None]]
 """Answers the requests of those who may come in, or raises Refused."""
@@ -35,6 +36,9 @@ class ByPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
+        if scope["type"] == "http" and asks_for_oauth(scope["path"]):
+            await refuse_oauth(Exchange(self._front, scope, receive, send))
+            return
         door = self._door(scope) if scope["type"] == "http" else None
         if door is None:
             await self._pages(scope, receive, send)
