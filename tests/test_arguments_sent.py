@@ -10,8 +10,10 @@ import pytest
 
 from conftest import Brokers
 from echo_server import Echo, echoing
+from mcp_http import mcp_client
 from opened import server
 from support import Agent, Broker, Device, said, spelled, tool
+from test_stateless import ask, asking
 
 TODO = {
     "type": "object",
@@ -235,6 +237,18 @@ async def test_arguments_that_say_nothing_reach_no_program(agent: Agent, nothing
         await device.request("prompts/list")
         params = f'{{"name":"p","arguments":{nothing}}}'
         assert await passed(program, device, "prompts/get", params) == '{"name":"p"}'
+
+
+@pytest.mark.parametrize("nothing", [None, "", " "])
+async def test_arguments_that_say_nothing_by_http(agent: Agent, nothing: object) -> None:
+    async with agent.tool_side("t") as program, mcp_client(agent) as client:
+        await client.initialize()
+        call = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "t", "arguments": nothing}}
+        assert (await client.post(call)).status_code == 200
+        assert (await program.next("tools/call"))["params"] == {"name": "t"}
+    async with agent.tool_side("t") as program, mcp_client(agent) as client:
+        assert (await ask(client, asking("tools/call", name="t", arguments=nothing))).status_code == 200
+        assert "arguments" not in (await program.next("tools/call"))["params"]
 
 
 async def test_arguments_that_say_nothing_of_a_tool_that_is_called_otherwise(broker_with: Brokers) -> None:

@@ -188,6 +188,7 @@ def test_schemas_of_version_3_0_become_those_of_2020_12() -> None:
             "c": {"type": "string", "enum": ["x"], "nullable": True, "xml": {"name": "c"}},
             "d": {"type": "string", "format": "binary"},
             "hidden": {"type": "string", "readOnly": True},
+            "e": {"properties": {"x": {"items": {"enum": [1]}}}, "nullable": True},
             "type": {"type": "string", "x-odd": 1},
             "odd": {"type": "no type", "minLength": "3", "pattern": 5, "required": True, "enum": [], "items": 5},
         },
@@ -205,6 +206,10 @@ def test_schemas_of_version_3_0_become_those_of_2020_12() -> None:
     assert properties["c"]["enum"] == ["x", None]
     assert properties["d"] == {"type": "string", "contentEncoding": "base64"}
     assert properties["odd"] == {}
+    assert properties["e"] == {
+        "type": ["object", "null"],
+        "properties": {"x": {"type": "array", "items": {"enum": [1]}}},
+    }
     assert "hidden" not in properties
     assert converted["$defs"]["Node"]["properties"]["next"] == {"$ref": "#/$defs/Node"}
     validator = Draft202012Validator(converted)

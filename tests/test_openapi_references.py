@@ -137,7 +137,7 @@ async def test_version_2_in_several_files(tmp_path: Path) -> None:
         assert list(listed) == ["put", "post"]
         assert listed["put"]["inputSchema"]["properties"]["id"] == {"type": "integer"}
         assert listed["put"]["inputSchema"]["$defs"] == {
-            "Pet": {"properties": {"kind": {"$ref": "#/$defs/Kind"}}},
+            "Pet": {"type": "object", "properties": {"kind": {"$ref": "#/$defs/Kind"}}},
             "Kind": {"enum": ["cat"]},
         }
         file = listed["post"]["inputSchema"]["properties"]["body"]["properties"]["file"]

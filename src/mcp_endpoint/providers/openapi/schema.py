@@ -125,6 +125,8 @@ def _values(schema: dict[str, Any]) -> dict[str, Any]:
         new["type"] = kind
     elif isinstance(kind, list) and kind and all(one in _TYPES for one in kind):
         new["type"] = list(dict.fromkeys(kind))
+    elif kind is None and (meant := _meant_type(schema)) is not None:
+        new["type"] = meant
     if isinstance(schema.get("format"), str) and schema["format"] not in ("binary", "byte"):
         new["format"] = clean(schema["format"], 40)
     if isinstance(schema.get("description"), str) and (note := clean(schema["description"], LONGEST_NOTE)):
@@ -151,6 +153,15 @@ def _values(schema: dict[str, Any]) -> dict[str, Any]:
     if schema.get("deprecated") is True:
         new["deprecated"] = True
     return new
+
+
+def _meant_type(schema: dict[str, Any]) -> str | None:
+    """The type of a schema that names none, as authors forget: what has members is an object, what has items a list."""
+    if "enum" in schema or "const" in schema:
+        return None
+    if isinstance(schema.get("properties"), dict):
+        return "object"
+    return "array" if isinstance(schema.get("items"), dict) else None
 
 
 def _put_bounds(schema: dict[str, Any], new: dict[str, Any]) -> None:
