@@ -12,6 +12,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from http_peers import HERE, process
 from mcp_endpoint import cli
 from mcp_endpoint.clients.servers import FAILED, pipe_servers
 from mcp_endpoint.clients.servers import with_server_id as with_id
@@ -97,7 +98,6 @@ async def test_every_server_of_a_file_is_an_alias_of_its_own_and_all_end_on_sigt
             "厨房 1": server("oven", "${SIZE:-big}", env={"GREETING": "hi ${NAME}"}, cwd=str(folder)),
             "attic": server("lamp"),
             "off": server("off", disabled=True),
-            "far": {"type": "sse", "url": "http://127.0.0.1:1/sse"},
             "gone": {"command": "no-such-program-here"},
             "unset": server("unset", "${NOT_SET_ANYWHERE}"),
         },
@@ -125,7 +125,6 @@ async def test_every_server_of_a_file_is_an_alias_of_its_own_and_all_end_on_sigt
         "厨房 1": "connected: ws://",
         "attic": "tool program ended: exit code",
         "off": "Disabled in the file",
-        "far": "list it in the broker's data/mcp_servers.json",
         "gone": "There is no program no-such-program-here",
         "unset": "The environment has no NOT_SET_ANYWHERE",
     }.items():
@@ -295,3 +294,49 @@ def test_the_commands_own_options_are_its_own(
 def test_one_command_or_one_file(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["pipe", *arguments]) == 2
     assert "--servers FILE" in capsys.readouterr().err
+
+
+async def test_servers_that_are_no_programs_are_opened_as_the_broker_opens_them(agent: Agent, tmp_path: Path) -> None:
+    (tmp_path / "tools.py").write_text(
+        "from mcp_endpoint.tools import tool\n\n\n@tool\ndef dice() -> int:\n    return 4\n", "utf-8"
+    )
+    operation = {"operationId": "listPets", "responses": {"200": {"description": "All."}}}
+    document = {"openapi": "3.1.0", "info": {"title": "t", "version": "1"}, "paths": {"/pets": {"get": operation}}}
+    command = (sys.executable, str(HERE / "sdk_http_server.py"), "streamable", "0")
+    async with process(*command, until=r"running on \S+:(\d+)") as served:
+        base = f"http://127.0.0.1:{served.port}"
+        (tmp_path / "api.json").write_text(json.dumps(document | {"servers": [{"url": base}]}), "utf-8")
+        path = written(
+            tmp_path,
+            {
+                "web": {"url": f"{base}/mcp"},
+                "pets": {"openapi": "api.json"},
+                "mine": {"python": "tools.py", "tools": {"deny": ["x"]}},
+                "gone": {"url": "http://127.0.0.1:1/mcp"},
+                "bad": {"url": "127.0.0.1"},
+            },
+        )
+        since = len(agent.broker.lines)
+        bridge = await launched(path, agent.tool_url)
+        try:
+            await agent.broker.logged(f"tool side open: agent {agent.id}", since, 4)
+            async with agent.device() as device:
+                while not {"count", "listPets", "dice"} <= set(await device.names()):
+                    await asyncio.wait_for(device.text(), PATIENCE)
+                assert said(await device.call("count", steps=1))
+                assert said(await device.call("dice")) == "4"
+        finally:
+            bridge.send_signal(signal.SIGTERM)
+            output, _ = await asyncio.wait_for(bridge.communicate(), PATIENCE)
+    assert bridge.returncode == 128 + signal.SIGTERM
+    lines = output.decode().splitlines()
+    assert all("] " in line for line in lines), "each line names its server"
+    for name, words in {
+        "web": "connected: ws://",
+        "gone": "The tools cannot be served: the address cannot be reached",
+        "bad": "Its entry is not right; left out: url: must be a URL",
+        "mine": "Its `tools` mean nothing here",
+    }.items():
+        assert any(f"[{name}] " in line and words in line for line in lines), output.decode()
+    assert agent.token not in output.decode()
+    assert "Traceback" not in output.decode()

@@ -81,7 +81,7 @@ async def pipe(
     starts in. Returns an exit code at once if the URL or the command is unusable; otherwise it ends only by
     cancellation, with the child and all it started gone.
     """
-    log = logger if name is None else logger.patch(_named(name))
+    log = logger if name is None else logger.patch(named(name))
     where = tool_endpoint(url, environ, log)
     if where is None:
         return USAGE
@@ -112,7 +112,7 @@ def tool_endpoint(url: str | None, environ: Mapping[str, str], log: "Logger" = l
     return where
 
 
-def _named(name: str) -> "Callable[[Record], None]":
+def named(name: str) -> "Callable[[Record], None]":
     """Lets each line of the log begin with the name of the program that it is about."""
     label = f"[{quote_peer(name)}] "
 

@@ -1,7 +1,8 @@
-"""Several stdio MCP servers on one endpoint, listed in the `mcpServers` file that desktop hosts read.
+"""Several MCP servers on one endpoint, listed in the `mcpServers` file that desktop hosts read.
 
 Each is bridged by a `pipe` of its own, on a connection of its own, and is known to the endpoint by its name in the
-file (`?server_id=`). A file that cannot be read as meant ends the command; a server that cannot run is left out.
+file (`?server_id=`). Programs are started; what has a URL, and tools of documents and Python files, are opened as the
+broker itself opens them. A file that cannot be read ends the command; a server that cannot run is left out.
 """
 
 import asyncio
@@ -11,11 +12,14 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from loguru import logger
 
-from mcp_endpoint.clients.pipe import USAGE, pipe, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe import USAGE, named, pipe, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe_source import pipe_anew, pipe_source
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.child_environ import whole_environment
-from mcp_endpoint.providers.server_entry import Kind, Server, expanded
+from mcp_endpoint.providers.make import Place, source_at
+from mcp_endpoint.providers.server_entry import Kind, Server, Tools, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
+from mcp_endpoint.providers.source import Stopped
 from mcp_endpoint.redaction import quote_peer
 
 FAILED = 1
@@ -29,9 +33,14 @@ def with_server_id(url: str, name: str) -> str:
 
 
 async def pipe_servers(
-    url: str | None, servers: Sequence[Server], *, environ: Mapping[str, str], backoff: Backoff | None = None
+    url: str | None,
+    servers: Sequence[Server],
+    *,
+    environ: Mapping[str, str],
+    folder: Path | None = None,
+    backoff: Backoff | None = None,
 ) -> int:
-    """Bridge all `servers` to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled.
+    """Bridge all `servers` to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled; `folder` is the file's.
 
     What is wrong with one of them is logged under its name and does not end the others. Returns an exit code only
     if the URL is unusable or no server is left; `backoff` replaces the one that each has of its own.
@@ -40,7 +49,9 @@ async def pipe_servers(
     if where is None:
         return USAGE
     bridges = [
-        asyncio.create_task(_bridge(with_server_id(where.url, server.name), server, environ, backoff))
+        asyncio.create_task(
+            _bridge(with_server_id(where.url, server.name), server, environ, folder or Path.cwd(), backoff)
+        )
         for server in servers
         if _wanted(server)
     ]
@@ -68,15 +79,15 @@ def _wanted(server: Server) -> bool:
         logger.warning(f"[{shown}] {told['zh']} / {told['en']}")
     if server.disabled:
         logger.info(f"[{shown}] 已停用（disabled），跳过。 / Disabled in the file; left out.")
-    if server.kind is not Kind.STDIO:
+    if server.tools != Tools() and not server.disabled:
         logger.warning(
-            f"[{shown}] 不是本地命令，请写入接入点服务的 data/mcp_servers.json 由它连接，跳过。"
-            " / Has no command: list it in the broker's data/mcp_servers.json, which opens it; left out."
+            f"[{shown}] tools 在此不起作用：请在接入点服务的 [agent …] 中用 allow、deny 选择工具。"
+            " / Its `tools` mean nothing here: choose tools in the broker, by allow and deny of [agent …]."
         )
-    return not (server.disabled or (server.kind is not Kind.STDIO))
+    return not server.disabled
 
 
-async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff: Backoff | None) -> int:
+async def _bridge(url: str, server: Server, environ: Mapping[str, str], folder: Path, backoff: Backoff | None) -> int:
     """One server's bridge, whose end never takes another one with it."""
     shown = quote_peer(server.name)
     try:
@@ -89,6 +100,8 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff:
         )
         return FAILED
     try:
+        if ready.kind is not Kind.STDIO:
+            return await _open(url, ready, Place(environ, folder), backoff)
         return await pipe(
             url,
             ready.command,
@@ -102,6 +115,19 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], backoff:
         return FAILED
 
 
+async def _open(url: str, server: Server, place: Place, backoff: Backoff | None) -> int:
+    """The bridge of a server that is no program."""
+    log = logger.patch(named(server.name))
+    if server.kind is not Kind.PYTHON:
+        return await pipe_anew(url, lambda: source_at(server, place), environ=place.environ, backoff=backoff, log=log)
+    try:
+        source = source_at(server, place)
+    except Stopped as stopped:
+        log.error(" / ".join(stopped.sentences()))
+        return FAILED
+    return await pipe_source(url, source, environ=place.environ, backoff=backoff, log=log)
+
+
 def run_servers(url: str | None, path: Path, environ: Mapping[str, str]) -> int:
     """`pipe --servers FILE` as a command. Returns its exit code, as `pipe.run` does."""
     try:
@@ -109,4 +135,4 @@ def run_servers(url: str | None, path: Path, environ: Mapping[str, str]) -> int:
     except UnusableFile as error:
         logger.error(f"{error}")
         return USAGE
-    return run_until_signal(pipe_servers(url, servers, environ=environ))
+    return run_until_signal(pipe_servers(url, servers, environ=environ, folder=path.absolute().parent))

@@ -1,6 +1,7 @@
 """Which source an entry of the file stands for. Each kind is imported when there is one of it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,49 +24,73 @@ if TYPE_CHECKING:
     from mcp_endpoint.providers.proxies import Route
 
 
+_OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal", "host.containers.internal")
+"""This machine, and the one that a container runs on; no public name ends in `.internal`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sources are opened from."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    """Relative paths start there, and tokens are kept there."""
+    longest: Callable[[], float] | None = None
+    """Seconds that a call of a Python function may take; None: what it allows itself."""
+    debug: Callable[[], bool] = lambda: False
+    """Whether files of functions are loaded again when they change."""
+
+
 def make_source(server: Server, hub: Hub) -> Source:
     """The source of an entry whose variables are put in; it is not open yet. Raises Stopped."""
+    return source_at(server, Place(hub.environ, hub.folder, hub.office.longest, hub.debug))
+
+
+def source_at(server: Server, place: Place) -> Source:
+    """The same for whoever is no broker. Raises Stopped."""
     try:
-        return _make(server, hub)
+        return _make(server, place)
     except BadEntry as error:
         raise Stopped(Why.BAD_ENTRY, f"{error.member}: {error.en} / {error.zh}") from None
     except ValueError as error:  # what only shows once variables are put in
         raise Stopped(Why.BAD_ENTRY, str(error)) from None
 
 
-def _make(server: Server, hub: Hub) -> Source:
+def _make(server: Server, place: Place) -> Source:
     match server.kind:
         case Kind.STDIO:
             from mcp_endpoint.providers.stdio import StdioSettings, StdioSource
 
-            return StdioSource(StdioSettings(server.command, server.environ, server.cwd, server.proxy_env), hub.environ)
+            program = StdioSettings(server.command, server.environ, server.cwd, server.proxy_env)
+            return StdioSource(program, place.environ)
         case Kind.HTTP | Kind.SSE:
-            return _http(server, hub)
+            return _http(server, place)
         case Kind.WS:
             from mcp_endpoint.providers.websocket_client import WebSocketSettings, WebSocketSource
 
-            tls, route = way_to(server, hub.folder, hub.environ)
+            tls, route = way_to(server, place.folder, place.environ)
             headers = fit_headers(server.headers)
             return WebSocketSource(
                 WebSocketSettings(server.url, headers, private(server, server.url), tls=tls, route=route)
             )
         case Kind.OPENAPI:
             assert server.openapi is not None
-            return _openapi(server, server.openapi, hub)
+            return _openapi(server, server.openapi, place)
         case Kind.PYTHON:
             from mcp_endpoint.providers.offer import Limits
             from mcp_endpoint.providers.python_file import PythonFile, PythonSettings
 
             # A call ends when its caller is answered, or when its job has to; the file's own limit is for all of them.
-            limits = Limits(timeout=server.timeout or hub.office.longest())
-            return PythonFile(PythonSettings(_found(server.python, hub.folder), hub.debug(), limits))
+            longest = place.longest() if place.longest is not None else Limits().timeout
+            limits = Limits(timeout=server.timeout or longest)
+            return PythonFile(PythonSettings(_found(server.python, place.folder), place.debug(), limits))
 
 
-def _http(server: Server, hub: Hub) -> Source:
+def _http(server: Server, place: Place) -> Source:
     signed = None
-    if server.way.oauth is not None or token_file(hub.folder, server.name).exists():
-        signed = oauth_of(server, hub.folder, hub.environ)
-    source = http_source(server, hub.folder, hub.environ, None if signed is None else signed.send)
+    if server.way.oauth is not None or token_file(place.folder, server.name).exists():
+        signed = oauth_of(server, place.folder, place.environ)
+    source = http_source(server, place.folder, place.environ, None if signed is None else signed.send)
     return source if signed is None else Signed(source, signed)
 
 
@@ -104,13 +129,13 @@ def way_to(server: Server, folder: Path, environ: Mapping[str, str]) -> "tuple[S
     return tls_trusting(server.way.ca, folder), route_of(server.way.proxy, environ)
 
 
-def _openapi(server: Server, api: OpenApi, hub: Hub) -> Source:
+def _openapi(server: Server, api: OpenApi, place: Place) -> Source:
     from mcp_endpoint.providers.openapi.api import OpenApiSettings
     from mcp_endpoint.providers.openapi.source import OpenApi as OpenApiSource
 
-    document = api.document if "://" in api.document else _found(api.document, hub.folder)
+    document = api.document if "://" in api.document else _found(api.document, place.folder)
     defaults = OpenApiSettings(document)
-    tls, route = way_to(server, hub.folder, hub.environ)
+    tls, route = way_to(server, place.folder, place.environ)
     return OpenApiSource(
         OpenApiSettings(
             document,
@@ -159,11 +184,11 @@ class Signed:
 def private(server: Server, *urls: str) -> tuple[str, ...]:
     """The private places that a server may be at: those that it lists, and one that its URL spells out.
 
-    An address, or `localhost`, that the owner wrote is meant. A name may come to mean something else: it has to be
-    listed.
+    An address, or a name that can mean one machine only, is meant where the owner wrote it. Any other name may come
+    to mean something else: it has to be listed.
     """
     hosts = [urlsplit(url).hostname or "" for url in urls if "://" in url]
-    return (*server.allow_private, *(host for host in hosts if host == "localhost" or _is_address(host)))
+    return (*server.allow_private, *(host for host in hosts if host in _OWN_NAMES or _is_address(host)))
 
 
 def _is_address(host: str) -> bool:
