@@ -21,6 +21,7 @@ from websockets.typing import Subprotocol
 from mcp_endpoint.clients.pipe import NOT_FOUND, USAGE, pipe
 from mcp_endpoint.providers import child as child_module
 from mcp_endpoint.providers.backoff import Backoff
+from support import ROOT
 
 TOKEN = "xTr7w9G0EcAbf8IorLoBiE5b9K+CwZtl2DlcrI/9XpY="
 IN_URL = TOKEN.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
@@ -508,3 +509,26 @@ def test_the_sequence_without_jitter() -> None:
     assert [Backoff(chance=lambda: 0.999).failed(0, False) for _ in range(2)] == [pytest.approx(1.4995)] * 2
     many = Backoff(chance=lambda: 0.5)
     assert [many.failed(0, False) for _ in range(2000)][-1] == 25, "no overflow after days"
+
+
+async def test_a_message_in_another_encoding_is_told_as_that(stand_in: StandIn, log: Log) -> None:
+    code = "sys.stdout.buffer.write('{\"a\": \"\u5f00\u706f\"}\\n'.encode('gbk')); say(b=1); sys.stdin.read()"
+    async with bridged(stand_in, child(code)):
+        assert await frame(await stand_in.accept()) == {"b": 1}
+        line = await log.wait_for("not UTF-8")
+        assert "is it GBK?" in line
+    assert not log.having("logs belong on stderr")
+
+
+@posix
+async def test_a_program_prints_at_once_and_in_utf8_whatever_the_locale(stand_in: StandIn, tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text('import sys\nprint(\'{"lamp": "\u706f"}\')\nsys.stdin.read()\n', "utf-8")
+    command = [sys.executable, str(ROOT / "main.py"), "pipe", stand_in.url, "--", sys.executable, str(program)]
+    environ = {"PATH": "/usr/bin:/bin", "NO_PROXY": "*", "LC_ALL": "C", "PYTHONIOENCODING": ""}
+    bridge = await asyncio.create_subprocess_exec(*command, env=environ, stdout=asyncio.subprocess.DEVNULL)
+    try:
+        assert await frame(await stand_in.accept()) == {"lamp": "\u706f"}
+    finally:
+        bridge.terminate()
+        await asyncio.wait_for(bridge.wait(), PATIENCE)

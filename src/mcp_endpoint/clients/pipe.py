@@ -34,6 +34,14 @@ JUNK_EVERY = 100
 STDERR_SHOWN = 2000
 GOING_AWAY = 1001
 NO_URL = f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set."
+STRAY = (
+    "工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）"
+    " / Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr)"
+)
+NOT_UTF8 = (
+    "工具程序发出的消息不是 UTF-8（是 GBK 吗？），未转发；请让它输出 UTF-8"
+    " / A message of the tool program is not UTF-8 (is it GBK?), not sent; have it write UTF-8"
+)
 USAGE, NOT_FOUND = 2, 127
 """Exit codes for a bad URL and for a command that does not exist, as shells have them."""
 
@@ -266,10 +274,7 @@ async def _up(connection: ClientConnection, child: Child, program: _Program, rel
         elif line.strip():
             if relayed.junk % JUNK_EVERY == 0:
                 shown = program.where.quote(line[:8192].decode(errors="backslashreplace"))
-                program.log.warning(
-                    f"工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）："
-                    f" / Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr): {shown}"
-                )
+                program.log.warning(f"{NOT_UTF8 if _in_another_encoding(line) else STRAY}: {shown}")
             relayed.junk += 1
 
 
@@ -281,6 +286,15 @@ def _frame(line: bytes) -> str | None:
         return line.strip().decode()
     except UnicodeDecodeError:
         return None
+
+
+def _in_another_encoding(line: bytes) -> bool:
+    """Whether a line is a frame but for its encoding, not a stray print."""
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return line.lstrip().startswith(b"{")
+    return False
 
 
 def _stderr_log(program: _Program) -> Callable[[str], None]:
