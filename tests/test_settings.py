@@ -174,6 +174,7 @@ def test_the_defaults_are_those_of_the_issue() -> None:
             "max_sessions": 1000,
             "poll_after": 60.0,
             "replay_buffer": 1048576,
+            "ascii_names": False,
         },
         "jobs": {"answer_within": 8.0, "max_running": 8, "max_kept": 50, "max_seconds": 3600.0},
         "logging": {

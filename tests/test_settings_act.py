@@ -15,6 +15,7 @@ import pytest
 
 from certificates import make_pair
 from conftest import Brokers
+from every_door import by_session
 from mcp_http import mcp_client
 from opened import kitchen, server, write
 from support import (
@@ -512,6 +513,15 @@ async def poll_after(start: Brokers, folder: Path) -> None:
         await client.initialize()
         async with client.stream("POST", client.calling("slow", 1)) as stream:
             assert [one.data for one in await stream.rest()] == [""], "closed after its priming event"
+
+
+@acts
+async def ascii_names(start: Brokers, folder: Path) -> None:
+    for value, shown in (("false", "开灯"), ("true", "lamp_on")):
+        agent = start(ascii_names=value, more="[agent agent 0]\nrename = lamp_on: 开灯\n").agent()
+        async with agent.tool_side("lamp_on"), by_session(agent) as client, agent.device() as xiaozhi:
+            assert await client.names() == [shown]
+            assert await xiaozhi.names() == ["开灯"]
 
 
 @acts

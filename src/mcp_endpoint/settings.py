@@ -21,7 +21,7 @@ from mcp_endpoint.settings_file import Document
 from mcp_endpoint.settings_file import SettingsError as SettingsError
 from mcp_endpoint.settings_values import GB, Network, NotAllowedError
 from mcp_endpoint.tokens import agent_ids
-from mcp_endpoint.wire.mcp import ASKS
+from mcp_endpoint.wire.mcp import ASKS, is_model_name
 
 ENVIRONMENT_PREFIX = "MCP_ENDPOINT_"
 KEY_VARIABLE = "MCP_ENDPOINT_SERVER__KEY"
@@ -229,6 +229,11 @@ class McpSettings(_Section):
     )
     replay_buffer: _Size = _key(
         "1MB", "sent events of one session kept for a lost client", "每个会话为断线续传保留的数据大小"
+    )
+    ascii_names: _Flag = _key(
+        "false",
+        "give tools names that every model's API takes: letters, digits, _ and -",
+        "为工具提供所有模型接口都接受的名称：字母、数字、_ 和 -",
     )
 
 
@@ -546,7 +551,32 @@ def _unknown(where: str, near: list[str]) -> str:
 
 
 def _doubtful(settings: Settings) -> list[str]:
-    """What is allowed, yet will surprise: the single-module server refuses such URLs (wire contract, section 2)."""
+    """What is allowed, yet will surprise."""
+    return _refused_url(settings) + _refused_names(settings)
+
+
+def _refused_names(settings: Settings) -> list[str]:
+    """New names of tools for which a model's API refuses a request of an MCP client."""
+    if settings.mcp.ascii_names:
+        return []
+    en = (
+        "the APIs of most models refuse such a name, and the request with it: an MCP client over HTTP needs letters, "
+        "digits, _ and -, at most 64; [mcp] ascii_names = true gives those clients other names (Xiaozhi takes it)"
+    )
+    zh = (
+        "多数模型接口会拒绝这样的名称及整个请求：HTTP MCP 客户端的工具名只能用字母、数字、_ 和 -，最长 64 个字符；"
+        "[mcp] ascii_names = true 会为这些客户端改用别名（小智可以使用）"
+    )
+    return [
+        str(SettingsError(f"[{_AGENT}{name}] rename: {tool}: {new}", en, zh))
+        for name, own in settings.agents.items()
+        for tool, new in own.rename.items()
+        if not is_model_name(new)
+    ]
+
+
+def _refused_url(settings: Settings) -> list[str]:
+    """A public URL that the single-module Xiaozhi server refuses, and so every endpoint that begins with it."""
     url = settings.server.public_url
     words = [word for word in ("key", "call") if word in url.lower()]
     if not words:

@@ -12,7 +12,7 @@ from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry
 from mcp_endpoint.broker.choice import Choice, Unmatched
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.levels import renew_levels
-from mcp_endpoint.broker.link import Ended, Journal, Link
+from mcp_endpoint.broker.link import Ended, Journal, Link, View
 from mcp_endpoint.broker.seat import Offer, Seat, names_of
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tasks import Tasks, does_tasks
@@ -29,6 +29,8 @@ LATELY = 600.0
 """Seconds for which a refused token is worth a word."""
 
 
+EVERYTHING = View()
+"""What devices see, and `/stats` shows."""
 UNTOLD = {State.STARTING.name.lower(), State.NEVER.name.lower()}
 
 
@@ -120,8 +122,8 @@ class Agent:
         self.sources: tuple[Agent, ...] = ()
         self.followers: set[Agent] = set()
         """Agents that have this one among their sources."""
-        self.views: dict[str | None, Catalogue] = {None: EMPTY}
-        """What there is to see: all of it under None, and of one tool side alone under its alias."""
+        self.views: dict[View, Catalogue] = {EVERYTHING: EMPTY}
+        """What there is to see, for each view that some client has."""
         self.in_flight = 0
         self.tasks = Tasks()
         self.seating = Seating(self)
@@ -153,7 +155,7 @@ class Agent:
             return End.TOO_MANY_DEVICES
         device = DeviceSide(self, link, now)
         self.devices[device] = None
-        self.view(link.peer.provider)
+        self.view(link.peer.view)
         if not link.peer.brief:
             self.journal.opened(device, link.peer)
         return device
@@ -182,17 +184,18 @@ class Agent:
     @property
     def catalogue(self) -> Catalogue:
         """What the agent offers."""
-        return self.views[None]
+        return self.views[EVERYTHING]
 
-    def view(self, provider: str | None) -> Catalogue:
+    def view(self, view: View) -> Catalogue:
         """What a client sees that asked for one tool side alone, or for all."""
-        view = self.views.get(provider)
-        if view is None:
-            view = self.views[provider] = self._seen(provider)
-        return view
+        seen = self.views.get(view)
+        if seen is None:
+            seen = self.views[view] = self._seen(view)
+        return seen
 
-    def _seen(self, provider: str | None) -> Catalogue:
-        return Catalogue(self.seats(provider), self.choice.publish if provider is None else self._under_own_name)
+    def _seen(self, view: View) -> Catalogue:
+        publish = self.choice.publish if view.provider is None else self._under_own_name
+        return Catalogue(self.seats(view.provider), publish, ascii_names=view.ascii_names)
 
     def _under_own_name(self, alias: str, tool: Offer) -> tuple[str, bytes] | None:
         """What is hidden stays hidden, but nothing is renamed (issue C, part 1)."""
@@ -215,11 +218,11 @@ class Agent:
     def renew(self, now: float) -> None:
         """Rebuild the catalogue; tell the devices only if they would see another list (routing page)."""
         old = self.views
-        wanted = {None} | {device.link.peer.provider for device in self.devices}
-        self.views = {provider: self._seen(provider) for provider in wanted}
-        changed = {provider: view.differs(old.get(provider, EMPTY)) for provider, view in self.views.items()}
+        wanted = {EVERYTHING} | {device.link.peer.view for device in self.devices}
+        self.views = {view: self._seen(view) for view in wanted}
+        changed = {view: seen.differs(old.get(view, EMPTY)) for view, seen in self.views.items()}
         for device in list(self.devices):
-            kinds = changed[device.link.peer.provider]
+            kinds = changed[device.link.peer.view]
             if kinds:
                 device.showing.changed(kinds)
         self.settle_lists(now)
@@ -271,7 +274,7 @@ class Agent:
         """
         provider = device.link.peer.provider
         live = bool(self.live_tools(provider))
-        somebody = live or (not live_only and bool(self.view(provider)[kind].definitions))
+        somebody = live or (not live_only and bool(self.view(device.link.peer.view)[kind].definitions))
         return max(now if somebody else now + wait, self.starting_until(device, kind, now, wait))
 
     def starting_until(self, device: DeviceSide, kind: Kind, now: float, wait: float) -> float:

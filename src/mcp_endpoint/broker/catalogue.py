@@ -11,7 +11,7 @@ from typing import NamedTuple
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.naming import clean, public_names, public_uris
+from mcp_endpoint.broker.naming import clean, model_names, public_names, public_uris
 from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.seat import Offer, Seat
 from mcp_endpoint.wire.clients import Client, shown
@@ -38,7 +38,9 @@ class Shelf:
 
     __slots__ = ("_pages", "_shown", "definitions", "entries", "kind")
 
-    def __init__(self, kind: Kind, seats: Iterable[Seat] = (), publish: Publish | None = None) -> None:
+    def __init__(
+        self, kind: Kind, seats: Iterable[Seat] = (), publish: Publish | None = None, *, ascii_names: bool = False
+    ) -> None:
         self.kind = kind
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Seat, bytes]] = []
@@ -55,6 +57,8 @@ class Shelf:
         holders = [(entry.seat.owner, entry.seat.alias, entry.name) for entry in entries]
         named = public_names if kind.naming == "name" else public_uris
         public = named(holders, [name for name, _ in shown])
+        if ascii_names:
+            public = model_names(holders, public)
         for name, entry, (own, definition) in zip(public, entries, shown, strict=True):
             self.entries[name] = entry
             raw = self._shown[name] = definition if name == own else _renamed(kind, definition, name)
@@ -101,11 +105,13 @@ class Catalogue:
 
     __slots__ = ("_shelves",)
 
-    def __init__(self, seats: Iterable[Seat] = (), publish: Publish | None = None) -> None:
+    def __init__(
+        self, seats: Iterable[Seat] = (), publish: Publish | None = None, *, ascii_names: bool = False
+    ) -> None:
         seats = list(seats)
         # Most agents have tools alone: what is bare is the same for all of them.
         self._shelves = {
-            kind: Shelf(kind, seats, publish if kind is Kind.TOOLS else None)
+            kind: (Shelf(kind, seats, publish, ascii_names=ascii_names) if kind is Kind.TOOLS else Shelf(kind, seats))
             if any(seat.offers.get(kind) for seat in seats)
             else _BARE[kind]
             for kind in Kind

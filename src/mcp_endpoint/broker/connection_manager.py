@@ -4,7 +4,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mcp_endpoint.broker.agent import Agent, Surroundings
+from mcp_endpoint.broker.agent import EVERYTHING, Agent, Surroundings
 from mcp_endpoint.broker.choice import Choice
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
@@ -235,7 +235,7 @@ class ConnectionManager:
             sources = self._settings.sources(agent_id)
             agent.sources = tuple(self._agents.get(source) or self._make(source) for source in sources)
             agent.views.clear()  # `renew` would tell the journal
-            agent.view(None)
+            agent.view(EVERYTHING)
         return agent
 
     def report(self, now: float, stamp: Stamp, asked: Iterable[str] = ()) -> Report:

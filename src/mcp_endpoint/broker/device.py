@@ -87,7 +87,7 @@ class DeviceSide(Side):
 
     def definition(self, tool: str) -> bytes | None:
         """What it is shown of a tool: a door that repeats arguments elsewhere has to know the tool's schema."""
-        return self.agent.view(self.link.peer.provider)[Kind.TOOLS].definition(tool)
+        return self.agent.view(self.link.peer.view)[Kind.TOOLS].definition(tool)
 
     # --- frames from the device ---
 
@@ -245,7 +245,7 @@ class DeviceSide(Side):
 
     def no_such_tool(self, id_: bytes, name: str, now: float) -> None:
         """There is no tool of that name: say which there are, or why there are none."""
-        known = list(self.agent.view(self.link.peer.provider)[Kind.TOOLS].entries)
+        known = list(self.agent.view(self.link.peer.view)[Kind.TOOLS].entries)
         if known or self.agent.live_tools():
             shown = ", ".join(known[:20]) + (" …" if len(known) > 20 else "")
             why = self.agent.why(now).sentence(self.agent.limits.language)

@@ -7,7 +7,7 @@ the door hands over frames, the session sends through the link, and whoever ends
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from mcp_endpoint.errors import End, Note
 
@@ -17,6 +17,13 @@ class Role(StrEnum):
 
     TOOL = "tool"
     DEVICE = "device"
+
+
+class View(NamedTuple):
+    """What there is to see of an agent: all of it or one tool side, under which kind of names."""
+
+    provider: str | None = None
+    ascii_names: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +45,15 @@ class Peer:
     """`?provider=` of a client's URL: the alias of the one tool side it is to see, under that one's own names."""
     drop_empty: bool = False
     """Whether optional arguments that say nothing are kept from it, where its tools do not allow them."""
+    ascii_names: bool = False
+    """Whether it is to see every tool under a name that the APIs of models take."""
     brief: bool = False
     """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
+
+    @property
+    def view(self) -> View:
+        """What it sees of its agent."""
+        return View(self.provider, self.ascii_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from hashlib import sha256
 from urllib.parse import quote
 
+from mcp_endpoint.wire.mcp import is_model_name
+
 MAX_NAME = 64
 
+_NOT_ASCII = re.compile(r"[^A-Za-z0-9_-]+")
 _UNCLEAN = re.compile(r"[^a-zA-Z0-9_\-\u4e00-\u9fff]")
 
 
@@ -44,6 +47,25 @@ def public_names(holders: Sequence[Holder], shown: Sequence[str]) -> list[str]:
     return [
         name if times[clean(name)] == 1 else _fit(name, tail(*holder))
         for holder, name in zip(holders, prefixed, strict=True)
+    ]
+
+
+def model_names(holders: Sequence[Holder], public: Sequence[str]) -> list[str]:
+    """Names that every model's API takes, in the same order: letters, digits, `_` and `-`, 64 of them at most.
+
+    A name of that form stays. Another one becomes the tool's own name if that is free, else what is left of it with a
+    hash tail.
+    """
+    fitting = {name for name in public if is_model_name(name)}
+    own = [name if is_model_name(name) and name not in fitting else "" for _, _, name in holders]
+    times = Counter(name for name, shown in zip(own, public, strict=True) if shown not in fitting)
+    return [
+        shown
+        if shown in fitting
+        else name
+        if name and times[name] == 1
+        else _fit(_NOT_ASCII.sub("_", shown).strip("_") or "tool", tail(*holder))
+        for holder, name, shown in zip(holders, own, public, strict=True)
     ]
 
 

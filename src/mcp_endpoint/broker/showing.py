@@ -50,7 +50,7 @@ class Showing:
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self._device.agent.view(self._device.link.peer.provider)
+        return self._device.agent.view(self._device.link.peer.view)
 
     # --- lists that were asked for ---
 

@@ -13,6 +13,7 @@ from mcp_endpoint.clients.self_test import NAME, SelfTestFailed, self_test
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.settings import Settings
 from mcp_endpoint.tokens import Tokens
+from mcp_endpoint.wire.mcp import is_model_name
 
 SKEW = 60.0
 SERVING = "serving"
@@ -211,6 +212,24 @@ def servers(stats: Json) -> list[Finding]:
             if (said := _sentence(remark)) is not None:
                 found.append(warning("servers", f"服务 {name}：{said[0]}", f"Server {name}: {said[1]}"))
     return _cut(found, "项", "findings about servers")
+
+
+def refused_names(stats: Json, wanted: Sequence[str]) -> list[Finding]:
+    """Names of tools that cost an MCP client over HTTP its whole request."""
+    names = [str(name) for id_ in wanted for name in stats["agents"].get(id_, {}).get("tools", [])]
+    refused = [quote_peer(name, 80) for name in names if not is_model_name(name)]
+    if not refused:
+        return []
+    shown = ", ".join(refused[:SHOWN]) + (" …" if len(refused) > SHOWN else "")
+    return [
+        warning(
+            "names",
+            f"多数模型接口会拒绝这些工具名：{shown}；使用 HTTP MCP 客户端时，请设置 [mcp] ascii_names = true"
+            "（小智不受影响）。",
+            f"The APIs of most models refuse these names of tools: {shown}. For MCP clients over HTTP set [mcp] "
+            "ascii_names = true; Xiaozhi takes them.",
+        )
+    ]
 
 
 def _told(report: Json | None) -> int:

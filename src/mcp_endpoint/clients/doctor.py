@@ -101,6 +101,8 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
         return
     if wanted or not (question.token or question.agent):
         findings.extend(broker_checks.agents(seen.stats, wanted, called))
+        if not settings.mcp.ascii_names:
+            findings.extend(broker_checks.refused_names(seen.stats, wanted))
     if not (question.token or question.agent):
         findings.extend(broker_checks.servers(seen.stats))
     findings.append(await broker_checks.call_through(local, tokens, tls))

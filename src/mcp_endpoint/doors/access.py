@@ -95,6 +95,7 @@ def _peer(exchange: Exchange) -> Peer:
         device=query.get("device", "")[:LONGEST] or None,
         mac=query.get("mac", "")[:LONGEST] or None,
         provider=query.get("provider", "")[:LONGEST] or None,
+        ascii_names=exchange.front.settings.mcp.ascii_names,
     )
 
 

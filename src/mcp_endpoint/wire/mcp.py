@@ -3,6 +3,7 @@
 The shapes are read leniently: they take what is needed and leave the rest as bytes.
 """
 
+import re
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -71,6 +72,14 @@ LEVELS = ("debug", "info", "notice", "warning", "error", "critical", "alert", "e
 
 ASKS = {"sampling/createMessage": "sampling", "elicitation/create": "elicitation", "roots/list": "roots"}
 """What a server may ask its client, and the capability that says that the client can answer."""
+
+
+_MODEL_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+
+
+def is_model_name(name: str) -> bool:
+    """Whether the APIs of models take it as the name of a tool; one that they do not take costs the whole request."""
+    return _MODEL_NAME.fullmatch(name) is not None
 
 
 class Route(Enum):
