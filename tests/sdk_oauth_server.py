@@ -1,6 +1,7 @@
 """A real MCP server that wants OAuth, with the official SDK 2.x: it is its own authorization server, and asks nobody.
 
-`sdk_oauth_server.py PORT SECONDS`: tokens are good for so many seconds.
+`sdk_oauth_server.py PORT SECONDS [SECRET METHOD]`: tokens are good for so many seconds. With a secret nobody can
+register, and there is one client, `known`, that shows its secret by the method and is sent back to /back on localhost.
 """
 
 import secrets
@@ -22,6 +23,7 @@ from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 from pydantic import AnyHttpUrl
 
 PORT, SECONDS = int(sys.argv[1]), int(sys.argv[2])
+SECRET, METHOD = sys.argv[3:5] or ("", "")
 
 
 class Everybody(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken, AccessToken]):
@@ -29,6 +31,10 @@ class Everybody(OAuthAuthorizationServerProvider[AuthorizationCode, RefreshToken
 
     def __init__(self) -> None:
         self.clients: dict[str, OAuthClientInformationFull] = {}
+        if SECRET:
+            known: dict[str, object] = {"client_id": "known", "client_secret": SECRET, "scope": "read write"}
+            known |= {"token_endpoint_auth_method": METHOD, "redirect_uris": ["http://localhost/back"]}
+            self.clients["known"] = OAuthClientInformationFull.model_validate(known)
         self.codes: dict[str, AuthorizationCode] = {}
         self.refreshes: dict[str, RefreshToken] = {}
         self.tokens: dict[str, AccessToken] = {}
@@ -99,7 +105,7 @@ server = MCPServer(
     auth=AuthSettings(
         issuer_url=here,
         resource_server_url=AnyHttpUrl(f"http://127.0.0.1:{PORT}/mcp"),
-        client_registration_options=ClientRegistrationOptions(enabled=True),
+        client_registration_options=ClientRegistrationOptions(enabled=not SECRET),
     ),
 )
 

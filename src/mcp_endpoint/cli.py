@@ -271,7 +271,11 @@ def _add_servers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         "accept": "take its changed tools as they are / 接受变化的工具",
         "login": "sign in to a remote one in a browser (OAuth) / 在浏览器中登录远程服务",
     }.items():
-        actions.add_parser(action, help=text).add_argument("name", metavar="NAME")
+        one = actions.add_parser(action, help=text)
+        one.add_argument("name", metavar="NAME")
+        if action == "login":
+            text = "where the browser comes back to on this machine (default: any free port) / 浏览器转回的本机端口"
+            one.add_argument("--port", type=int, default=0, choices=range(1, 65536), metavar="PORT", help=text)
 
 
 def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) -> int:
@@ -301,7 +305,7 @@ def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) ->
             case "login":
                 from mcp_endpoint.clients import servers_login  # it needs an HTTP client, which is slow to import
 
-                return servers_login.login(files.servers, options.name, os.environ, out)
+                return servers_login.login(files.servers, options.name, os.environ, out, options.port)
             case action:
                 return servers_command.change(files, options.name, action, out)
 

@@ -1,22 +1,26 @@
-"""`servers login`: sign in to a remote server once, in a browser; the broker goes on with the tokens from there."""
+"""`servers login`: sign in to a remote server once, in a browser; the broker goes on with the tokens from there.
+
+Where the browser is on another machine (the broker has no screen, or runs in a container), the address that it is sent
+back to is pasted here.
+"""
 
 import asyncio
-from collections.abc import Callable, Mapping
+import os
+import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TextIO
 
 from msgspec.json import encode
 
 from mcp_endpoint import __version__
-from mcp_endpoint.providers.addresses import Allowed
-from mcp_endpoint.providers.http_client import HttpSettings
-from mcp_endpoint.providers.make import private, token_file
-from mcp_endpoint.providers.oauth import OAuth, OAuthSettings
-from mcp_endpoint.providers.oauth_sign_in import LoopbackSignIn
+from mcp_endpoint.providers.entry_members import BadEntry
+from mcp_endpoint.providers.make import http_source, oauth_of, token_file
+from mcp_endpoint.providers.oauth_sign_in import MOST_PASTED, LoopbackSignIn
 from mcp_endpoint.providers.server_entry import Kind, Server, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
-from mcp_endpoint.providers.source import Stopped
-from mcp_endpoint.providers.streamable_http import StreamableHttpSettings, StreamableHttpSource
+from mcp_endpoint.providers.source import Source, Stopped
+from mcp_endpoint.providers.url_entry import OAuthClient
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -24,54 +28,105 @@ from mcp_endpoint.wire import mcp
 FAILED = 1
 PATIENCE = 330.0
 """Seconds for it all; a person has 300 s in the browser."""
+_SHOWN = """\
+Open this address in a browser / 请在浏览器中打开：
+{url}
+The browser then goes to {back}. If it cannot open that page (it is on another machine, or this is a container): paste
+the whole address of that page here. / 登录后浏览器会转到上述地址；若打不开（浏览器在另一台机器上，或本程序在容器中），
+请把该页面的完整地址粘贴到这里并按回车："""
+_NOT_OURS = (
+    "That is not the address of this sign-in: it has a code= and this state=. / 不是本次登录的地址，请重新粘贴。"
+)
 
 
-def login(path: Path, name: str, environ: Mapping[str, str], out: TextIO) -> int:
-    """Sign in to the server called `name` in the file at `path`. Returns an exit code. Raises UnusableFile."""
+def login(path: Path, name: str, environ: Mapping[str, str], out: TextIO, port: int = 0, pasted: int = 0) -> int:
+    """Sign in to the server called `name` in the file at `path`. Returns an exit code. Raises UnusableFile.
+
+    The browser comes back to `port`, any free one if 0; `pasted` is the descriptor that an address is pasted to.
+    """
+    place = f'server "{name}"'
     server = next((one for one in read_servers(path) if one.name == name), None)
     if server is not None and server.fault is not None:
-        raise UnusableFile(path, f'server "{name}"', server.fault.told()["en"], server.fault.told()["zh"])
-    if server is None or server.kind is not Kind.HTTP:
+        raise UnusableFile(path, f"{place}, {server.fault.member}", server.fault.en, server.fault.zh)
+    if server is None or server.kind not in (Kind.HTTP, Kind.SSE) or server.disabled:
         raise UnusableFile(
-            path, f'server "{name}"', "is no server with a url of type http", "不是 http 类型的 url 服务"
+            path, place, "is no server with a url of type http or sse", "不是 http 或 sse 类型的 url 服务"
         )
     try:
         ready = expanded(server, environ)
     except KeyError as error:
-        raise UnusableFile(
-            path, f'server "{name}"', f"the environment has no {error.args[0]}", f"环境变量 {error.args[0]} 未设置"
-        ) from None
+        variable = error.args[0]
+        raise UnusableFile(path, place, f"the environment has no {variable}", f"环境变量 {variable} 未设置") from None
     try:
-        asyncio.run(_sign_in(ready, path.parent, lambda url: _show(url, out)))
-    except (Stopped, TimeoutError, OSError) as error:
-        print(f"{quote_peer(name)}: not signed in: {quote_peer(str(error), 300)} / 登录失败", file=out)
+        asyncio.run(_sign_in(ready, path.parent, environ, _Person(out, pasted), port))
+    except BadEntry as error:
+        raise UnusableFile(path, f"{place}, {error.member}", error.en, error.zh) from None
+    except (Stopped, TimeoutError, OSError, ValueError) as error:
+        told = " / ".join(error.sentences(300)) if isinstance(error, Stopped) else str(error) or type(error).__name__
+        print(f"{quote_peer(name)}: not signed in: {quote_peer(told, 700)} / 登录失败", file=out)
         return FAILED
     print(f"{quote_peer(name)}: signed in; a running broker uses it now. / 登录成功，立即生效。", file=out)
     return 0
 
 
-def _show(url: str, out: TextIO) -> None:
-    print(f"Open this address in a browser on this machine / 请在本机浏览器中打开：\n{url}", file=out, flush=True)
+class _Person:
+    """Whoever runs the command: is shown an address, and may paste one."""
+
+    def __init__(self, out: TextIO, pasted: int) -> None:
+        self._out = out
+        self._pasted = pasted
+        self._sign_in: LoopbackSignIn | None = None
+
+    async def begin(self, port: int, redirect_uri: str) -> LoopbackSignIn:
+        """Wait for the browser from now on. Raises OSError, ValueError."""
+        self._sign_in = await LoopbackSignIn.start(self._show, port, redirect_uri)
+        return self._sign_in
+
+    def _show(self, url: str) -> None:
+        assert self._sign_in is not None
+        print(_SHOWN.format(url=url, back=self._sign_in.redirect_uri), file=self._out, flush=True)
+        # A thread: a terminal, a pipe and a file are read in the same way then. It ends with the process.
+        loop = asyncio.get_running_loop()
+        threading.Thread(target=self._read, args=(loop, self._sign_in), daemon=True).start()
+
+    def _read(self, loop: asyncio.AbstractEventLoop, sign_in: LoopbackSignIn) -> None:
+        """Hand on each line that is pasted, until there are no more."""
+        rest = b""
+        try:
+            while data := os.read(self._pasted, 4096):
+                *lines, rest = (rest + data).split(b"\n")
+                for line in lines:
+                    loop.call_soon_threadsafe(self._take, sign_in, line.decode(errors="replace"))
+                rest = rest[-MOST_PASTED:]
+            if rest.strip():
+                loop.call_soon_threadsafe(self._take, sign_in, rest.decode(errors="replace"))
+        except (OSError, RuntimeError):
+            return  # nothing to read from, or the sign-in is over
+
+    def _take(self, sign_in: LoopbackSignIn, line: str) -> None:
+        if line.strip() and not sign_in.pasted(line):
+            print(_NOT_OURS, file=self._out, flush=True)
 
 
-async def _sign_in(server: Server, folder: Path, show: Callable[[str], None]) -> None:
-    """Greet the server, signed; what it answers shows that it lets the broker in. Raises Stopped, TimeoutError."""
-    allowed = private(server, server.url)
+async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], person: _Person, port: int) -> None:
+    """Greet the server, signed; what it answers shows that it lets the broker in.
+
+    Raises Stopped, BadEntry, TimeoutError, OSError, ValueError.
+    """
     store = token_file(folder, server.name)
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    person = await LoopbackSignIn.start(show)
+    sign_in = await person.begin(port, (server.way.oauth or OAuthClient()).redirect_uri)
     try:
-        settings = OAuthSettings(store, http=HttpSettings(allowed=Allowed.of(allowed)))
-        oauth = OAuth(server.url, settings, person)
+        oauth = oauth_of(server, folder, environ, sign_in)
         try:
-            await _greet(StreamableHttpSource(StreamableHttpSettings(server.url, server.headers, allowed), oauth.send))
+            await _greet(http_source(server, folder, environ, oauth.send, PATIENCE))
         finally:
             await oauth.close()
     finally:
-        await person.close()
+        await sign_in.close()
 
 
-async def _greet(source: StreamableHttpSource) -> None:
+async def _greet(source: Source) -> None:
     answered: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def take(frame: bytes) -> None:

@@ -94,20 +94,29 @@ def _http(server: Server, place: Place) -> Source:
     return source if signed is None else Signed(source, signed)
 
 
-def http_source(server: Server, folder: Path, environ: Mapping[str, str], sending: "Sending | None" = None) -> Source:
-    """The source of a URL of HTTP, of either transport. Raises Stopped, BadEntry."""
+def http_source(
+    server: Server,
+    folder: Path,
+    environ: Mapping[str, str],
+    sending: "Sending | None" = None,
+    open_within: float | None = None,
+) -> Source:
+    """The source of a URL of HTTP, of either transport; opening it may wait for a person. Raises Stopped, BadEntry."""
     from mcp_endpoint.providers.http_client import send
 
     tls, route = way_to(server, folder, environ)
     headers, allowed = fit_headers(server.headers), private(server, server.url)
     if server.kind is Kind.SSE:
-        from mcp_endpoint.providers.sse_client import SseSettings, SseSource
+        from mcp_endpoint.providers.sse_client import OPEN_WITHIN, SseSettings, SseSource
 
-        return SseSource(SseSettings(server.url, headers, allowed, tls=tls, route=route), sending or send)
+        within = open_within or OPEN_WITHIN
+        settings = SseSettings(server.url, headers, allowed, open_within=within, tls=tls, route=route)
+        return SseSource(settings, sending or send)
     from mcp_endpoint.providers.streamable_http import StreamableHttpSettings, StreamableHttpSource
 
-    settings = StreamableHttpSettings(server.url, headers, allowed, tls=tls, route=route)
-    return StreamableHttpSource(settings, sending or send)
+    return StreamableHttpSource(
+        StreamableHttpSettings(server.url, headers, allowed, tls=tls, route=route), sending or send
+    )
 
 
 def oauth_of(server: Server, folder: Path, environ: Mapping[str, str], person: "SignIn | None" = None) -> "OAuth":

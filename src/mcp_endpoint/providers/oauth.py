@@ -4,10 +4,13 @@ The SDK knows the protocol; its requests are sent by the same checked client as 
 put on directly: the SDK would send one request after the other, each until its answer begins.
 """
 
+import logging
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import parse_qsl, quote, urlencode
 
 import httpx
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 ANSWER_LIMIT = 256 * 1024
 ANSWER_WITHIN = 30.0
 INSTALL = "signing in needs the MCP SDK: pip install mcp"
+logging.getLogger("mcp.client.auth").setLevel(logging.CRITICAL)
+"""What goes wrong is told with its reason; the library would print where it was noticed, and the peer's words."""
 _RECODED = {"content-encoding", "content-length", "transfer-encoding"}
 
 
@@ -64,21 +69,33 @@ class OAuth:
         except ImportError:
             raise Stopped(Why.UNAUTHORIZED, INSTALL) from None
         self._sign_in = sign_in
-        self._store = OAuthStore(settings.store)
+        redirect_uri = sign_in.redirect_uri if sign_in is not None else ""
+        self._store = OAuthStore(settings.store, settings.client, redirect_uri)
         self._client = make_client(settings.http)
+        self._scope = settings.client.scope
+        self._client_id, self._secret = settings.client.client_id, settings.client.client_secret
         metadata = {
             "client_name": settings.client_name,
-            "redirect_uris": [sign_in.redirect_uri if sign_in is not None else "http://127.0.0.1/callback"],
+            "redirect_uris": [redirect_uri or "http://127.0.0.1/callback"],
             "scope": settings.client.scope or None,
         }
         self._provider: OAuthClientProvider = OAuthClientProvider(
             url,
             OAuthClientMetadata.model_validate(metadata),
             self._store,
-            redirect_handler=None if sign_in is None else sign_in.show,
+            redirect_handler=None if sign_in is None else self._show,
             callback_handler=None if sign_in is None else _answer_of(sign_in),
         )
         self._store.belongs_to(self._provider.context)
+
+    async def _show(self, url: str) -> None:
+        """Have a person open the URL, with the scope that the entry names: the SDK asks for what the server says."""
+        assert self._sign_in is not None
+        self._store.choose_method()
+        if self._scope:
+            parts = httpx.URL(url)
+            url = str(parts.copy_with(params=parts.params.set("scope", self._scope)))
+        await self._sign_in.show(url)
 
     async def send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
         """Send a request signed; sign in, or renew the token, where the server wants it.
@@ -129,14 +146,34 @@ class OAuth:
 
     async def _told(self, asked: Any) -> Any:
         """Send a request of the flow itself, such as for a token, and read its answer."""
+        answer = await self._asked(asked.method, str(asked.url), asked.content, dict(_plain(asked.headers)))
+        status, headers, body = answer
+        if status in (400, 401) and b"invalid_client" in body and self._secret:
+            # A server takes a secret in one way or in both, and what it says of that is not always so.
+            content, fields = self._in_the_other_way(asked)
+            status, headers, body = await self._asked(asked.method, str(asked.url), content, fields)
         import httpx2
 
-        request = self._client.build_request(
-            asked.method, str(asked.url), content=asked.content, headers=_plain(asked.headers)
-        )
+        return httpx2.Response(status, headers=headers, content=body, request=asked)
+
+    async def _asked(
+        self, method: str, url: str, content: bytes, fields: dict[str, str]
+    ) -> tuple[int, list[tuple[str, str]], bytes]:
+        request = self._client.build_request(method, url, content=content, headers=fields)
         response = await send(self._client, request)
         body = await read_body(response, ANSWER_LIMIT, ANSWER_WITHIN)
-        return httpx2.Response(response.status_code, headers=_plain(response.headers), content=body, request=asked)
+        return response.status_code, _plain(response.headers), body
+
+    def _in_the_other_way(self, asked: Any) -> tuple[bytes, dict[str, str]]:
+        """Body and headers of a request for a token that shows the client's secret in its body, or no more there."""
+        fields = {name: value for name, value in _plain(asked.headers) if name.lower() != "authorization"}
+        form = {name: value for name, value in parse_qsl(asked.content.decode()) if name != "client_secret"}
+        if "authorization" in asked.headers:
+            form |= {"client_id": self._client_id, "client_secret": self._secret}
+        else:
+            pair = f"{quote(self._client_id, safe='')}:{quote(self._secret, safe='')}"
+            fields["Authorization"] = f"Basic {b64encode(pair.encode()).decode()}"
+        return urlencode(form).encode(), fields
 
     async def close(self) -> None:
         """Close all connections to the authorization server."""

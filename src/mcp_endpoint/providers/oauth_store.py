@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from mcp_endpoint.providers.url_entry import OAuthClient
+
 if TYPE_CHECKING:
     from mcp.client.auth.oauth2 import OAuthContext
     from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
@@ -24,8 +26,11 @@ class OAuthStore:
     that has run out would otherwise cost a person another sign-in, though it could be renewed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, client: OAuthClient | None = None, redirect_uri: str = "") -> None:
+        """`client` is the one that the entry names; `redirect_uri` where a person who signs in now is sent back to."""
         self._path = path
+        self._client = client or OAuthClient()
+        self._redirect_uri = redirect_uri
         self._context: OAuthContext | None = None
 
     def belongs_to(self, context: "OAuthContext") -> None:
@@ -53,11 +58,34 @@ class OAuthStore:
         self._write(self._read() | {"tokens": _dump(tokens), "expires_at": expires})
 
     async def get_client_info(self) -> "OAuthClientInformationFull | None":
-        """The registration that was kept, if any."""
+        """The client of the entry, or the registration that was kept, if any.
+
+        One that was made for another way back is of no use to a person who signs in now.
+        """
         from mcp.shared.auth import OAuthClientInformationFull
 
-        kept = self._read()
-        return OAuthClientInformationFull.model_validate(kept["client"]) if "client" in kept else None
+        if self._client.client_id:
+            own = {"client_id": self._client.client_id, "client_secret": self._client.client_secret or None}
+            own["token_endpoint_auth_method"] = self._method()
+            return OAuthClientInformationFull.model_validate(own)
+        kept = self._read().get("client")
+        if kept is None or (self._redirect_uri and self._redirect_uri not in kept.get("redirect_uris", ())):
+            return None
+        return OAuthClientInformationFull.model_validate(kept)
+
+    def choose_method(self) -> None:
+        """Have the entry's client show its secret in the way that the server says it takes, which is known by now."""
+        if self._client.client_id and self._context is not None and self._context.client_info is not None:
+            self._context.client_info.token_endpoint_auth_method = self._method()
+
+    def _method(self) -> str:
+        """How the entry's client shows its secret (RFC 6749, section 2.3.1); Basic is what servers have to know."""
+        if not self._client.client_secret:
+            return "none"
+        known = self._context.oauth_metadata if self._context is not None else None
+        methods = (known.token_endpoint_auth_methods_supported if known is not None else None) or []
+        post = "client_secret_post" in methods and "client_secret_basic" not in methods
+        return "client_secret_post" if post else "client_secret_basic"
 
     async def set_client_info(self, client_info: "OAuthClientInformationFull") -> None:
         """Keep a registration."""

@@ -70,9 +70,8 @@ def filled_way(way: Way, fill: Callable[[str], str]) -> Way:
     proxy = way.proxy if isinstance(way.proxy, bool) else fill(way.proxy)
     oauth = way.oauth
     if oauth is not None:
-        oauth = OAuthClient(
-            fill(oauth.client_id), fill(oauth.client_secret), fill(oauth.scope), fill(oauth.redirect_uri)
-        )
+        said = (oauth.client_id, oauth.client_secret, oauth.scope, oauth.redirect_uri)
+        oauth = OAuthClient(*(fill(one).strip() for one in said))
     return replace(way, proxy=proxy or False, ca=tuple(filter(None, map(fill, way.ca))), oauth=oauth)
 
 
