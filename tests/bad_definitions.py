@@ -69,7 +69,7 @@ BAD: dict[str, tuple[Any, Fate]] = {
     ),
     "input a string": (inputs({"type": "string"}), Fate.LEFT_OUT),
     "input any of strings": (inputs({"anyOf": [{"type": "string"}, {"type": "number"}]}), Fate.LEFT_OUT),
-    "input a number": (inputs(5), Fate.LEFT_OUT),
+    "input a number": (inputs(1), Fate.LEFT_OUT),
     "nested too deeply": (inputs(OBJECT | {"default": json.loads("[" * 150 + "]" * 150)}), Fate.LEFT_OUT),
     "no name": ({"inputSchema": OBJECT}, Fate.LEFT_OUT),
     "name null": ({"name": None, "inputSchema": OBJECT}, Fate.LEFT_OUT),

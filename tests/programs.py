@@ -63,6 +63,7 @@ class Program:
         self.keeps_calls = False
         self.mute = mute
         self.asked: list[str] = []
+        self.requests: list[dict[str, Any]] = []
         self.inbox: list[dict[str, Any]] = []
         session = world.manager.join(Role.TOOL, agent, self, world.now)
         assert not isinstance(session, End)
@@ -87,6 +88,7 @@ class Program:
             if "method" not in frame:
                 continue  # an answer to what it asked itself
             self.asked.append(frame["method"])
+            self.requests.append(frame)
             if frame["method"] in self.mute:
                 continue
             if frame["method"] == "initialize":

@@ -88,6 +88,7 @@ class Agent:
         "_unmatched",
         "bad_tokens",
         "choice",
+        "cuts_results",
         "devices",
         "followers",
         "id",
@@ -110,6 +111,8 @@ class Agent:
         self.id = id_
         self.limits = limits
         self.choice = choice
+        self.cuts_results = False
+        """Whether a result may be longer than what a device is given of it."""
         self.timers = shared.timers
         self.journal = shared.journal
         self.version = shared.version

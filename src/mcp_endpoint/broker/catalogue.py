@@ -77,7 +77,7 @@ class Shelf:
         if pages is None:
             definitions = [raw for _, raw in self.definitions]
             if self.kind is Kind.TOOLS:
-                definitions = [shown(client, raw) for raw in definitions]
+                definitions = shown(client, definitions)
             pages = self._pages[client] = _paged(definitions)
         return pages
 

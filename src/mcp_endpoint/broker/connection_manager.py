@@ -99,6 +99,7 @@ class ConnectionManager:
     def _make(self, agent_id: str) -> Agent:
         settings = self._settings
         agent = Agent(agent_id, settings.limits(agent_id), Choice(settings.agent(agent_id)), self._shared)
+        agent.cuts_results = agent.limits.max_result_bytes < settings.websocket.max_message_size
         agent.last_seat = self._last_seats.get(agent_id)
         return agent
 
@@ -151,6 +152,7 @@ class ConnectionManager:
         self._settings = settings
         for agent in list(self._agents.values()):
             agent.limits = settings.limits(agent.id)
+            agent.cuts_results = agent.limits.max_result_bytes < settings.websocket.max_message_size
             agent.choice = Choice(settings.agent(agent.id))
         self._reconnect(now)
 

@@ -72,7 +72,7 @@ class DeviceSide(Side):
         """What kind of client it is: what it can take of a definition depends on it."""
         if self.client.name == XIAOZHI:
             return Client.XIAOZHI
-        if self.link.call_timeout is None:
+        if self.link.call_timeout is None and self.agent.cuts_results:
             return Client.DEVICE
         return Client.STATELESS if self.link.peer.brief else Client.HANDSHAKE
 

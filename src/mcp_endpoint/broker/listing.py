@@ -24,6 +24,10 @@ REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
 REFRESH_PAUSE = 1.0
 """Seconds from one refresh to the next: each is work for every device of the agent, and of those it serves."""
+MOST_MENDED = 512 * 1024
+"""Bytes of definitions of one list that are looked into further than to see that something is wrong with them."""
+MOST_REFERENCES = 30_000
+"""References in the schemas of one list: each is followed, to see that it leads somewhere."""
 MOST_REMARKS = 20
 """Definitions of one list that are told of by name; the others are counted."""
 NO_CURSOR = Raw(b'""')
@@ -71,9 +75,11 @@ class Listing:
         "_kind",
         "_looked",
         "_pages",
+        "_references",
         "_refresh",
         "_refreshed",
         "_remarks",
+        "_room",
         "_size",
         "_tool",
         "_useless",
@@ -99,6 +105,8 @@ class Listing:
         self._got: dict[str, Offer] = {}
         self._useless: set[int] = set()
         self._remarks = NOTHING
+        self._room = MOST_MENDED
+        self._references = MOST_REFERENCES
         self._size = self._pages = self._looked = self._empty = 0
         self._full = False
         self._ask_page(None, now)
@@ -178,7 +186,14 @@ class Listing:
         if len(raw) > PAGE_BYTES:
             self._leave_out("", raw, At(Flaw.TOO_LARGE, ""))
             return
-        name, definition, flaws = fit(self._kind, raw)
+        references = bytes(raw).count(b'"$ref"')
+        if references > self._references:
+            self._leave_out("", raw, At(Flaw.TOO_MANY_REFERENCES, ""))
+            return
+        self._references -= references
+        name, definition, flaws = fit(self._kind, raw, self._room)
+        if flaws and len(raw) <= self._room:
+            self._room -= len(raw)
         if definition is None:
             self._leave_out(name, raw, *flaws)
         elif len(definition) > PAGE_BYTES:
@@ -186,7 +201,7 @@ class Listing:
         elif name in self._got:
             self._tool.drop("duplicate_name")
             if self._pages == 1 or definition != self._got[name].definition:
-                self.remark(Remark(name, True, (At(Flaw.LISTED_TWICE, ""),)))
+                self.remark(Remark(name, True, (At(Flaw.LISTED_TWICE, self._kind.naming),)))
         elif self._size + len(definition) > self._tool.agent.limits.max_list_bytes:
             self._full = True
         else:

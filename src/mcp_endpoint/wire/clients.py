@@ -9,6 +9,11 @@ from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.inline import PARTS, alone, refers
 from mcp_endpoint.wire.tool_schemas import INPUT, OUTPUT
 
+ROOM, ROOM_OF_ALL = 32 * 1024, 1024 * 1024
+"""Bytes of what is put in place of the references of one tool, and of all of a list."""
+LARGEST = 1_000_000
+"""Bytes of a definition that still fits a page."""
+
 
 class Client(Enum):
     """Kinds of clients, by what they make of a list of tools."""
@@ -23,18 +28,22 @@ class Client(Enum):
     """Since 2026-07-28 an output may have any schema: it is shown all that a tool says."""
 
 
-def shown(client: Client, definition: bytes) -> bytes:
-    """A fit definition of a tool as a client of this kind can take it; the very same if that is all of it."""
+def shown(client: Client, definitions: list[bytes]) -> list[bytes]:
+    """Fit definitions of tools as a client of this kind can take them; the very same where that is all of them."""
     if client is Client.STATELESS:
-        return definition
-    if b'"outputSchema"' in definition and (client is not Client.HANDSHAKE or not _output_is_object(definition)):
-        definition = without_output(definition)
-    return _with_arguments_at_hand(definition) if client is Client.XIAOZHI else definition
+        return definitions
+    if client is Client.HANDSHAKE:
+        return [one if _output_is_object(one) else without_output(one) for one in definitions]
+    definitions = [without_output(one) for one in definitions]
+    if client is Client.XIAOZHI:
+        room = min(ROOM, ROOM_OF_ALL // max(len(definitions), 1))
+        return [_with_arguments_at_hand(one, room) for one in definitions]
+    return definitions
 
 
 def without_output(definition: bytes) -> bytes:
     """The definition of a tool whose answer may not keep what the schema of its output promises."""
-    whole = members(definition) or {}
+    whole = (members(definition) if b'"outputSchema"' in definition else None) or {}
     if OUTPUT not in whole:
         return definition
     del whole[OUTPUT]
@@ -42,11 +51,13 @@ def without_output(definition: bytes) -> bytes:
 
 
 def _output_is_object(definition: bytes) -> bool:
+    if b'"outputSchema"' not in definition:
+        return True
     output = members((members(definition) or {}).get(OUTPUT, Raw(b"{}"))) or {}
-    return output.get("type", Raw(b'"object"')) == Raw(b'"object"')
+    return output.get("type") == Raw(b'"object"')
 
 
-def _with_arguments_at_hand(definition: bytes) -> bytes:
+def _with_arguments_at_hand(definition: bytes, room: int) -> bytes:
     """Nothing about the arguments of a tool stands outside of `properties` and `required`."""
     if not any(b'"%b"' % word.encode() in definition for word in ("$ref", *PARTS)):
         return definition
@@ -54,4 +65,5 @@ def _with_arguments_at_hand(definition: bytes) -> bytes:
     schema = decode(whole[INPUT])
     if not refers(schema) and not any(word in schema for word in PARTS):
         return definition
-    return encode(whole | {INPUT: Raw(encode(alone(schema)))})
+    changed = encode(whole | {INPUT: Raw(encode(alone(schema, room)))})
+    return changed if len(changed) <= max(LARGEST, len(definition)) else definition

@@ -5,17 +5,21 @@ is right stays the very same bytes, which costs one typed read; only what that r
 """
 
 import re
+import sys
 from collections.abc import Callable
+from itertools import accumulate
 from typing import Any, Literal, NamedTuple
+from urllib.parse import urlsplit
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder, decode, encode
 
+from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.flaws import At, Flaw, Flaws
-from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.mcp import Kind, string
 from mcp_endpoint.wire.schema_types import ObjectSchema
 from mcp_endpoint.wire.schemas import GONE, flag
-from mcp_endpoint.wire.tool_schemas import input_schema, output_schema
+from mcp_endpoint.wire.tool_schemas import DOUBTFUL, input_schema, output_schema, refers_soundly
 
 DEEPEST = 128
 """Objects and lists in one another: some readers of JSON give up at a few hundred."""
@@ -23,6 +27,7 @@ LONGEST_NAMES = {Kind.TOOLS: 256, Kind.PROMPTS: 256, Kind.RESOURCES: 4096, Kind.
 
 _URI = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:.", re.DOTALL)
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_STEPS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d(:\d\d(\.\d+)?)?(Z|[+-]\d\d:\d\d)")
 
@@ -109,17 +114,13 @@ _right: dict[Kind, Callable[[Raw | bytes], Any]] = {
     Kind.TEMPLATES: Decoder(_Template).decode,
 }
 _ATTRIBUTE = {Kind.TOOLS: "name", Kind.PROMPTS: "name", Kind.RESOURCES: "uri", Kind.TEMPLATES: "uri_template"}
-# What these types cannot say of a definition; one that has such a word is taken apart to be sure.
-_WORDS: dict[Kind, tuple[bytes, ...]] = {
-    Kind.TOOLS: (b'"$ref"', b'"outputSchema"'),
-    Kind.PROMPTS: (),
-    Kind.RESOURCES: (b'"priority"', b'"lastModified"'),
-    Kind.TEMPLATES: (b'"priority"', b'"lastModified"'),
-}
 
 
-def fit(kind: Kind, raw: Raw | bytes) -> Fit:
-    """A definition as every client can take it, the same bytes if it is so already."""
+def fit(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> Fit:
+    """A definition as every client can take it, the same bytes if it is so already.
+
+    One of more bytes than there is `room` for is not taken apart, which is a hundred times the work of reading it.
+    """
     definition = bytes(raw)
     if _too_deep(definition):
         return Fit("", None, (At(Flaw.TOO_DEEP, ""),))
@@ -129,20 +130,32 @@ def fit(kind: Kind, raw: Raw | bytes) -> Fit:
         pass
     else:
         name = getattr(right, _ATTRIBUTE[kind])
-        if _of_name(kind, name) is None and not any(word in definition for word in _WORDS[kind]):
+        if _of_name(kind, name) is None and not _doubtful(kind, definition):
             return Fit(name, definition)
+    if len(definition) > room:
+        name = string((wire.members(definition) or {}).get(kind.naming)) or ""
+        return Fit(name, None, (At(Flaw.TOO_MUCH, ""),))
     return _mended(kind, definition)
+
+
+def _doubtful(kind: Kind, definition: bytes) -> bool:
+    """Whether it may be wrong in a way that types cannot say, so that it has to be taken apart."""
+    if kind is Kind.PROMPTS:
+        return False
+    if kind is not Kind.TOOLS:
+        return b'"priority"' in definition or b'"lastModified"' in definition
+    if b'"outputSchema"' in definition and any(word in definition for word in DOUBTFUL):
+        return True
+    return b'"$ref"' in definition and not refers_soundly(definition)
 
 
 def _too_deep(definition: bytes) -> bool:
     if definition.count(b"{") + definition.count(b"[") <= DEEPEST:
         return False
     brackets = _STRING.sub(b"", definition).translate(None, _NO_BRACKET)
-    for _ in range(DEEPEST):  # the innermost pairs vanish each time
-        if not brackets:
-            return False
+    for _ in range(8):  # the innermost pairs vanish each time, which leaves next to nothing of what is not deep
         brackets = brackets.replace(b"{}", b"").replace(b"[]", b"")
-    return bool(brackets)
+    return max(accumulate(map(_STEPS.__getitem__, brackets)), default=0) > DEEPEST - 8
 
 
 def _of_name(kind: Kind, name: str) -> Flaw | None:
@@ -151,7 +164,18 @@ def _of_name(kind: Kind, name: str) -> Flaw | None:
         return Flaw.NO_NAME
     if len(name) > LONGEST_NAMES[kind]:
         return Flaw.LONG_NAME
-    return Flaw.NO_URI if kind is Kind.RESOURCES and not _URI.match(name) else None
+    return Flaw.NO_URI if kind is Kind.RESOURCES and not _is_uri(name) else None
+
+
+def _is_uri(text: str) -> bool:
+    """Whether it begins as a URI does, and names a host where its scheme needs one."""
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        return False
+    needs_host = parts.scheme in ("http", "https", "ws", "wss", "ftp")
+    return bool(_URI.match(text)) and (not needs_host or bool(parts.hostname)) and port != 0
 
 
 def _mended(kind: Kind, definition: bytes) -> Fit:

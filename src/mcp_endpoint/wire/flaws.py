@@ -41,9 +41,11 @@ class Flaw(Enum):
     NO_URI = ("{place} 不是 URI", "{place} is no URI")
     NO_ARGUMENTS = ("{place} 不是参数对象的 schema", "{place} is no schema of an object with arguments")
     TOO_LARGE = ("太大，一页放不下", "it is too large for a page")
+    TOO_MUCH = ("有误，但要修正的内容太多", "something is wrong with it, and there is too much to mend")
+    TOO_MANY_REFERENCES = ("列表中的 $ref 太多", "with it the list has too many references")
     TOO_DEEP = ("嵌套太深", "it is nested too deeply")
     UNREADABLE = ("含有无法读取的数值", "it has a value that cannot be read")
-    LISTED_TWICE = ("与前面的一项重名", "one before it has its name")
+    LISTED_TWICE = ("{place} 与前面的重复", "{place} is that of one before it")
 
 
 class At(NamedTuple):

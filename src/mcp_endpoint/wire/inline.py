@@ -10,8 +10,6 @@ from msgspec.json import encode
 
 from mcp_endpoint.wire.references import NAMED, ONE, SEVERAL, References, inside
 
-ROOM = 64 * 1024
-"""Bytes of the schemas that are put in place of references, all together."""
 DEEPEST = 24
 """Schemas in one another, below which no reference is followed."""
 _DEFINITIONS = ("$defs", "definitions")
@@ -19,9 +17,9 @@ PARTS = ("allOf", "anyOf", "oneOf")
 
 
 class _Inliner:
-    def __init__(self, root: dict[str, Any]) -> None:
+    def __init__(self, root: dict[str, Any], room: int) -> None:
         self._references = References(root)
-        self._room = ROOM
+        self._room = room
         self._sizes: dict[int, int] = {}
         self._depth = 0
 
@@ -35,7 +33,7 @@ class _Inliner:
             for keyword, value in node.items()
             if keyword not in ("$ref", *_DEFINITIONS)
         }
-        target = self._references.target(node["$ref"]) if "$ref" in node else None
+        target = self._references.target(node) if "$ref" in node else None
         if isinstance(target, dict):
             if id(target) in within or self._depth > DEEPEST or not self._fits(target):
                 copy = _plain(target) | copy
@@ -62,9 +60,9 @@ class _Inliner:
 
 def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     """What there is to say of a value without saying what is in it."""
-    kind = schema.get("type")
-    said = {keyword: schema[keyword] for keyword in ("title", "description") if keyword in schema}
-    return {"type": kind if isinstance(kind, str) else "object"} | said
+    if "type" in schema:
+        return {"type": schema["type"]}
+    return {"type": "object"} if "properties" in schema else {}
 
 
 def refers(schema: dict[str, Any]) -> bool:
@@ -78,9 +76,12 @@ def refers(schema: dict[str, Any]) -> bool:
     return False
 
 
-def alone(schema: dict[str, Any]) -> dict[str, Any]:
-    """The schema of a tool's input with all that it says of its arguments in `properties` and `required`."""
-    whole = _Inliner(schema).whole(schema, (id(schema),))
+def alone(schema: dict[str, Any], room: int) -> dict[str, Any]:
+    """The schema of a tool's input with all that it says of its arguments in `properties` and `required`.
+
+    What is put in place of references has `room` bytes, all together.
+    """
+    whole = _Inliner(schema, room).whole(schema, (id(schema),))
     properties, required = _arguments(whole)
     rest = {keyword: value for keyword, value in whole.items() if keyword not in PARTS}
     rest |= {"type": "object", "properties": properties}

@@ -25,6 +25,8 @@ class _Keywords(Struct, gc=False):
     dependent_schemas: "dict[str, Schema | bool] | UnsetType" = field(name="dependentSchemas", default=UNSET)
     defs: "dict[str, Schema | bool] | UnsetType" = field(name="$defs", default=UNSET)
     definitions: "dict[str, Schema | bool] | UnsetType" = UNSET
+    dependencies: dict[str, Raw] | UnsetType = UNSET
+    dependent_required: dict[str, Raw] | UnsetType = field(name="dependentRequired", default=UNSET)
     required: list[str] | UnsetType = UNSET
     enum: Annotated[list[Raw], Meta(min_length=1)] | UnsetType = UNSET
     any_of: "Schemas | UnsetType" = field(name="anyOf", default=UNSET)

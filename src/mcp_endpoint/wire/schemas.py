@@ -45,6 +45,7 @@ _COUNTS = frozenset(
 )
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _NUMBERS = _COUNTS | {"minimum", "maximum", *_BOUNDS, "multipleOf"}
+_DEPENDENCIES = frozenset({"dependencies", "dependentRequired"})
 _FLAGS = frozenset({"uniqueItems", "deprecated", "readOnly", "writeOnly", "nullable"})
 _WORDS = {"true": True, "false": False}
 
@@ -95,13 +96,17 @@ class Mender:
         self._schema(root, place)
         references = References(root)
         for node, pointer in references.referring:
-            if references.target(node["$ref"]) is None:
+            if references.target(node) is None:
                 self._flaws.tell(Flaw.LEADS_NOWHERE, place, *pointer, "$ref")
-                meant = references.mended(node["$ref"], pointer)
+                meant = references.meant(node, pointer)
                 if meant is None:
                     del node["$ref"]
                 else:
                     node["$ref"] = meant
+        for node, pointer in references.referring:
+            if references.circles(node):
+                self._flaws.tell(Flaw.LEADS_NOWHERE, place, *pointer, "$ref")
+                del node["$ref"]
         return references
 
     def _schema(self, node: dict[str, Any], place: str) -> None:
@@ -134,6 +139,8 @@ class Mender:
             return self._told(type_names(value), value, place, Flaw.UNKNOWN_TYPE)
         if keyword == "enum":
             return value if isinstance(value, list) and value else GONE
+        if keyword in _DEPENDENCIES:
+            return value if isinstance(value, dict) else GONE
         return self._required(node, value, place) if keyword == "required" else value
 
     def _told(self, right: Any, value: Any, place: str, flaw: Flaw = Flaw.WRONG_TYPE) -> Any:

@@ -2,15 +2,24 @@
 
 from typing import Any
 
+from msgspec.json import decode
+
 from mcp_endpoint.wire.ecma262 import compiles
+from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.flaws import Flaw, Flaws
-from mcp_endpoint.wire.references import References, inside
+from mcp_endpoint.wire.references import MOST_HOPS, References, inside
 from mcp_endpoint.wire.schemas import Mender, from_text, type_names
 
 INPUT, OUTPUT = "inputSchema", "outputSchema"
 _OTHER_NAMES = ("input_schema", "inputschema", "parameters")
 """What other protocols, and hands that copy from them, call the schema of a tool's input."""
-MOST_HOPS = 16
+
+
+def refers_soundly(definition: bytes) -> bool:
+    """Whether the references of a tool whose schemas are right otherwise all lead somewhere."""
+    whole = members(definition) or {}
+    schemas = (bytes(whole[name]) for name in (INPUT, OUTPUT) if name in whole)
+    return all(References(decode(schema)).sound for schema in schemas if b'"$ref"' in schema)
 
 
 def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
@@ -22,7 +31,8 @@ def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
             members[INPUT] = members.pop(other)
     value = members.get(INPUT)
     schema = from_text(value)
-    if schema in (None, [], "", True, False) or (isinstance(schema, str) and type_names(schema) == "object"):
+    says_nothing = schema is None or isinstance(schema, bool) or schema in ([], "")
+    if says_nothing or (isinstance(schema, str) and type_names(schema) == "object"):
         absent = Flaw.NULL if INPUT in members else Flaw.MISSING
         flaws.tell(absent if value is None else Flaw.WRONG_TYPE, INPUT)
         members[INPUT] = {"type": "object"}
@@ -75,7 +85,7 @@ def _of_object(schema: Any, references: References, hops: int = MOST_HOPS) -> bo
     values = schema.get("enum", [schema["const"]] if "const" in schema else [{}])
     if not any(isinstance(value, dict) for value in values):
         return False
-    if "$ref" in schema and not _of_object(references.target(schema["$ref"]), references, hops - 1):
+    if "$ref" in schema and not _of_object(references.target(schema), references, hops - 1):
         return False
     any_ = all(
         any(_of_object(one, references, hops - 1) for one in schema[keyword])
@@ -98,11 +108,20 @@ def _with_type(schema: dict[str, Any], flaws: Flaws, place: str) -> dict[str, An
     return {"type": "object"} | {keyword: value for keyword, value in schema.items() if keyword != "type"}
 
 
+DOUBTFUL = (b'"pattern', b'"nullable"', b'"$id"', b'"id"')
+"""What has to be in an output's schema for it not to compile although all its values are of the right types."""
+
+
 def _without_what_does_not_compile(schema: dict[str, Any], flaws: Flaws) -> None:
     """Clients compile the schemas of outputs when they list: one that does not compile would cost them all tools."""
     waiting = [(schema, OUTPUT)]
+    names: set[str] = set()
     while waiting:
         node, place = waiting.pop()
+        if "$id" in node and node["$id"] in names:
+            flaws.tell(Flaw.LISTED_TWICE, place, "$id")
+            del node["$id"]
+        names.add(node.get("$id", ""))
         if "pattern" in node and not compiles(node["pattern"]):
             flaws.tell(Flaw.BAD_PATTERN, place, "pattern")
             del node["pattern"]
@@ -110,6 +129,9 @@ def _without_what_does_not_compile(schema: dict[str, Any], flaws: Flaws) -> None
         for pattern in [pattern for pattern in patterns if not compiles(pattern)]:
             flaws.tell(Flaw.BAD_PATTERN, place, "patternProperties")
             del patterns[pattern]
+        if "id" in node:  # up to draft 4 it was what is now `$id`
+            flaws.tell(Flaw.WRONG_TYPE, place, "id")
+            del node["id"]
         if "nullable" in node and "type" not in node:
             flaws.tell(Flaw.MISSING, place, "type")
             del node["nullable"]
