@@ -69,15 +69,69 @@ async def test_a_redirect_to_another_host() -> None:
     assert await why(script) is Why.REDIRECTED
 
 
-@pytest.mark.parametrize("target", ["http://127.0.0.2/m", "http://127.0.0.1:1/m", "//evil.example/m", "file:///m"])
-async def test_an_endpoint_on_another_host(target: str) -> None:
-    async def script(exchange: Exchange) -> None:
-        await exchange.stream(f"event: endpoint\ndata: {target}")
-
-    assert await why(script) is Why.REDIRECTED
+OTHER_HOSTS = ["http://127.0.0.2/m", "http://127.0.0.1:1/m", "//evil.example/m", "https://127.0.0.1:8443/m"]
 
 
-@pytest.mark.parametrize("event", ["data: {}", "event: endpoint\ndata: http://x:99x/", ": nothing"])
+@pytest.mark.parametrize("target", OTHER_HOSTS)
+async def test_an_endpoint_on_another_host_is_not_left_for(target: str) -> None:
+    """Behind a proxy a server does not know its own name: frames stay on the host that the owner wrote."""
+    session = Session(endpoint=target)
+    async with scripted(session) as url, talking(source(url)) as talk:
+        await talk.greet()
+    assert {exchange.path for exchange in session.posts} == {"/m"}
+
+
+@pytest.mark.parametrize("target", OTHER_HOSTS)
+async def test_an_endpoint_that_is_really_on_another_host(target: str) -> None:
+    session = Session(endpoint=target, posts_at="/elsewhere")
+    end = await end_of(session)
+    assert end.why is Why.REDIRECTED
+    assert target.partition("//")[2].partition("/")[0] in end.detail
+
+
+@pytest.mark.parametrize(
+    "target", ["/messages?s=1", "http://backend:8000/messages?s=1", "messages?s=1", "/a/b/messages?s=1"]
+)
+async def test_an_endpoint_under_the_path_of_a_proxy(target: str) -> None:
+    session = Session(endpoint=target, posts_at="/a/b/messages?s=1")
+    async with scripted(session) as url, talking(source(f"{url}/a/b")) as talk:
+        await talk.greet()
+        await talk.greet()
+    assert len([exchange for exchange in session.posts if exchange.path == "/messages?s=1"]) <= 1
+
+
+async def test_an_endpoint_that_is_nowhere() -> None:
+    end = await end_of(Session(posts_at="/elsewhere"))
+    assert (end.why, "404" in end.detail) == (Why.HTTP_STATUS, True)
+
+
+async def test_events_before_the_endpoint() -> None:
+    session = Session(before=("event: ping\ndata: {}", ": hi", "data: {}"))
+    async with scripted(session) as url, talking(source(url)) as talk:
+        await talk.greet()
+
+
+async def test_an_answer_on_the_post_itself() -> None:
+    session = Session(status=200, body={"jsonrpc": "2.0", "id": 2, "result": {"a": 1}})
+    async with scripted(session) as url, talking(source(url)) as talk:
+        await talk.greet()
+        assert (await talk.request("x"))["result"] == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [(410, b""), (401, b"session not found"), (400, b'{"error":"invalid session"}'), (403, b"unknown session")],
+)
+async def test_a_session_that_is_told_to_be_lost(status: int, body: bytes) -> None:
+    async with scripted(Session(status=status, body=body)) as url, talking(source(url)) as talk:
+        await talk.request("initialize")
+        talk.ask("x")
+        assert (await talk.end()).why is Why.SESSION_LOST
+
+
+@pytest.mark.parametrize(
+    "event", ["data: {}", "event: endpoint\ndata: http://x:99x/", "event: endpoint\ndata: file:///m", ": nothing"]
+)
 async def test_no_endpoint(event: str) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.stream(event)
@@ -116,19 +170,32 @@ async def test_addresses() -> None:
 class Session:
     """A scripted server: `sends` are its events after the endpoint, `posted` says how it takes a frame."""
 
-    def __init__(self, *sends: str, status: int = 202, body: object = b"", hold: bool = True) -> None:
+    def __init__(
+        self,
+        *sends: str,
+        status: int = 202,
+        body: object = b"",
+        hold: bool = True,
+        endpoint: str = "/messages?session=1",
+        posts_at: str = "",
+        before: tuple[str, ...] = (),
+    ) -> None:
         self.sends, self.status, self.body, self.hold = sends, status, body, hold
+        self.endpoint, self.posts_at, self.before = endpoint, posts_at, before
         self.stream: Exchange | None = None
         self.posts: list[Exchange] = []
 
     async def __call__(self, exchange: Exchange) -> None:
         if exchange.method == "GET":
             self.stream = exchange
-            await exchange.stream("event: endpoint\ndata: /messages?session=1", *self.sends)
+            await exchange.stream(*self.before, f"event: endpoint\ndata: {self.endpoint}", *self.sends)
             if self.hold:
                 await exchange.gone()
             return
         self.posts.append(exchange)
+        if self.posts_at not in ("", exchange.path):
+            await exchange.answer(404)
+            return
         method = exchange.frame.get("method")
         if method == "hang":
             await exchange.gone()
@@ -172,7 +239,10 @@ async def test_frames_are_passed_on_as_the_bytes_they_came_in() -> None:
 
 @pytest.mark.parametrize(("status", "reason"), [(404, Why.SESSION_LOST), (401, Why.UNAUTHORIZED)])
 async def test_a_post_that_ends_the_session(status: int, reason: Why) -> None:
-    assert (await end_of(Session(status=status))).why is reason
+    async with scripted(Session(status=status)) as url, talking(source(url)) as talk:
+        await talk.request("initialize")
+        talk.ask("x")
+        assert (await talk.end()).why is reason
 
 
 async def test_a_refused_frame_is_answered_and_ends_nothing() -> None:

@@ -15,7 +15,16 @@ from msgspec import UNSET, Raw
 
 from mcp_endpoint.providers.addresses import Allowed, Resolve, look_up
 from mcp_endpoint.providers.events import EVENT_LIMIT, Event, EventReader
-from mcp_endpoint.providers.http_answers import EVENTS, JSON, failure, media_type, refused
+from mcp_endpoint.providers.http_answers import (
+    EVENTS,
+    JSON,
+    Refusal,
+    answer_to,
+    failure,
+    frames_in,
+    media_type,
+    refused,
+)
 from mcp_endpoint.providers.http_client import (
     HttpLimits,
     HttpSettings,
@@ -34,6 +43,9 @@ from mcp_endpoint.wire import envelope
 
 OPEN_WITHIN = 30.0
 POST_WITHIN = 60.0
+MOST_BEFORE = 100
+"""Events before the one that names the URL for frames."""
+_NOT_THERE = (404, 405)
 
 
 @dataclass(frozen=True)
@@ -78,26 +90,31 @@ class SseSource:
         self._stream: httpx.Response | None = None
         self._events: AsyncGenerator[Event, None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
+        self._posts: list[httpx.URL] = []
+        """The URLs that frames may go to, until the first of them is known to be right."""
+        self._elsewhere = ""
+        """Where the server itself says that frames go, if that is not where its stream comes from."""
+        self._taken = False
+        """Whether it has taken a frame."""
 
     async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Open the stream and wait for the URL for frames.
 
-        Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, NOT_MCP, REDIRECTED (a URL for frames
-        on another host is one), CONNECTION_LOST.
+        Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, NOT_MCP, REDIRECTED, CONNECTION_LOST.
         """
         self._outlet.open(take, stopped)
         try:
             async with asyncio.timeout(self._settings.open_within):
                 events = self._events = self._heard(await self._connect())
-                first = await anext(events, None)
+                named = await self._named(events)
         except TimeoutError:
             raise Stopped(Why.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s") from None
         except Stopped as why:
             raise self._outlet.clean(why) from None
-        if first is None or first.name != "endpoint":
-            raise Stopped(Why.NOT_MCP, "its first event is not the endpoint for frames")
-        target = self._target(first.data)
-        self._tasks = [asyncio.create_task(self._read(events)), asyncio.create_task(self._write(target))]
+        if named is None:
+            raise Stopped(Why.NOT_MCP, "it does not name the endpoint for frames")
+        self._posts = self._places(named)
+        self._tasks = [asyncio.create_task(self._read(events)), asyncio.create_task(self._write())]
 
     async def _connect(self) -> httpx.Response:
         limits = httpx.Timeout(self._client.timeout)
@@ -115,17 +132,34 @@ class SseSource:
             raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {media_type(response) or 'no body'}"))
         return response
 
-    def _target(self, data: bytes) -> httpx.URL:
-        """The URL for frames, which must be on the server the stream comes from."""
+    async def _named(self, events: AsyncIterator[Event]) -> bytes | None:
+        """What the event says that names the URL for frames; some servers send a ping before it."""
+        for _ in range(MOST_BEFORE):
+            event = await anext(events, None)
+            if event is None or event.name == "endpoint":
+                return None if event is None else event.data
+        return None
+
+    def _places(self, data: bytes) -> list[httpx.URL]:
+        """The URLs that the one for frames can mean, the likeliest first; all are on the server the stream comes from.
+
+        A server behind a proxy often does not know its own scheme, name and port, nor the path it stands under.
+        """
         assert self._stream is not None
         here = self._stream.request.url
         try:
             target = here.join(data.decode().strip())
         except (httpx.InvalidURL, ValueError):
             raise Stopped(Why.NOT_MCP, "the endpoint for frames is no URL") from None
+        if target.scheme not in ("http", "https"):
+            raise Stopped(Why.NOT_MCP, "the endpoint for frames is no URL of HTTP")
+        places = [target if same_origin(here, target) else here.copy_with(raw_path=target.raw_path)]
         if not same_origin(here, target):
-            raise Stopped(Why.REDIRECTED, quote_peer(f"frames would go to {target.scheme}://{target.netloc.decode()}"))
-        return target
+            self._elsewhere = quote_peer(f"frames would go to {target.scheme}://{target.netloc.decode()}")
+        stem = here.raw_path.partition(b"?")[0].rpartition(b"/")[0]
+        if stem and not target.raw_path.startswith(stem + b"/"):
+            places.append(here.copy_with(raw_path=stem + target.raw_path))
+        return places
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
@@ -167,12 +201,12 @@ class SseSource:
             logger.exception("Reading from a tool server failed")
             self._outlet.end(Stopped(Why.INTERNAL))
 
-    async def _write(self, target: httpx.URL) -> None:
+    async def _write(self) -> None:
         """POST one frame after the other, so that they arrive in order."""
         try:
             while True:
                 frame = await self._unsent.first()
-                await self._post(target, frame)
+                await self._post(frame)
                 self._unsent.sent()
         except Stopped as why:
             self._outlet.end(why)
@@ -180,21 +214,42 @@ class SseSource:
             logger.exception("Writing to a tool server failed")
             self._outlet.end(Stopped(Why.INTERNAL))
 
-    async def _post(self, target: httpx.URL, frame: bytes) -> None:
+    async def _post(self, frame: bytes) -> None:
         """POST a frame; a request that is refused is answered with an error. Raises Stopped: the session is over."""
         id_ = _request_id(frame)
-        request = self._client.build_request("POST", target, content=frame, headers={"Content-Type": JSON})
-        response = await self._sending(self._client, request)
+        response = await self._posted(frame)
         if response.status_code < 300:
-            await drained(response)
+            self._taken = True
+            if id_ is None or media_type(response) != JSON:
+                await drained(response)
+                return
+            # Some servers answer here, and not on the stream.
+            for one in await frames_in(response, self._settings.event_limit, self._settings.post_within):
+                answer = answer_to(one, id_, greeted=True)
+                if answer is not None:
+                    self._outlet.frame(answer)
             return
         try:
-            self._outlet.frame(await refused(response, id_, greeted=True, named=True))
-        except Stopped as why:
-            if why.why is not Why.HTTP_STATUS:
+            self._outlet.frame(await refused(response, id_, greeted=self._taken, named=True))
+        except Refusal as why:
+            if not self._taken and why.status in _NOT_THERE and self._elsewhere:
+                raise Stopped(Why.REDIRECTED, self._elsewhere) from None
+            if why.why is not Why.HTTP_STATUS or (not self._taken and why.status in _NOT_THERE):
                 raise
             if id_ is not None:
                 self._outlet.frame(failure(id_, self._outlet.clean(why)))
+
+    async def _posted(self, frame: bytes) -> httpx.Response:
+        """The answer to a frame; the first one tells which URL is meant: who does not know a URL has done nothing."""
+        while True:
+            request = self._client.build_request(
+                "POST", self._posts[0], content=frame, headers={"Content-Type": JSON, "Accept": f"{JSON}, {EVENTS}"}
+            )
+            response = await self._sending(self._client, request)
+            if self._taken or response.status_code not in _NOT_THERE or len(self._posts) == 1:
+                return response
+            await response.aclose()
+            del self._posts[0]
 
 
 def _request_id(frame: bytes) -> bytes | None:
