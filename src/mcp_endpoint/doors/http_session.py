@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 from msgspec import UNSET
+from msgspec.json import encode
 
 from mcp_endpoint.broker.allowance import expected
 from mcp_endpoint.broker.device import DeviceSide
@@ -42,6 +43,7 @@ class HttpSession:
         "side",
         "store",
         "streams",
+        "taken_over",
     )
 
     def __init__(self, front: "Front", id_: str, peer: Peer) -> None:
@@ -61,6 +63,8 @@ class HttpSession:
         self.store = EventStore(lambda: front.settings.mcp.replay_buffer)
         self.queued = 0
         """Bytes that wait for readers."""
+        self.taken_over = False
+        """Whether it began in an earlier run of the broker."""
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
 
     @property
@@ -77,6 +81,16 @@ class HttpSession:
     def busy(self) -> bool:
         """Whether a call is pending or a stream is being read: then it is not idle."""
         return bool(self.pending) or any(stream.reader is not None for stream in self.streams.values())
+
+    def begin_anew(self, revision: str, numbers: int) -> None:
+        """Shake hands in the client's name, which did so in an earlier run; streams and events count from `numbers`."""
+        self.taken_over = True
+        standing = self.streams[STANDING]
+        self._numbers = standing.last = standing.taken = numbers
+        params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "", "version": ""}}
+        hello = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":%b}' % encode(params)
+        self.tell([Message(hello), Message(wire.notification(mcp.INITIALIZED))])
+        self.send(wire.notification(mcp.Kind.TOOLS.changed))  # the list that it has is of then
 
     # --- from the client ---
 

@@ -1,19 +1,24 @@
-"""All HTTP sessions: opened within limits, found by their id and their token's agent, ended when they are idle."""
+"""All HTTP sessions: opened within limits, found by their id and their token's agent, ended when they are idle.
 
-import secrets
+Most clients keep the id of their session over a restart of the broker, whatever it answers. A session of an earlier run
+is therefore taken over: begun anew under its id, once its client says something.
+"""
+
+import time
 from typing import TYPE_CHECKING
 
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Role
 from mcp_endpoint.doors.access import Visitor
 from mcp_endpoint.doors.http_session import HttpSession
+from mcp_endpoint.doors.session_ids import SessionIds
 from mcp_endpoint.errors import End, Refusal
 
 if TYPE_CHECKING:
     from mcp_endpoint.doors.front import Front
 
-ID_BYTES = 32
-"""Random bytes of a session's id: whoever knows it and has the agent's token has the session."""
+ENDED_KEPT = 10_000
+"""Sessions taken over and ended since that are remembered, so that they are not taken over again."""
 
 
 class Sessions:
@@ -22,6 +27,9 @@ class Sessions:
     def __init__(self, front: "Front") -> None:
         self._front = front
         self._by_id: dict[str, HttpSession] = {}
+        self._ids = SessionIds(front.settings.server.key)
+        self._over: dict[str, None] = {}
+        """Ids of other runs whose sessions have ended in this one; the oldest first."""
 
     def __len__(self) -> int:
         return len(self._by_id)
@@ -33,10 +41,35 @@ class Sessions:
 
     def open(self, visitor: Visitor) -> HttpSession | Refusal | End:
         """A new session, or why there may be none."""
+        return self._open(visitor, self._ids.new(visitor.agent_id))
+
+    def take_over(self, visitor: Visitor, id_: str, revision: str) -> HttpSession | Refusal | End:
+        """Begin a session of an earlier run anew, or why that may not be.
+
+        Its client says its `initialize` no more, so nothing is known of it but the revision that it speaks, and nothing
+        is asked of it. What it subscribed to is lost.
+        """
+        session = self._open(visitor, id_)
+        if isinstance(session, HttpSession):
+            # Numbers that no earlier run came to: an event that was missed then must not be taken for one of now.
+            session.begin_anew(revision, int(time.time()))
+        return session
+
+    def may_take_over(self, id_: str, agent_id: str) -> bool:
+        """Whether an id is of this agent's session in an earlier run, and has not ended in this one."""
+        return id_ not in self._over and self._ids.is_of_another_run(id_, agent_id)
+
+    def give_up(self, id_: str) -> None:
+        """A session of an earlier run is wanted no more."""
+        self._over[id_] = None
+        if len(self._over) > ENDED_KEPT:
+            del self._over[next(iter(self._over))]
+
+    def _open(self, visitor: Visitor, id_: str) -> HttpSession | Refusal | End:
         front = self._front
         if len(self._by_id) >= front.settings.mcp.max_sessions:
             return Refusal.TOO_MANY_SESSIONS
-        session = HttpSession(front, secrets.token_urlsafe(ID_BYTES), visitor.peer)
+        session = HttpSession(front, id_, visitor.peer)
         joined = front.manager.join(Role.DEVICE, visitor.agent_id, session, front.loop.time())
         if isinstance(joined, End):
             return joined
@@ -59,6 +92,8 @@ class Sessions:
     def remove(self, session: HttpSession) -> None:
         """A session has ended."""
         self._by_id.pop(session.id, None)
+        if session.taken_over:
+            self.give_up(session.id)
 
     def close(self, end: End) -> None:
         """End all of them."""

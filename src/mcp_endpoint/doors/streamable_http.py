@@ -41,24 +41,46 @@ class StreamableHttp:
             case "GET":
                 await self._get(exchange, visitor)
             case "DELETE":
-                self._session(exchange, visitor).close(End.PEER_CLOSED)
+                self._delete(exchange, visitor)
                 await exchange.reply(HTTPStatus.NO_CONTENT)
             case _:
                 raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", METHODS),))
 
-    def _session(self, exchange: Exchange, visitor: Visitor) -> HttpSession:
-        """The session that a request belongs to."""
-        id_ = exchange.single("mcp-session-id")
+    def _id(self, exchange: Exchange) -> str:
+        """The id of the session that a request belongs to, whose version has to be one of a session's."""
         version = exchange.single("mcp-protocol-version")
         if version is not None and version not in REVISIONS:
             raise Refused(Refusal.UNKNOWN_VERSION)
+        id_ = exchange.single("mcp-session-id")
         if id_ is None:
             raise Refused(Refusal.NO_SESSION_ID)
-        session = self._front.sessions.find(id_, visitor.agent_id)
-        if session is None:
-            raise Refused(Refusal.RESTARTING if self._front.draining else Refusal.UNKNOWN_SESSION)
-        self._front.sessions.used(session)
+        return id_
+
+    def _session(self, exchange: Exchange, visitor: Visitor) -> HttpSession:
+        """The session that a request belongs to; one of an earlier run is taken over."""
+        sessions, id_ = self._front.sessions, self._id(exchange)
+        session: HttpSession | Refusal | End | None = sessions.find(id_, visitor.agent_id)
+        if session is None and self._front.draining:
+            raise Refused(Refusal.RESTARTING)
+        if session is None and sessions.may_take_over(id_, visitor.agent_id):
+            if not self._front.admission.handshake(exchange.caller):
+                raise Refused(Refusal.TOO_MANY_HANDSHAKES, headers=((b"retry-after", b"30"),))
+            # Every revision but the oldest over HTTP says itself in the header (2025-06-18, "Transports").
+            session = sessions.take_over(visitor, id_, exchange.single("mcp-protocol-version") or BATCHES)
+        if not isinstance(session, HttpSession):
+            raise Refused(session or Refusal.UNKNOWN_SESSION)
+        sessions.used(session)
         return session
+
+    def _delete(self, exchange: Exchange, visitor: Visitor) -> None:
+        sessions, id_ = self._front.sessions, self._id(exchange)
+        session = sessions.find(id_, visitor.agent_id)
+        if session is not None:
+            session.close(End.PEER_CLOSED)
+        elif sessions.may_take_over(id_, visitor.agent_id):
+            sessions.give_up(id_)
+        else:
+            raise Refused(Refusal.UNKNOWN_SESSION)
 
     # --- POST ---
 
@@ -93,14 +115,16 @@ class StreamableHttp:
         """
         [message] = posted.messages
         exchange.about(message.id)
-        id_ = exchange.single("mcp-session-id")
-        if id_ is not None and self._front.sessions.find(id_, visitor.agent_id) is not None:
+        old = self._front.sessions.find(exchange.single("mcp-session-id") or "", visitor.agent_id)
+        if old is not None and not old.taken_over:
             raise Refused(Refusal.SESSION_BEGUN, message.id)
         if not self._front.admission.handshake(exchange.caller):
             raise Refused(Refusal.TOO_MANY_HANDSHAKES, message.id, ((b"retry-after", b"30"),))
         session = self._front.sessions.open(visitor)
         if not isinstance(session, HttpSession):
             raise Refused(session, message.id)
+        if old is not None:
+            old.close(End.PEER_CLOSED)
         await self._answer(exchange, session, posted, (b"mcp-session-id", session.id.encode()))
 
     async def _answer(self, exchange: Exchange, session: HttpSession, posted: Posted, *headers: Header) -> None:
