@@ -10,9 +10,11 @@ from pathlib import Path
 import pytest
 from mcp.client.client import Client
 
-from bad_definitions import BAD, GOOD, Fate
+from bad_definitions import BAD, GOOD, OBJECT, WHEN, Fate
+from conftest import Brokers
+from opened import server
 from sources import needs_node
-from support import ROOT, Agent, Broker
+from support import ROOT, Agent, Broker, text_result, tool
 from test_doctor import of_broker
 from test_sdk import CLIENT_PYTHON, PATIENCE, environ
 from test_sdk_npm import node
@@ -116,3 +118,110 @@ async def test_the_typescript_sdks_list_and_call(broker: Broker, tmp_path: Path)
         assert client.returncode == 0, err.decode()
     for seen in json.loads(out).values():
         compare(dict(zip(agents, seen, strict=True)))
+
+
+def numbered() -> list[tuple[object, Fate]]:
+    """All bad definitions, each under a name of its own."""
+    return [
+        (
+            {**definition, "name": f"b{number}"}
+            if isinstance(definition, dict) and definition.get("name") == "b"
+            else definition,
+            fate,
+        )
+        for number, (definition, fate) in enumerate(BAD.values())
+    ]
+
+
+async def test_a_server_that_the_broker_opens_and_no_repair_is_a_change_of_it(opening: Brokers) -> None:
+    bad = numbered()
+    hidden = tool("hid\u202eden")
+    broker = opening({"pin_tools": "block"}, home=server(GOOD, *(one for one, _ in bad), hidden))
+    shown = ["a", *(one["name"] for one, fate in bad if fate is Fate.MENDED)]  # type: ignore[index]
+    agent = broker.agent()
+    async with xiaozhi(agent.device_url) as session:
+        assert session.failure is None
+        assert list(session.tools) == shown
+        assert await session.call("a")
+        report = await agent.report()
+        assert report["why"]["reason"] == "definitions_left_out"
+        assert report["why"]["en"].startswith("home has definitions that cannot be used")
+        [link] = (await broker.stats())["agents"]["@home"]["links"]
+        told = link["definitions"]["tools"]
+        assert told["left_out"] == sum(fate is Fate.LEFT_OUT for _, fate in bad) + 1
+        assert told["mended"] == sum(fate is Fate.MENDED for _, fate in bad)
+        reasons = {one["name"]: one["reasons"] for one in told["told"]}
+        assert ["hidden_characters"] in reasons.values()
+        pins = json.loads((broker.config.parent / ".mcp_tools.json").read_text("utf-8"))["servers"]["home"]
+        for one, fate in bad:
+            if fate is Fate.MENDED:
+                assert pins[one["name"]]["definition"] == one, "as it came"  # type: ignore[index]
+        assert not any(pin["changed"] for pin in pins.values())
+    checks = (await of_broker(broker)).checks
+    named = [check["en"] for check in checks if check["check"] == "definition"]
+    assert any(line.startswith("home: hid\ufffdden is left out: name has control characters") for line in named)
+
+
+async def test_what_may_become_a_job_promises_no_output(opening: Brokers) -> None:
+    tools = {"background": ["slow*"]}
+    broker = opening(home=server(tool("slow", outputSchema=OBJECT), tool("fast", outputSchema=OBJECT), tools=tools))
+    url = broker.url(broker.agent().path("mcp"), "http")
+    async with Client(url, mode="legacy") as client:
+        listed = {one.name: one.output_schema for one in (await client.list_tools()).tools}
+        assert listed == {"slow": None, "fast": OBJECT}
+
+
+@pytest.mark.parametrize(("limit", "promised"), [("4MB", True), ("2KB", False)])
+async def test_what_may_be_cut_promises_no_output(broker_with: Brokers, limit: str, promised: bool) -> None:
+    broker = broker_with(max_result_bytes=limit)
+    agent = broker.agent()
+    async with (
+        agent.tool_side(tool("t", outputSchema=OBJECT), calls=False) as program,
+        agent.device() as device,
+        Client(broker.url(agent.path("mcp"), "http"), mode="legacy") as client,
+    ):
+        [one] = (await device.request("tools/list"))["result"]["tools"]
+        assert ("outputSchema" in one) is promised
+        [seen] = (await client.list_tools()).tools
+        assert seen.output_schema == OBJECT, "what comes by HTTP is not cut"
+        calling = asyncio.create_task(device.call("t"))
+        result = text_result("x" * 4000, structuredContent={"x": "y" * 4000})
+        await program.answer(await program.next("tools/call"), result)
+        assert ("structuredContent" in (await calling)["result"]) is promised
+
+
+async def test_the_arguments_of_a_tool_stand_where_a_xiaozhi_server_looks(broker: Broker) -> None:
+    agent = broker.agent()
+    schema = OBJECT | {"properties": {"when": {"$ref": "#/$defs/When"}}, "required": ["when"], "$defs": {"When": WHEN}}
+    async with agent.tool_side(tool("plan", inputSchema=schema)), agent.device() as device:
+        async with xiaozhi(agent.device_url) as session:
+            when = {"type": "object", "properties": {"day": {"type": "string"}, "then": {"type": "object"}}}
+            assert session.tools["plan"]["parameters"] == {
+                "type": "object",
+                "properties": {"when": when},
+                "required": ["when"],
+            }
+        [one] = (await device.request("tools/list"))["result"]["tools"]
+        assert one["inputSchema"] == schema, "nobody else is shown another one"
+        assert (await agent.report())["why"]["reason"] == "serving"
+
+
+async def test_prompts_and_resources_are_mended_one_by_one_too(broker: Broker) -> None:
+    agent = broker.agent()
+    results = {
+        "prompts/list": {"prompts": [{"name": "p", "arguments": None, "description": None}, {"name": None}]},
+        "resources/list": {"resources": [{"uri": "note:1", "mimeType": None}, {"uri": "nowhere", "name": "n"}]},
+        "resources/templates/list": {"resourceTemplates": [{"uriTemplate": "note:{n}", "name": 5, "icons": {}}]},
+    }
+    introduction = {"capabilities": {"tools": {}, "prompts": {}, "resources": {}}}
+    async with agent.tool_side(GOOD, results=results, introduction=introduction) as program:
+        await program.settled()
+        for mode in ("legacy", "2026-07-28"):
+            async with Client(broker.url(agent.path("mcp"), "http"), mode=mode) as client:
+                assert [one.name for one in (await client.list_prompts()).prompts] == ["p"]
+                assert [one.uri for one in (await client.list_resources()).resources] == ["note:1"]
+                [template] = (await client.list_resource_templates()).resource_templates
+                assert template.name == "note:{n}"
+        [link] = await agent.links("tool")
+        told = {kind: (one["left_out"], one["mended"]) for kind, one in link["definitions"].items()}
+        assert told == {"prompts": (1, 1), "resources": (1, 1), "resourceTemplates": (0, 1)}
