@@ -433,6 +433,17 @@ def test_hostile_arguments_end_soon_and_as_any_others(hostile: Any) -> None:
     assert time.process_time() - began < 30, "what grows with the power of two would take for ever"
 
 
+def test_any_number_of_names_that_nobody_declared_is_left_out_soon() -> None:
+    many = schema(INT)
+    many["properties"] = {f"name_{number}": INT for number in range(500)}
+    sent = {f"other_{number}": number for number in range(100_000)} | {"Name 7": "7"}
+    told: list[str] = []
+    began = time.process_time()
+    assert Reader(many).read(sent, told.append) == {"name_7": 7}
+    assert len(told) == 100_000
+    assert time.process_time() - began < 30, "each name held against each would take minutes"
+
+
 def test_lists_without_repeats_are_checked_in_linear_time() -> None:
     of = {"type": "array", "uniqueItems": True}
     with pytest.raises(BadArguments, match="non-unique"):

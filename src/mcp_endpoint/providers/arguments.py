@@ -25,7 +25,7 @@ class Reader:
     def __init__(self, schema: Mapping[str, Any]) -> None:
         self._validator = Validator(dict(schema))
         self._strict = StrictValidator(dict(schema))
-        self._names = list(schema.get("properties", ())) if schema.get("additionalProperties") is False else None
+        self._names = frozenset(schema.get("properties", ())) if schema.get("additionalProperties") is False else None
 
     def read(self, given: Mapping[str, Any], ignored: Callable[[str], None]) -> dict[str, Any]:
         """The arguments as the schema wants them; `ignored` is told names that it has not. Raises BadArguments."""

@@ -5,7 +5,7 @@ for what they leave out. Each function here knows one such habit, and returns no
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from typing import Any, Final
 
@@ -192,17 +192,27 @@ def arguments_of(raw: Raw | None) -> dict[str, Any] | None:
     return value if isinstance(value, dict) else None
 
 
-def declared(given: Mapping[str, Any], names: list[str]) -> tuple[dict[str, Any], list[str]]:
+def declared(given: Mapping[str, Any], names: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
     """What is given for declared names, one that is only spelled otherwise included, and which names are none."""
+    names = frozenset(names)
     if len(given) == 1 and names:
         ((name, inside),) = given.items()
-        if name not in names and isinstance(inside, dict) and inside and all(one in names for one in inside):
+        if name not in names and isinstance(inside, dict) and inside and inside.keys() <= names:
             return dict(inside), []  # the arguments once more, in a wrapper such as {"input": …}
     known = {name: value for name, value in given.items() if name in names}
-    free = [name for name in names if name not in known]
-    unknown = [name for name in given if name not in known]
-    meant = [same_word(name, free) for name in unknown]
-    for name, target in zip(unknown, meant, strict=True):
-        if target is not None and meant.count(target) == 1:
-            known[target] = given[name]
-    return known, [name for name, target in zip(unknown, meant, strict=True) if target not in known]
+    if len(known) == len(given):
+        return known, []
+    free = _by_letters(names - known.keys())
+    meant = _by_letters(given.keys() - known.keys())
+    renamed = {meant[word]: free[word] for word in meant.keys() & free.keys() if meant[word] and free[word]}
+    known |= {renamed[name]: value for name, value in given.items() if name in renamed}
+    return known, [name for name in given if name not in names and name not in renamed]
+
+
+def _by_letters(names: Iterable[str]) -> dict[str, str]:
+    """Names by their letters; empty for letters that several have."""
+    found: dict[str, str] = {}
+    for name in names:
+        word = letters(name)
+        found[word] = "" if not word or word in found else name
+    return found

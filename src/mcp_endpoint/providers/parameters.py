@@ -8,18 +8,20 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_origin, get_type_hints
 
 import docstring_parser
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
-from mcp_endpoint.providers.arguments import Reader
 from mcp_endpoint.providers.meanings import declared
 from mcp_endpoint.providers.offer import BadArguments
 from mcp_endpoint.providers.results import untitled
 from mcp_endpoint.tools import Context
+
+if TYPE_CHECKING:
+    from mcp_endpoint.providers.arguments import Reader
 
 MOST_COMPLAINTS = 5
 
@@ -47,31 +49,26 @@ class Parameters:
 
     def read(self, given: Mapping[str, Any], ignored: Callable[[str], None]) -> dict[str, Any]:
         """The arguments for the function; `ignored` is told names that it has not. Raises BadArguments."""
-        known, unknown = declared(given, list(self.names.values()))
+        known, unknown = declared(given, self.names.values())
         for name in unknown:
             ignored(name)
         try:
             read = self.model.model_validate(known)
-        except ValidationError:
+        except ValidationError as error:
+            complaint = _complaint(error, unknown)  # about what was sent, and not about what is made of it
             try:
                 read = self.model.model_validate(self._mended(known))
             except ValidationError:
-                raise BadArguments(self._complaint(known | {name: given[name] for name in unknown})) from None
+                raise BadArguments(complaint) from None
         return {name: getattr(read, field) for field, name in self.names.items()}
-
-    def _complaint(self, given: dict[str, Any]) -> str:
-        """About what was sent, and not about what was made of it."""
-        try:
-            self.model.model_validate(given)
-        except ValidationError as error:
-            return _complaint(error)
-        raise AssertionError("it did not fit a moment ago")
 
     def _mended(self, given: dict[str, Any]) -> dict[str, Any]:
         return given if self._reader is None else self._reader.mended(given)[0]
 
     @cached_property
-    def _reader(self) -> Reader | None:
+    def _reader(self) -> "Reader | None":
+        from mcp_endpoint.providers.arguments import Reader  # heavy, and needed only for what does not fit at once
+
         try:
             return Reader(self.schema())
         except PydanticUserError:
@@ -109,8 +106,8 @@ def _metadata(annotation: Any) -> tuple[Any, ...]:
     return get_args(annotation)[1:] if get_origin(annotation) is Annotated else ()
 
 
-def _complaint(error: ValidationError) -> str:
-    """What does not fit, in plain words: at most five of the misfits."""
+def _complaint(error: ValidationError, unknown: list[str]) -> str:
+    """What does not fit, in plain words, and which names are no parameters: at most five of both."""
     found = error.errors(include_url=False, include_context=False)
     parts = []
     for one in found[:MOST_COMPLAINTS]:
@@ -124,6 +121,7 @@ def _complaint(error: ValidationError) -> str:
                 given = repr(one["input"])
                 shown = given if len(given) <= 60 else given[:60] + "…"
                 parts.append(f"{place} = {shown}: {one['msg']}")
+    parts += [f"{name[:60]} 不是参数 / {name[:60]} is no parameter" for name in unknown[: MOST_COMPLAINTS - len(parts)]]
     more = f"; … ({len(found)})" if len(found) > MOST_COMPLAINTS else ""
     return f"参数有误 / The arguments do not fit: {'; '.join(parts)}{more}"
 
