@@ -22,7 +22,7 @@ BLOCK = 16
 LONGEST = 1024
 """Characters of a token that are looked at; the longest that anybody mints has about 150."""
 
-LONGEST_PASTED = 4096
+LONGEST_PASTED = 2048
 """Characters of a text that may hold a token: the longest URL that anybody pastes is far below."""
 MOST_CANDIDATES = 8
 """Words of such a text that are tried."""

@@ -21,7 +21,7 @@ _NOT_MEANT = re.compile(
     re.IGNORECASE | re.VERBOSE,
 )
 """An `Authorization` that does not say that there is a token."""
-MOST = 8
+MOST = 4
 """Different texts of one request that are looked at; with more of them it has no token."""
 KEY_HEADERS = ("x-api-key", "api-key")
 """Headers for a secret in programs that cannot set `Authorization`."""
@@ -34,16 +34,15 @@ def agent_of(
 
     `query` has the parameters of its URL, `authorization` and `keys` the values of these headers.
     """
-    shown, missing = {authorization, *keys}, _NOT_MEANT.match(authorization) is not None
-    for name, value in query:
-        if name.lower() in _ALIKE:
-            shown.add(value)
-            missing = missing and name != _PARAMETER
+    parameters = [(name, value) for name, value in query if value and name.lower() in _ALIKE]
+    scheme, _, value = authorization.partition(" ")
+    shown = {value.strip() if scheme.lower() == "bearer" else authorization, *keys, *(text for _, text in parameters)}
     shown.discard("")
     agents = _agents(tokens, shown) if len(shown) <= MOST else set()
     if len(agents) == 1:
         return agents.pop()
-    return End.MISSING_TOKEN if missing and not agents else End.BAD_TOKEN
+    missing = not agents and _NOT_MEANT.match(authorization) and not any(name == _PARAMETER for name, _ in parameters)
+    return End.MISSING_TOKEN if missing else End.BAD_TOKEN
 
 
 def _agents(tokens: Tokens, texts: Iterable[str]) -> set[str]:

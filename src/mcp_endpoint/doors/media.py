@@ -4,6 +4,7 @@ Read forgivingly: what says nothing that can be read is as if it was not there.
 """
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 _QUOTED = re.compile(r'"(?:[^"\\]|\\.)*+"?')
@@ -24,6 +25,7 @@ class Accepted(NamedTuple):
 ANYTHING = Accepted(json=True, events=True, streams=False)
 
 
+@lru_cache(64)  # each client sends its own one with every request
 def accepted(header: str | None) -> Accepted:
     """What an `Accept` header takes; without one it is anything."""
     weights: dict[str, float] = {}
