@@ -6,15 +6,19 @@
 ARG BASE_IMAGE=python:3.13-slim
 FROM ${BASE_IMAGE}
 
+# plain, or programs: with node (npx) and uv (uvx), for tool programs that the broker starts itself.
+ARG VARIANT=plain
+
 # Only for the build, e.g. --build-arg PIP_INDEX_URL=https://pypi.tuna.tsinghua.edu.cn/simple
 ARG PIP_INDEX_URL
 
-# A container's own 127.0.0.1 is out of everybody's reach, so a settings file brought along with `host = 127.0.0.1`
+# `container` is how programs find out that they run in one, under Kubernetes too. A container's own 127.0.0.1 is out of everybody's reach, so a settings file brought along with `host = 127.0.0.1`
 # (the original's sample) would start a broker that nobody can call.
 ENV PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
     PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_ROOT_USER_ACTION=ignore \
+    container=docker \
     MCP_ENDPOINT_SERVER__HOST=0.0.0.0
 
 WORKDIR /app
@@ -27,12 +31,17 @@ RUN groupadd --gid 1000 app \
 COPY requirements.txt ./
 RUN pip install --no-cache-dir --only-binary=:all: -r requirements.txt
 
-# The code belongs to root and is compiled here, since the broker may write to data and logs alone.
+COPY requirements-programs.txt ./
+COPY docker/programs.sh docker/
+RUN sh docker/programs.sh "$VARIANT"
+
+# The code belongs to root and is compiled here, since the broker may write to data, logs and home alone; programs
+# keep what they download in home.
 COPY main.py mcp-endpoint-server.cfg LICENSE ./
 COPY docker/ docker/
 COPY src/ src/
 RUN python -m compileall -q main.py src
-RUN install -d -o 1000 -g 1000 data logs
+RUN install -d -o 1000 -g 1000 data logs home
 
 EXPOSE 8004
 STOPSIGNAL SIGTERM

@@ -28,29 +28,31 @@ give() {
 # Words to put before a command so that it runs without root's rights; none if there are none to drop.
 as_user=
 if [ "$(id -u)" = 0 ]; then
-    mkdir -p data logs
+    mkdir -p data logs home
     owner=$(stat -c %u data)
     if [ "$owner" != 0 ]; then
         uid=$owner
         gid=$(stat -c %g data)
         [ "$gid" != 0 ] || gid=$uid
-        # The image's own logs folder is app's and may be handed on; a mounted one stays its owner's.
-        if [ "$uid" != 1000 ] && ! mountpoint -q logs; then
-            chown -RhP --from=1000 "$uid:$gid" -- logs || :
-        fi
+        # The image's own folders are app's and may be handed on; mounted ones stay their owner's.
+        for dir in logs home; do
+            if [ "$uid" != 1000 ] && ! mountpoint -q "$dir"; then
+                chown -RhP --from=1000 "$uid:$gid" -- "$dir" || :
+            fi
+        done
     fi
     give data
     give logs
+    give home
     as_user="setpriv --reuid=$uid --regid=$gid --clear-groups"
     if ! $as_user true; then
         say "root's rights cannot be given up (\`cap_drop\`?); set \`user: \"$uid:$gid\"\` in docker-compose.yml and start again. / 无法放弃 root 权限（设置了 \`cap_drop\`？）：请在 docker-compose.yml 中设置 \`user: \"$uid:$gid\"\`，然后重新启动。"
         exit 1
     fi
-    export HOME="$PWD" # root's is closed to the user
 else
     uid=$(id -u)
     gid=$(id -g)
-    mkdir -p data logs 2>/dev/null || :
+    mkdir -p data logs home 2>/dev/null || :
 fi
 
 # $as_user is split into words on purpose.
@@ -58,6 +60,13 @@ fi
 may() {
     $as_user test "$1" "$2"
 }
+
+# Tool programs (npx, uvx) keep what they download there; root's is closed to the user.
+export HOME="$PWD/home"
+if ! { may -d home && may -w home && may -x home; }; then
+    say "user $uid:$gid cannot write to $HOME, so programs keep what they download in /tmp / 用户 $uid:$gid 无法写入 $HOME，程序下载的内容将放在 /tmp"
+    export HOME=/tmp
+fi
 
 for dir in data logs; do
     if ! { may -d "$dir" && may -w "$dir" && may -x "$dir"; }; then

@@ -9,6 +9,7 @@
 # entrypoint mends a root-owned data/ and gives up root's rights.
 #
 # Exit code 0: all well; parts that could not be shown say `skip:` and why. Else 1 and a line `FAILED: …`.
+# VARIANT=programs walks that variant: then npx and uvx must be there and work for the broker's user.
 # PYTHON=… is the interpreter tried first; it must be 3.11 or newer and one that an unprivileged user can run.
 set -euo pipefail
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
@@ -106,7 +107,7 @@ for line in filter(None, map(str.strip, re.sub(r"\\\n\s*", " ", text).splitlines
     print(f"{name}\t{rest}")
 PY
 
-export PATH=$venv/bin:$PATH
+export PATH=$venv/bin:$PATH VARIANT=${VARIANT:-plain}
 stop_signal= health=() entrypoint=()
 cd -- "$app"
 while IFS=$'\t' read -r -a step; do
@@ -211,6 +212,17 @@ refused() {
     note "ok: $name: $(tail -n 1 "$log")"
 }
 
+if [ "$VARIANT" = programs ]; then
+    for program in node npm npx uv uvx; do
+        found=$(command -v "$program")
+        [[ $found == "$venv"/* ]] || fail "$program is not in the image, but $found"
+        by_hand env HOME="$app/home" "$program" --version >"$top/run.log" 2>&1 || { log=$top/run.log; fail "$program does not run"; }
+        note "ok: $program $(tail -n 1 "$top/run.log")"
+    done
+else
+    [ ! -e "$venv/bin/node" ] && [ ! -e "$venv/bin/uv" ] || fail "the plain image has programs"
+fi
+
 life unprivileged "$hand_uid" "$hand_gid" ${hand[@]+"${hand[@]}"} env
 life restart "$hand_uid" "$hand_gid" ${hand[@]+"${hand[@]}"} env
 by_hand chmod 555 data
@@ -222,9 +234,9 @@ if [ -z "$root" ]; then
     exit 0
 fi
 fresh() {
-    rm -rf data logs
-    mkdir data logs
-    chown 1000:1000 logs # as in the image
+    rm -rf data logs home
+    mkdir data logs home
+    chown 1000:1000 logs home # as in the image
 }
 fresh
 cp mcp-endpoint-server.cfg data/.mcp-endpoint-server.cfg
@@ -236,7 +248,7 @@ ln -s "$top/outside" data/link
 ln -s "$top/outside/file" data/file-link
 as_root=(setpriv --groups 0,4) # with more groups than one, so that keeping them would show
 life root-owned-data 1000 1000 "${as_root[@]}"
-[ "$(stat -c %u:%g data data/link logs | sort -u)" = 1000:1000 ] || fail "data, a link in it or logs was not given to the user"
+[ "$(stat -c %u:%g data data/link logs home | sort -u)" = 1000:1000 ] || fail "data, a link in it, logs or home was not given to the user"
 [ "$(stat -c %u "$top/outside" "$top/outside/file" | sort -u)" = 0 ] || fail "a symbolic link in data/ was followed"
 grep -q 'belonged to root.*原属 root' "$log" || fail "the change of owner was not reported"
 life mended-data 1000 1000 "${as_root[@]}"
@@ -245,7 +257,7 @@ life mended-data 1000 1000 "${as_root[@]}"
 fresh
 chown 4242:4243 data
 life data-of-another-user 4242 4243 "${as_root[@]}"
-[ "$(stat -c %u:%g data)" = 4242:4243 ] || fail "data was taken from its owner"
+[ "$(stat -c %u:%g data home | sort -u)" = 4242:4243 ] || fail "data was taken from its owner"
 
 fresh
 touch data/.mcp-endpoint-server.cfg

@@ -77,8 +77,9 @@ def test_the_wheel_brings_the_command_and_the_shipped_settings(tmp_path: Path) -
 
 @pytest.mark.timeout(240)
 @pytest.mark.skipif(sys.platform == "win32", reason="the image is Linux")
-def test_the_dockerfile_by_hand() -> None:
-    done = run("bash", "tests/docker-by-hand.sh", timeout=220)
+@pytest.mark.parametrize("variant", ["plain", "programs"])
+def test_the_dockerfile_by_hand(variant: str) -> None:
+    done = run("env", f"VARIANT={variant}", "bash", "tests/docker-by-hand.sh", timeout=220)
     if "skip: everything" in done.stdout:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr
