@@ -68,10 +68,10 @@ def _slow(program: str) -> Advice:
 def _missing(program: str, *, contained: bool) -> Advice:
     if contained and program in _FETCHING:
         return Advice(
-            "容器内没有这个程序：node 和 uv 在带程序的镜像里（docker compose build --build-arg VARIANT=programs，"
+            "容器内没有这个程序：node 和 uv 在带程序的镜像里（VARIANT=programs docker compose up -d --build，"
             "见 docs/docker.zh-CN.md）",
-            "the container does not have it: node and uv are in the image with programs (`docker compose build "
-            "--build-arg VARIANT=programs`, see docs/docker.md)",
+            "the container does not have it: node and uv are in the image with programs (`VARIANT=programs docker "
+            "compose up -d --build`, see docs/docker.md)",
         )
     if program in _FETCHING:
         package = "Node.js" if _FETCHING[program].startswith("NPM") else program.removesuffix("x") or program
