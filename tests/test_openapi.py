@@ -200,8 +200,10 @@ async def test_private_addresses_are_refused_unless_they_are_listed(serve: Serve
     assert stopped.value.why is Why.PRIVATE_ADDRESS
     assert echo[0].requests == []
     petstore = OpenApiSettings(str(FOLDER / "petstore-3.0.yaml"), base_url=echo[1])
-    async with asking(OpenApi(petstore)) as asker:
-        assert "private range" in await asker.error("getInventory")
+    with pytest.raises(Stopped, match=r'add "allow_private": \["127\.0\.0\.1"\]') as stopped:
+        async with asking(OpenApi(petstore)):
+            pass
+    assert stopped.value.why is Why.PRIVATE_ADDRESS
     assert echo[0].requests == []
     with pytest.raises(Stopped) as stopped:
         async with serve(allow_private=("not a network/99",)):
@@ -243,7 +245,7 @@ async def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     bad = {f"/bad{number}": {"get": {"parameters": [{"$ref": "x.yaml"}]}} for number in range(30)}
     file = tmp_path / "x.json"
     file.write_text(json.dumps({"openapi": "3.0.0", "paths": {"/good": {"get": {}}} | bad}))
-    source = OpenApi(OpenApiSettings(str(file), base_url="http://api.example.com"))
+    source = OpenApi(OpenApiSettings(str(file), base_url="http://8.8.8.8"))
     async with asking(source) as asker:
         assert list(await asker.listed("tools/list")) == ["get_good"]
         assert "GET /bad0: the document x.yaml cannot be used: it cannot be read: No such file" in source.said[0]

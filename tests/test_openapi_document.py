@@ -41,7 +41,11 @@ def made(paths: Any, **more: Any) -> dict[str, Operation]:
 @pytest.mark.parametrize(
     ("data", "words"),
     [
-        (b"\xff\xfe", "UTF-8"),
+        (b"openapi: 3.0.0\ninfo: \xff\xfe", "UTF-8.*line 2"),
+        (b"\xff\xfea", "UTF-16"),
+        (b"\x1f\x8bx", "compressed"),
+        (gzip.compress(b" " * 40_000_000, mtime=0), "more than"),
+        (b"<!doctype html><title>Swagger UI</title>", "web page"),
         (b'{"openapi": "3.0.0",\n "paths": }', "line 2, column 11"),
         (b"openapi: 3.0.0\npaths: [\n", "line 3"),
         (b"[]", "no object"),

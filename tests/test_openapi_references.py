@@ -13,13 +13,13 @@ from jsonschema import Draft202012Validator
 
 from asking import Asker, asking
 from echo_server import Echo, echoing
-from mcp_endpoint.providers.openapi import references, values
+from mcp_endpoint.providers.openapi import references, texts
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from mcp_endpoint.providers.source import Stopped
 
 FOLDER = Path(__file__).parent / "openapi"
 SECRET = "s3cret-value-of-mine"
-SERVER = "http://api.example.com"
+SERVER = "http://8.8.8.8"  # nothing is sent; a name would be looked up
 
 
 def written(folder: Path, texts: dict[str, Any], main: str = "api.json") -> OpenApi:
@@ -252,7 +252,7 @@ async def test_limits_hold_for_all_documents_together(tmp_path: Path, monkeypatc
         async with asking(source) as asker:
             assert list(await asker.listed("tools/list")) == ["get_0", "get_1", "get_2"]
             assert "bytes, together with those before it" in source.said[0]
-    monkeypatch.setattr(values, "MOST_VALUES", 1000)
+    monkeypatch.setattr(texts, "MOST_VALUES", 1000)
     source = OpenApi(OpenApiSettings(str(tmp_path / "api.json"), base_url=SERVER))
     async with asking(source) as asker:
         assert 0 < len(await asker.listed("tools/list")) < 99

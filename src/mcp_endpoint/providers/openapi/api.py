@@ -3,14 +3,13 @@
 import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from urllib.parse import urljoin, urlsplit
 
 from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.operations import Filter, operations
-from mcp_endpoint.providers.openapi.reader import server_url
 from mcp_endpoint.providers.openapi.security import Security
-from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
+from mcp_endpoint.providers.openapi.servers import chosen_server
+from mcp_endpoint.providers.openapi.values import an_object
 from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.text import clean
 
@@ -57,6 +56,8 @@ class Api:
     security: Security
     found: Sequence[Operation]
     left_out: Sequence[str]
+    notes: Sequence[str]
+    """What its owner should know of the document."""
 
 
 def read_api(document: Document, settings: OpenApiSettings) -> Api:
@@ -67,39 +68,14 @@ def read_api(document: Document, settings: OpenApiSettings) -> Api:
     security = Security(document, settings.headers, settings.env)
     wanted = Filter(frozenset(map(str.lower, settings.methods)), settings.tags, settings.operations)
     made = operations(document, wanted, frozenset(security.hidden))
+    secrets = bool(settings.headers or settings.env)
     info = an_object(document.content.get("info"))
     return Api(
         title=clean(str(info.get("title", "")), 100) or "OpenAPI",
         version=clean(str(info.get("version", "")), 40),
-        server=_server(document, settings),
+        server=chosen_server(document, settings.document, settings.base_url, secrets=secrets),
         security=security,
         found=made.found,
         left_out=made.left_out,
+        notes=document.notes,
     )
-
-
-def _server(document: Document, settings: OpenApiSettings) -> str:
-    """The URL that paths are appended to. Raises BadDocument."""
-    servers = a_list(document.content.get("servers"))
-    named = settings.base_url or (server_url(servers[0]) if servers else None) or "/"
-    server = urljoin(settings.document, named) if is_url(settings.document) else named
-    if not is_url(server) or not urlsplit(server).hostname:
-        raise BadDocument("it names no server (or only a path); base_url in the settings can name one")
-    if is_url(settings.document) and not settings.base_url and (settings.headers or settings.env):
-        _check_same_host(settings.document, server)
-    return server
-
-
-def _check_same_host(document: str, server: str) -> None:
-    """Whoever may change a document at a URL must not be able to have the credentials sent somewhere else."""
-    came_from, goes_to = urlsplit(document), urlsplit(server)
-    if came_from.hostname != goes_to.hostname or (came_from.scheme, goes_to.scheme) == ("https", "http"):
-        raise BadDocument(
-            f"it comes from {came_from.scheme}://{came_from.hostname} and names the server {goes_to.scheme}://"
-            f"{goes_to.hostname}; credentials go there only if base_url in the settings says so"
-        )
-
-
-def is_url(text: str) -> bool:
-    """Whether a document's place is a URL and not a file."""
-    return text.lower().startswith(("http://", "https://"))

@@ -6,6 +6,25 @@ from mcp_endpoint.providers.openapi.references import References
 from mcp_endpoint.providers.openapi.v2 import PathConverter, head_of_version_2
 from mcp_endpoint.providers.openapi.values import BadDocument, an_object
 
+_OTHERS = {
+    "asyncapi": "an AsyncAPI document",
+    "swaggerVersion": "a document of Swagger 1",
+    "mcpServers": "a list of MCP servers",
+    "arazzo": "an Arazzo document",
+    "overlay": "an overlay",
+    "_postman_id": "a Postman collection",
+    "log": "an HTTP archive",
+}
+"""What other JSON and YAML files that people take for such a document are, by a member of theirs."""
+
+
+class NoDocument(BadDocument):
+    """It is another text than a document; `content`, its values, may say where one is."""
+
+    def __init__(self, why: str, content: Any) -> None:
+        super().__init__(why)
+        self.content = content
+
 
 class Document:
     """A document; what it says of paths is asked from `paths` and `path`, the rest is its content."""
@@ -13,6 +32,8 @@ class Document:
     def __init__(self, content: dict[str, Any], references: References, *, is_old: bool) -> None:
         """`is_old`: the content is one of version 2.0."""
         self.references = references
+        self.notes = [f'the key "{key}" is there twice in one object; the last counts' for key in references.doubled]
+        """What its owner should know of it."""
         self.content = head_of_version_2(content) if is_old else content
         self._paths = content.get("paths")
         self._converter = PathConverter(content, self._followed_if_it_can_be) if is_old else None
@@ -46,10 +67,19 @@ def read_document(data: bytes, place: str = "") -> Document:
     references = References(place)
     content = references.add_main(data)
     if not isinstance(content, dict):
-        raise BadDocument("it is no object")
-    version = str(content.get("openapi", content.get("swagger", "")))
-    if not version.startswith(("2.", "3.0", "3.1", "3.2")):
-        raise BadDocument(f"it is no OpenAPI document of version 2.0 or 3.0 to 3.2 (version: {version[:20] or '-'})")
+        raise NoDocument("it is no object", content)
+    version = str(content.get("openapi", content.get("swagger", ""))).strip().removeprefix("v")
+    if version not in ("2", "3") and not version.startswith(("2.", "3.0", "3.1", "3.2")):
+        raise NoDocument(_something_else(content, version), content)
     if not isinstance(content.get("paths", {}), dict):
         raise BadDocument("its paths are no object")
-    return Document(content, references, is_old=version.startswith("2."))
+    return Document(content, references, is_old=version.startswith("2"))
+
+
+def _something_else(content: dict[str, Any], version: str) -> str:
+    for member, name in _OTHERS.items():
+        if member in content:
+            return f"it is {name} and no OpenAPI document of version 2.0 or 3.0 to 3.2"
+    if "postman" in str(an_object(content.get("info")).get("schema", "")):
+        return "it is a Postman collection: export it as OpenAPI"
+    return f"it is no OpenAPI document of version 2.0 or 3.0 to 3.2 (version: {version[:20] or '-'})"

@@ -7,6 +7,7 @@ from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation, Parameter
 from mcp_endpoint.providers.openapi.references import MOST_HOPS
 from mcp_endpoint.providers.openapi.schema import stand_alone
+from mcp_endpoint.providers.openapi.servers import own_server
 from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
 from mcp_endpoint.providers.text import clean, slug
 
@@ -54,7 +55,7 @@ class OperationReader:
             name=name,
             method=method,
             path=path,
-            server=self._server(operation) or self._server(item),
+            server=own_server(operation) or own_server(item),
             description=described or f"{method.upper()} {clean(path, 200)}",
             title=clean(summary, 120),
             parameters=parameters,
@@ -66,10 +67,6 @@ class OperationReader:
             ),
             schema=schema,
         )
-
-    def _server(self, node: dict[str, Any]) -> str | None:
-        servers = a_list(node.get("servers"))
-        return server_url(servers[0]) if servers else None
 
     def _listed(self, item: dict[str, Any], operation: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
         """The parameters of a path and of its operation, which replaces those that have the same place and name."""
@@ -178,16 +175,3 @@ def _gaps(path: str) -> list[str]:
 
 def _string(value: Any) -> str:
     return value if isinstance(value, str) else ""
-
-
-def server_url(server: Any) -> str | None:
-    """A server's URL with the defaults of its variables put in."""
-    described = an_object(server)
-    url = described.get("url")
-    if not isinstance(url, str):
-        return None
-    for name, variable in an_object(described.get("variables")).items():
-        default = an_object(variable).get("default")
-        if isinstance(default, str | int):
-            url = url.replace("{" + name + "}", str(default))
-    return url

@@ -8,12 +8,16 @@ from urllib.request import url2pathname
 
 import httpx
 
-from mcp_endpoint.providers.http_client import body_chunks, send
+from mcp_endpoint.providers.http_client import body_chunks, send, words_of
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, read_api
-from mcp_endpoint.providers.openapi.document import read_document
-from mcp_endpoint.providers.openapi.references import MOST_BYTES
+from mcp_endpoint.providers.openapi.document import Document, NoDocument, read_document
+from mcp_endpoint.providers.openapi.pages import PLACES, Search
+from mcp_endpoint.providers.openapi.references import MOST_BYTES, shown_url
+from mcp_endpoint.providers.openapi.servers import is_url
+from mcp_endpoint.providers.openapi.texts import Page
 from mcp_endpoint.providers.openapi.values import BadDocument
 from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.text import clean
 from mcp_endpoint.providers.threads import Threads
 
 
@@ -32,8 +36,7 @@ class Shelf(Protocol):
 
 async def read_documents(settings: OpenApiSettings, shelf: Shelf, threads: Threads) -> Api:
     """The API that a document and those it refers to describe. Raises Stopped or BadDocument."""
-    place, data = await shelf.first()
-    document = await threads.run(lambda: read_document(data, place))
+    document = await _main(shelf, threads)
     references = document.references
     while True:
         api = await threads.run(lambda: read_api(document, settings))
@@ -50,6 +53,41 @@ async def read_documents(settings: OpenApiSettings, shelf: Shelf, threads: Threa
         why = f"; {api.left_out[0]}" if api.left_out else ""
         raise BadDocument(f"none of its operations can be a tool (or none fits methods, tags and operations){why}")
     return api
+
+
+async def _main(shelf: Shelf, threads: Threads) -> Document:
+    """The document that the settings name, or the one that what they name leads to. Raises Stopped or BadDocument."""
+    place, data = await shelf.first()
+    try:
+        return await threads.run(lambda: read_document(data, place))
+    except (Page, NoDocument) as error:
+        if not is_url(place):
+            raise
+        why: BadDocument = error
+    search = Search(place)
+    _remember(search, place, data, why)
+    while (candidate := search.next()) is not None:
+        try:
+            base, data = await shelf.another(candidate, MOST_BYTES)
+            document = await threads.run(lambda: read_document(data, base))  # noqa: B023  done before they change
+        except BadDocument as error:
+            _remember(search, candidate, data, error)
+        except Stopped:
+            continue  # there is nothing
+        else:
+            document.notes.append(f"the document is at {shown_url(base)}: name that in openapi")
+            return document
+    raise BadDocument(f"{why}; {PLACES}")
+
+
+def _remember(search: Search, place: str, data: bytes, why: BadDocument) -> None:
+    """Have a search know what a text names that is no document."""
+    if isinstance(why, Page):
+        search.page(why.text, place)
+    elif urlsplit(place).path.endswith(".js"):
+        search.page(data.decode(errors="replace"), place)
+    elif isinstance(why, NoDocument):
+        search.values(why.content, place)
 
 
 class Files:
@@ -118,11 +156,20 @@ class Urls:
         response = await send(self._client, request)
         try:
             if response.status_code != 200:
-                why = Why.UNAUTHORIZED if response.status_code in (401, 403) else Why.HTTP_STATUS
-                raise Stopped(why, f"HTTP {response.status_code}")
+                raise await _refused(response)
             return str(response.url), await body_of(response, most)
         finally:
             await response.aclose()
+
+
+async def _refused(response: httpx.Response) -> Stopped:
+    """Why there is no document, in the server's own words, and what helps."""
+    status = response.status_code
+    words = "" if "html" in response.headers.get("content-type", "") else clean(await words_of(response), 100)
+    said = f"HTTP {status}{': ' + words if words else ''}"
+    if status in (401, 403):
+        return Stopped(Why.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
+    return Stopped(Why.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)
 
 
 async def body_of(response: httpx.Response, most: int) -> bytes:

@@ -15,7 +15,8 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 
 from mcp_endpoint.providers.http_client import same_origin
-from mcp_endpoint.providers.openapi.values import BadDocument, Values, reference
+from mcp_endpoint.providers.openapi.texts import Values
+from mcp_endpoint.providers.openapi.values import BadDocument, reference
 from mcp_endpoint.providers.text import clean
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -49,6 +50,16 @@ class References:
     def add(self, place: str, base: str, data: bytes) -> None:
         """Take in a wanted document that came from `base` in the end. Raises BadDocument."""
         self._contents[place] = _opened(self._read(data, base))
+
+    @property
+    def place(self) -> str:
+        """Where the first document really is, a URI; empty where it has none."""
+        return self._main
+
+    @property
+    def doubled(self) -> list[str]:
+        """Keys that an object of a document has twice; the last one counts."""
+        return self._values.doubled
 
     def refuse(self, place: str, why: str) -> None:
         """A wanted document cannot be had: whatever needs it fails with this reason."""
@@ -117,13 +128,16 @@ class References:
 
     def _shown(self, place: str) -> str:
         """A place to be told: seen from the first document, and never with a user or a query, which may be secret."""
-        if not place.startswith(self._folder):
-            try:
-                parts = urlsplit(place)
-            except ValueError:
-                return "?"
-            place = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()
-        return clean(place.removeprefix(self._folder).partition("?")[0], 100)
+        return shown_url(place.removeprefix(self._folder))
+
+
+def shown_url(place: str) -> str:
+    """A URL, or the end of one, to be told: without a user and a query, which may be secret."""
+    try:
+        parts = urlsplit(place)
+    except ValueError:
+        return "?"
+    return clean(parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl(), 100)
 
 
 def _opened(content: Any) -> Any:

@@ -13,17 +13,19 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from mcp_endpoint.providers.addresses import Allowed
+from mcp_endpoint.providers.addresses import Allowed, checked_addresses
 from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, make_client, send
 from mcp_endpoint.providers.local import LocalServer
 from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused, failed
-from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, is_url
+from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings
 from mcp_endpoint.providers.openapi.operation import Operation
 from mcp_endpoint.providers.openapi.reading import Files, Urls, body_of, read_documents
 from mcp_endpoint.providers.openapi.request import Preparer
 from mcp_endpoint.providers.openapi.response import Answer, error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
+from mcp_endpoint.providers.openapi.servers import is_url
 from mcp_endpoint.providers.openapi.values import BadDocument
+from mcp_endpoint.providers.proxies import Route
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.threads import Threads
 from mcp_endpoint.redaction import Redactor, quote_peer
@@ -33,6 +35,9 @@ __all__ = ["OpenApi", "OpenApiSettings"]
 
 MOST_NOTES = 20
 """Operations that were left out and are named one by one."""
+
+RESOLVE_WITHIN = 3.0
+"""Seconds that the name of the server may take to resolve when a document is read; who calls it waits for longer."""
 
 
 class OpenApi:
@@ -58,6 +63,7 @@ class OpenApi:
             raise Stopped(Why.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
         except (BadDocument, ValueError) as error:
             raise Stopped(Why.BAD_DOCUMENT, self._shown(str(error))) from error
+        await _check_place(tools.server, allowed, settings.route)
         self._client = _client(allowed, settings)
         offer = Offer(
             tools.title,
@@ -67,6 +73,8 @@ class OpenApi:
             },
         )
         self._server = LocalServer(offer, take, Limits(settings.calls, settings.timeout, 3 * settings.max_response))
+        for note in tools.notes:
+            self._server.note(self._shown(note))
         for note in tools.left_out[:MOST_NOTES]:
             self._server.note(f"left out: {note}")
         if len(tools.left_out) > MOST_NOTES:
@@ -152,6 +160,25 @@ class OpenApi:
         if answer.status >= 400:  # servers like to repeat the key that they do not accept
             return failed(self._redact(error_text(answer)))
         return result(answer)
+
+
+async def _check_place(server: str, allowed: Allowed, route: Route) -> None:
+    """Say now, and not at each call, that the server is at a place that must not be connected to. Raises Stopped."""
+    parts = urlsplit(server)
+    host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+    if route(parts.scheme, host, port) is not None:
+        return  # the proxy knows where it is
+    try:
+        async with asyncio.timeout(RESOLVE_WITHIN):
+            await checked_addresses(host, port, allowed)
+    except TimeoutError:
+        return
+    except Stopped as stopped:
+        if stopped.why is Why.UNREACHABLE:
+            return  # it may be there later
+        where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        line = stopped.detail.partition(";")[0]
+        raise Stopped(stopped.why, f'the server is {where}: add {line} or another "base_url" to the entry') from None
 
 
 def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:
