@@ -139,8 +139,8 @@ async def test_a_page_leads_to_its_document(echo: tuple[Echo, str], page: str) -
     ("path", "why", "words"),
     [
         ("/page", Why.BAD_DOCUMENT, "web page.*usually at /openapi.json"),
-        ("/problem", Why.HTTP_STATUS, "HTTP 422: .*No such"),
-        ("/repeats", Why.UNAUTHORIZED, "HTTP 403: .*document_headers"),
+        ("/problem", Why.HTTP_STATUS, "HTTP 422 .*No such"),
+        ("/repeats", Why.UNAUTHORIZED, "HTTP 403 .*document_headers"),
         ("/other", Why.BAD_DOCUMENT, "no OpenAPI document.*usually at"),
     ],
 )

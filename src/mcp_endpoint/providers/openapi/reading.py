@@ -8,7 +8,8 @@ from urllib.request import url2pathname
 
 import httpx
 
-from mcp_endpoint.providers.http_client import body_chunks, send, words_of
+from mcp_endpoint.providers.http_client import body_chunks, error_body, send
+from mcp_endpoint.providers.http_words import Words
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, read_api
 from mcp_endpoint.providers.openapi.document import Document, NoDocument, read_document
 from mcp_endpoint.providers.openapi.pages import PLACES, Search
@@ -165,8 +166,8 @@ class Urls:
 async def _refused(response: httpx.Response) -> Stopped:
     """Why there is no document, in the server's own words, and what helps."""
     status = response.status_code
-    words = "" if "html" in response.headers.get("content-type", "") else clean(await words_of(response), 100)
-    said = f"HTTP {status}{': ' + words if words else ''}"
+    body = await error_body(response)
+    said = clean(Words.of(status, response.headers.get("content-type", ""), body).told(), 160)
     if status in (401, 403):
         return Stopped(Why.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
     return Stopped(Why.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)
