@@ -647,3 +647,65 @@ async def test_a_lookup_is_sent_again_and_a_call_is_not() -> None:
         assert (await talk.request("tools/call", name="x"))["error"]["data"] == {"reason": "connection_lost"}
     assert seen.count("tools/call") == 1
     assert seen.count("resources/read") == 2
+
+
+async def test_json_that_is_called_a_stream_and_a_frame_a_line() -> None:
+    async def script(exchange: Exchange) -> None:
+        note = {"jsonrpc": "2.0", "method": "notifications/message", "params": {}}
+        frame = {"jsonrpc": "2.0", "id": exchange.frame["id"], "result": DONE}
+        name = exchange.frame["params"]["name"]
+        body = json.dumps(frame, indent=1) if name == "pretty" else f"{json.dumps(note)}\n{json.dumps(frame)}\n"
+        await exchange.answer(200, body.encode(), exchange.frame["params"]["arguments"]["kind"])
+
+    async with scripted(greeting(script)) as url, talking(source(url)) as talk:
+        await talk.greet()
+        for kind in ("text/event-stream", "application/json", "application/x-ndjson"):
+            assert await talk.call("pretty", kind=kind) == "done"
+            assert await talk.call("lines", kind=kind) == "done"
+            await talk.notified("notifications/message")
+
+
+async def test_a_server_that_never_answers_a_notification(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mcp_endpoint.providers.streamable_http.NOTICED", 0.05)
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.method != "POST":
+            await exchange.answer(405)
+        elif exchange.frame["method"] == "initialize":
+            await exchange.result(HELLO)
+        elif "id" not in exchange.frame:
+            await exchange.gone()
+        else:
+            await exchange.result(DONE)
+
+    async with scripted(script) as url, talking(source(url)) as talk:
+        await talk.greet()
+        assert await talk.call("t") == "done"
+
+
+async def test_a_lost_session_that_is_told_on_the_standing_stream() -> None:
+    streams: list[str] = []
+    held = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.method == "GET":
+            streams.append(exchange.headers["mcp-session-id"])
+            error = {"jsonrpc": "2.0", "id": None, "error": NOT_FOUND}
+            await exchange.stream(f"data: {json.dumps(error)}")
+            await held.wait()
+        elif exchange.method == "POST" and exchange.frame["method"] == "initialize":
+            sessions.append(1)
+            await exchange.result(HELLO, Mcp_Session_Id=f"s{len(sessions)}")
+        elif exchange.method == "POST" and "id" in exchange.frame:
+            await exchange.result(DONE)
+        else:
+            await exchange.answer(202)
+
+    sessions: list[int] = []
+    async with scripted(script) as url, talking(source(url)) as talk:
+        await talk.greet()
+        await talk.notified("notifications/tools/list_changed")
+        assert await talk.call("t") == "done"
+        held.set()
+    assert len(sessions) == 2, "once, however often it says so"
+    assert streams[0] == "s1"

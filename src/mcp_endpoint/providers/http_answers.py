@@ -145,7 +145,7 @@ def _frames(body: bytes) -> list[bytes]:
     """The frames of a body by the look of it, which is more often right than its header: JSON, a batch, events."""
     body = body.removeprefix(_BOM).strip()
     if body[:1] == b"{":
-        return [body]
+        return [body] if b"\n" not in body or _is_one(body) else body.split(b"\n")[:MOST_IN_BATCH]
     if body[:1] == b"[":  # a batch (2025-03-26)
         try:
             return [bytes(frame) for frame in decode(body, type=list[Raw])][:MOST_IN_BATCH]
@@ -155,6 +155,15 @@ def _frames(body: bytes) -> list[bytes]:
         events = EventReader(len(body) + 2).feed(body + b"\n\n")
         return [event.data for event in events if event.is_message][:MOST_IN_BATCH]
     return []
+
+
+def _is_one(body: bytes) -> bool:
+    """Whether a body is one value, and not one a line."""
+    try:
+        decode(body, type=Raw)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True
 
 
 @dataclass
@@ -173,8 +182,14 @@ async def messages(
 
     Raises Stopped: FRAME_TOO_LONG, or CONNECTION_LOST if it is cut off.
     """
-    reader = EventReader(limit)
-    async for chunk in body_chunks(response):
+    reader, begun = EventReader(limit), False
+    chunks = body_chunks(response)
+    async for chunk in chunks:
+        if not begun and chunk.lstrip()[:1] in (b"{", b"["):  # JSON that is called a stream of events
+            for frame in _frames(await _rest(chunk, chunks, limit)):
+                yield frame
+            return
+        begun = begun or bool(chunk.strip())
         events = reader.feed(chunk)
         place.last_id = place.last_id if reader.last_id is None else reader.last_id
         place.retry = place.retry if reader.retry is None else reader.retry
@@ -190,6 +205,14 @@ async def messages(
         except ValueError:
             return  # cut off in its middle
         yield last.data
+
+
+async def _rest(body: bytes, chunks: AsyncIterator[bytes], limit: int) -> bytes:
+    async for chunk in chunks:
+        body += chunk
+        if len(body) > limit:
+            raise Stopped(Why.FRAME_TOO_LONG, f"a body over {limit} bytes")
+    return body
 
 
 def failure(id_: bytes, why: Stopped) -> bytes:

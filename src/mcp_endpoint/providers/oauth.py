@@ -18,6 +18,7 @@ from mcp_endpoint.providers.http_client import HttpSettings, drained, make_clien
 from mcp_endpoint.providers.oauth_store import OAuthStore
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.url_entry import OAuthClient
+from mcp_endpoint.redaction import Redactor
 
 if TYPE_CHECKING:
     from mcp.client.auth import AuthorizationCodeResult
@@ -73,6 +74,7 @@ class OAuth:
         self._store = OAuthStore(settings.store, settings.client, redirect_uri)
         self._client = make_client(settings.http)
         self._scope = settings.client.scope
+        self._redact = Redactor([settings.client.client_secret])
         self._client_id, self._secret = settings.client.client_id, settings.client.client_secret
         metadata = {
             "client_name": settings.client_name,
@@ -140,7 +142,7 @@ class OAuth:
             self._store.keep_metadata()
             return response
         except (OAuthFlowError, ValueError, httpx2.HTTPError) as error:
-            raise Stopped(Why.UNAUTHORIZED, f"signing in failed: {error}") from None
+            raise Stopped(Why.UNAUTHORIZED, self._redact(f"signing in failed: {error}")) from None
         finally:
             await flow.aclose()
 

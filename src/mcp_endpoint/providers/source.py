@@ -57,19 +57,29 @@ class Why(Enum):
         "请检查 headers 中的密钥，或运行 servers login",
         "check the key in its headers, or run `servers login`",
     )
-    HTTP_STATUS = ("对方返回了 HTTP 错误", "it answered with an HTTP error")
+    HTTP_STATUS = (
+        "对方返回了 HTTP 错误",
+        "it answered with an HTTP error",
+        "括号中是状态和对方的说明，详情请查看对方的日志",
+        "the status and its own words are in brackets, its log may say more",
+    )
     NOT_MCP = (
         "对方的应答不是 MCP",
         "what it answers is not MCP",
         "请检查 url 的路径和条目的 type（http、sse 或 ws）",
         "check the path of its url, and `type` (http, sse or ws)",
     )
-    SESSION_LOST = ("对方不再认识此会话", "it does not know the session any more")
+    SESSION_LOST = (
+        "对方不再认识此会话",
+        "it does not know the session any more",
+        "会立即重新建立，请再试一次",
+        "it is greeted anew at once, so try again",
+    )
     REDIRECTED = (
         "对方重定向到另一地址",
         "it redirects to another place",
-        "若该地址可信，请把它写为 url",
-        "where that is to be trusted, write it as the url",
+        "若该地址可信，请把它写为 url；若那是登录页，请在 headers 中提供凭据",
+        "where that is to be trusted, write it as the url; if it is a page to sign in, headers must say who comes",
     )
     PRIVATE_ADDRESS = (
         "该地址属于未列入许可的私有网段",
@@ -83,7 +93,12 @@ class Why(Enum):
         "请把括号中的 allow_private 写入条目，或用 proxy 指定该代理",
         "add the allow_private that is shown to the entry, or name that proxy as its proxy",
     )
-    CONNECTION_LOST = ("连接中断", "the connection was lost")
+    CONNECTION_LOST = (
+        "连接中断",
+        "the connection was lost",
+        "请查看对方或中间代理是否仍在运行",
+        "see whether it, and any proxy before it, still runs",
+    )
     NO_HANDSHAKE = ("在时限内未完成初始化", "it did not finish its handshake in time")
     TOO_MUCH_UNREAD = ("对方长时间不读取请求", "it does not read what it is sent")
     BAD_DOCUMENT = ("文档无法使用", "its document cannot be used")

@@ -14,7 +14,7 @@ import httpx
 from loguru import logger
 from msgspec import UNSET, Raw
 
-from mcp_endpoint.providers.http_answers import Refusal, failure
+from mcp_endpoint.providers.http_answers import Refusal, failure, session_is_unknown
 from mcp_endpoint.providers.http_client import Sending, send
 from mcp_endpoint.providers.http_handshake import Handshake
 from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
@@ -34,6 +34,8 @@ STRIKES = 3
 
 SESSIONS = 3
 """Sessions in which a request is tried: behind a proxy that shares them out, each server knows its own alone."""
+NOTICED = 5.0
+"""Seconds after which a server has noticed that it is initialized, even if it never answers that."""
 SELDOM = 10.0
 """Seconds between two times that the broker is told to look at all lists again."""
 
@@ -70,6 +72,7 @@ class StreamableHttpSource:
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls: dict[bytes, asyncio.Task[None]] = {}
         self._gate: asyncio.Task[None] | None = None
+        self._greeting: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
 
     async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
@@ -100,6 +103,7 @@ class StreamableHttpSource:
         if head.method in ("initialize", mcp.INITIALIZED):
             # Whatever comes after these must not overtake them.
             self._gate = task
+            self._greeting = task if id_ is not None else self._greeting
 
     def _start(self, work: Callable[[], Coroutine[Any, Any, None]]) -> "asyncio.Task[None]":
         task = asyncio.create_task(self._after_gate(work, self._gate))
@@ -111,7 +115,7 @@ class StreamableHttpSource:
         self, work: Callable[[], Coroutine[Any, Any, None]], gate: "asyncio.Task[None] | None"
     ) -> None:
         if gate is not None and not gate.done():
-            await asyncio.wait({gate})
+            await asyncio.wait({gate}, timeout=None if gate is self._greeting else NOTICED)
         try:
             await work()
         except Stopped as why:
@@ -235,7 +239,18 @@ class StreamableHttpSource:
             came = self._awaited.get(bytes(head.id))
             if came is not None and not came.done():
                 came.set_result(None)
+        if isinstance(head.error, Raw) and self._says_it_is_lost(head):
+            number = self._session.number
+            self._start(lambda: self._renewed(number))
+            return 0.0
         return self._outlet.frame(frame)
+
+    def _says_it_is_lost(self, head: Envelope) -> bool:
+        """Whether an error that answers nothing is about the session, and not the same again of a new one."""
+        if isinstance(head.id, Raw) and bytes(head.id) != envelope.NULL_ID:
+            return False
+        message = mcp.string((members(head.error) or {}).get("message")) or ""
+        return session_is_unknown(message) and asyncio.get_running_loop().time() - self._told_of_changes > SELDOM
 
     async def _translated(self, stateless: Stateless, id_: bytes, head: Envelope) -> None:
         post = stateless.outgoing(id_, head)
