@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from mcp_types._v2025_11_25 import ListPromptsResult, ListResourcesResult, ListResourceTemplatesResult, ListToolsResult
+from mcp_types import _v2025_11_25 as v2025
+from mcp_types import _v2026_07_28 as v2026
 
 from mcp_endpoint.wire.definitions import DEEPEST, fit
 from mcp_endpoint.wire.ecma262 import compiles
@@ -15,11 +16,12 @@ from mcp_endpoint.wire.mcp import Kind
 
 OBJECT = {"type": "object"}
 LISTS = {
-    Kind.TOOLS: ListToolsResult,
-    Kind.PROMPTS: ListPromptsResult,
-    Kind.RESOURCES: ListResourcesResult,
-    Kind.TEMPLATES: ListResourceTemplatesResult,
+    Kind.TOOLS: (v2025.ListToolsResult, v2026.ListToolsResult),
+    Kind.PROMPTS: (v2025.ListPromptsResult, v2026.ListPromptsResult),
+    Kind.RESOURCES: (v2025.ListResourcesResult, v2026.ListResourcesResult),
+    Kind.TEMPLATES: (v2025.ListResourceTemplatesResult, v2026.ListResourceTemplatesResult),
 }
+OF_2026 = {"resultType": "complete", "ttlMs": 0, "cacheScope": "private"}
 
 
 def tool(**members: object) -> dict[str, Any]:
@@ -138,7 +140,9 @@ def fitted(definition: object, kind: Kind = Kind.TOOLS) -> tuple[Any, set[Flaw]]
             inputs(OBJECT | {"$ref": "#/$defs/A", "$defs": {"A": OBJECT}}),
             {Flaw.NO_TYPE},
         ),
-        (inputs(5), None, {Flaw.NO_ARGUMENTS}),
+        (inputs({"x": {"type": "string"}}), inputs(OBJECT | {"properties": {"x": {"type": "string"}}}), {Flaw.NO_TYPE}),
+        (inputs({"items": {"type": "string"}}), None, {Flaw.NO_ARGUMENTS}),
+        (inputs(1), None, {Flaw.NO_ARGUMENTS}),
         (inputs("the city"), None, {Flaw.NO_ARGUMENTS}),
         (inputs({"type": "string"}), None, {Flaw.NO_ARGUMENTS}),
         (inputs({"type": "array", "items": {}}), None, {Flaw.NO_ARGUMENTS}),
@@ -180,6 +184,24 @@ def fitted(definition: object, kind: Kind = Kind.TOOLS) -> tuple[Any, set[Flaw]]
             tool(outputSchema=OBJECT | {"properties": {"x": {"$ref": "https://example.com/x.json"}}}),
             tool(outputSchema=OBJECT | {"properties": {"x": {}}}),
             {Flaw.LEADS_NOWHERE},
+        ),
+        (
+            tool(outputSchema=OBJECT | {"properties": {n: {"$id": "x", "$anchor": n} for n in ("x", "1")}, "id": 1}),
+            tool(outputSchema=OBJECT | {"properties": {"x": {"$id": "x", "$anchor": "x"}, "1": {}}}),
+            {Flaw.LISTED_TWICE, Flaw.WRONG_TYPE},
+        ),
+        (
+            tool(
+                outputSchema=OBJECT
+                | {"properties": {"x": {"$ref": "#/$defs/A"}}, "$defs": {"A": {"$ref": "#/$defs/A"}}}
+            ),
+            tool(outputSchema=OBJECT | {"properties": {"x": {}}, "$defs": {"A": {}}}),
+            {Flaw.LEADS_NOWHERE},
+        ),
+        (
+            tool(outputSchema=OBJECT | {"dependencies": {"x": ["y"], "y": None}, "dependentRequired": {"x": None}}),
+            tool(outputSchema=OBJECT | {"dependencies": {"x": ["y"], "y": {}}}),
+            {Flaw.NULL, Flaw.WRONG_TYPE},
         ),
         # no tool at all
         ({"name": 5} | {"inputSchema": OBJECT}, None, {Flaw.NO_NAME}),
@@ -303,7 +325,8 @@ DEFINITIONS = st.sampled_from(list(Kind)).flatmap(
 def accepted(kind: Kind, definition: bytes) -> bool:
     """Whether the models of the official Python SDK take a list with it, whatever it says of its output."""
     try:
-        LISTS[kind].model_validate({kind.member: [json.loads(definition)]}, strict=True)
+        for model in LISTS[kind]:
+            model.model_validate({kind.member: [json.loads(definition)]} | OF_2026, strict=True)
     except ValueError:
         return False
     return True

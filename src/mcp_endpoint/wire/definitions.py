@@ -286,7 +286,7 @@ def _size(value: Any) -> Any:
     if isinstance(value, str) and value.isdecimal() and len(value) < 16:
         return int(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
-    return value if number and value >= 0 and value == int(value) else GONE
+    return int(value) if number and value >= 0 and value == int(value) else GONE
 
 
 def _icons(value: Any) -> Any:

@@ -22,8 +22,8 @@ ONE = frozenset(
 """Keywords with a schema; `items` of older drafts may have a list of them."""
 SEVERAL = frozenset({"anyOf", "oneOf", "allOf", "prefixItems"})
 """Keywords with a list of schemas."""
-NAMED = frozenset({"properties", "patternProperties", "dependentSchemas", "$defs", "definitions"})
-"""Keywords with schemas under names."""
+NAMED = frozenset({"properties", "patternProperties", "dependentSchemas", "dependencies", "$defs", "definitions"})
+"""Keywords with schemas under names; `dependencies` of older drafts may have lists of names there."""
 
 MOST_HOPS = 16
 """References that lead from one to the next."""

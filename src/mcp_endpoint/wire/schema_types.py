@@ -17,6 +17,8 @@ class _Keywords(Struct, gc=False):
     ref: str | UnsetType = field(name="$ref", default=UNSET)
     id: str | UnsetType = field(name="$id", default=UNSET)
     schema: str | UnsetType = field(name="$schema", default=UNSET)
+    dynamic_anchor: str | UnsetType = field(name="$dynamicAnchor", default=UNSET)
+    dynamic_reference: str | UnsetType = field(name="$dynamicRef", default=UNSET)
     anchor: str | UnsetType = field(name="$anchor", default=UNSET)
     comment: str | UnsetType = field(name="$comment", default=UNSET)
     encoding: str | UnsetType = field(name="contentEncoding", default=UNSET)
@@ -25,8 +27,8 @@ class _Keywords(Struct, gc=False):
     dependent_schemas: "dict[str, Schema | bool] | UnsetType" = field(name="dependentSchemas", default=UNSET)
     defs: "dict[str, Schema | bool] | UnsetType" = field(name="$defs", default=UNSET)
     definitions: "dict[str, Schema | bool] | UnsetType" = UNSET
-    dependencies: dict[str, Raw] | UnsetType = UNSET
-    dependent_required: dict[str, Raw] | UnsetType = field(name="dependentRequired", default=UNSET)
+    dependencies: "dict[str, Schema | bool | list[str]] | UnsetType" = UNSET
+    dependent_required: dict[str, list[str]] | UnsetType = field(name="dependentRequired", default=UNSET)
     required: list[str] | UnsetType = UNSET
     enum: Annotated[list[Raw], Meta(min_length=1)] | UnsetType = UNSET
     any_of: "Schemas | UnsetType" = field(name="anyOf", default=UNSET)

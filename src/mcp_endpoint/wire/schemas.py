@@ -35,6 +35,8 @@ _TEXTS = frozenset(
         "$id",
         "$schema",
         "$anchor",
+        "$dynamicAnchor",
+        "$dynamicRef",
         "$comment",
         "contentEncoding",
         "contentMediaType",
@@ -45,7 +47,6 @@ _COUNTS = frozenset(
 )
 _BOUNDS = {"exclusiveMinimum": "minimum", "exclusiveMaximum": "maximum"}
 _NUMBERS = _COUNTS | {"minimum", "maximum", *_BOUNDS, "multipleOf"}
-_DEPENDENCIES = frozenset({"dependencies", "dependentRequired"})
 _FLAGS = frozenset({"uniqueItems", "deprecated", "readOnly", "writeOnly", "nullable"})
 _WORDS = {"true": True, "false": False}
 
@@ -83,6 +84,10 @@ def type_names(value: Any) -> Any:
     if known == names:
         return value
     return list(dict.fromkeys(known)) if isinstance(value, list) else known[0]
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 class Mender:
@@ -138,9 +143,11 @@ class Mender:
         if keyword == "type":
             return self._told(type_names(value), value, place, Flaw.UNKNOWN_TYPE)
         if keyword == "enum":
-            return value if isinstance(value, list) and value else GONE
-        if keyword in _DEPENDENCIES:
-            return value if isinstance(value, dict) else GONE
+            values = from_text(value)
+            return self._told(values, value, place) if isinstance(values, list) and values else GONE
+        if keyword == "dependentRequired":
+            right = isinstance(value, dict) and all(map(_are_names, value.values()))
+            return value if right else GONE
         return self._required(node, value, place) if keyword == "required" else value
 
     def _told(self, right: Any, value: Any, place: str, flaw: Flaw = Flaw.WRONG_TYPE) -> Any:
@@ -150,6 +157,7 @@ class Mender:
         return right
 
     def _required(self, node: dict[str, Any], value: Any, place: str) -> Any:
+        value, before = from_text(value), value
         if isinstance(value, str):
             properties = node.get("properties")
             meant = [value] if isinstance(properties, dict) and value in properties else GONE
@@ -157,7 +165,7 @@ class Mender:
         if not isinstance(value, list):
             return GONE
         names = [name for name in value if isinstance(name, str)]
-        return value if len(names) == len(value) else self._told(names, value, place)
+        return before if names == before else self._told(names, before, place)
 
     def _number(self, node: dict[str, Any], keyword: str, value: Any, place: str) -> Any:
         if isinstance(value, bool):
@@ -196,6 +204,8 @@ class Mender:
         for name, one in schemas.items():
             if keyword == "properties" and isinstance(one, dict) and isinstance(one.get("required"), bool | str):
                 self._lift(node, name, one, f"{place}.{name}")
+            if keyword == "dependencies" and _are_names(one):
+                continue
             right = self._sub(one, f"{place}.{name}")
             if right is not one:
                 schemas[name] = right
@@ -220,10 +230,11 @@ class Mender:
         return GONE if value is None else self._sub(value, place)
 
     def _several(self, value: Any, place: str) -> Any:
-        if isinstance(value, dict):
-            value = self._told([value], value, place)
-        if not isinstance(value, list) or not value:
+        schemas = from_text(value)
+        schemas = [schemas] if isinstance(schemas, dict) else schemas
+        if not isinstance(schemas, list) or not schemas:
             return GONE
+        value = self._told(schemas, value, place)
         for number, one in enumerate(value):
             right = self._sub(one, f"{place}.{number}")
             if right is not one:

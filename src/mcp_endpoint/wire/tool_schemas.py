@@ -1,5 +1,6 @@
 """The schemas of a tool: its input is an object or it cannot be called, its output is an extra that may be left out."""
 
+import re
 from typing import Any
 
 from msgspec.json import decode
@@ -7,8 +8,8 @@ from msgspec.json import decode
 from mcp_endpoint.wire.ecma262 import compiles
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.flaws import Flaw, Flaws
-from mcp_endpoint.wire.references import MOST_HOPS, References, inside
-from mcp_endpoint.wire.schemas import Mender, from_text, type_names
+from mcp_endpoint.wire.references import MOST_HOPS, NAMED, ONE, SEVERAL, References, inside
+from mcp_endpoint.wire.schemas import GONE, Mender, from_text, type_names
 
 INPUT, OUTPUT = "inputSchema", "outputSchema"
 _OTHER_NAMES = ("input_schema", "inputschema", "parameters")
@@ -42,6 +43,9 @@ def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
         return False
     if schema is not value:
         flaws.tell(Flaw.AS_TEXT, INPUT)
+    if _is_bare(schema):
+        flaws.tell(Flaw.NO_TYPE, INPUT)
+        schema = {"type": "object", "properties": schema}
     references = Mender(flaws).mend(schema, INPUT)
     if not _of_object(schema, references):
         flaws.found.clear()
@@ -49,6 +53,15 @@ def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
         return False
     members[INPUT] = _with_type(schema, flaws, INPUT)
     return True
+
+
+def _is_bare(schema: dict[str, Any]) -> bool:
+    """Whether it is the properties alone, as SDKs want them of their callers: every member is a schema with a type."""
+    known = ONE | NAMED | SEVERAL
+    return bool(schema) and all(
+        name not in known and isinstance(one, dict) and type_names(one.get("type")) is not GONE
+        for name, one in schema.items()
+    )
 
 
 def output_schema(members: dict[str, Any], flaws: Flaws) -> None:
@@ -108,7 +121,8 @@ def _with_type(schema: dict[str, Any], flaws: Flaws, place: str) -> dict[str, An
     return {"type": "object"} | {keyword: value for keyword, value in schema.items() if keyword != "type"}
 
 
-DOUBTFUL = (b'"pattern', b'"nullable"', b'"$id"', b'"id"')
+_ANCHOR = re.compile(r"[A-Za-z_][A-Za-z0-9._-]*")
+DOUBTFUL = (b'"pattern', b'"nullable"', b'"$id"', b'nchor"', b'"id"')
 """What has to be in an output's schema for it not to compile although all its values are of the right types."""
 
 
@@ -116,12 +130,15 @@ def _without_what_does_not_compile(schema: dict[str, Any], flaws: Flaws) -> None
     """Clients compile the schemas of outputs when they list: one that does not compile would cost them all tools."""
     waiting = [(schema, OUTPUT)]
     names: set[str] = set()
-    while waiting:
-        node, place = waiting.pop()
-        if "$id" in node and node["$id"] in names:
-            flaws.tell(Flaw.LISTED_TWICE, place, "$id")
-            del node["$id"]
-        names.add(node.get("$id", ""))
+    for node, place in waiting:  # grows while it is worked off
+        for word in ("$id", "$anchor", "$dynamicAnchor"):
+            if word not in node:
+                continue
+            name = ("" if word == "$id" else "#") + node[word]
+            if name in names or (word != "$id" and not _ANCHOR.fullmatch(node[word])):
+                flaws.tell(Flaw.LISTED_TWICE if name in names else Flaw.WRONG_TYPE, place, word)
+                del node[word]
+            names.add(name)
         if "pattern" in node and not compiles(node["pattern"]):
             flaws.tell(Flaw.BAD_PATTERN, place, "pattern")
             del node["pattern"]
