@@ -4,10 +4,12 @@ import contextlib
 import copy
 import gzip
 import json
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote_plus
 
 import pytest
 from hypothesis import given, settings
@@ -123,12 +125,109 @@ def test_names_of_tools_are_short_plain_and_unique() -> None:
         "/a/{id}": {"get": {}, "put": {"operationId": "do it/now!"}},
         "/b": {"get": {"operationId": "same"}, "post": {"operationId": "same"}, "put": {"operationId": "用户"}},
         "/" + "x" * 100: {"get": {}},
-        "/": {"get": {}},
+        "/": {"get": {}, "put": {"operationId": 5}},
     }
     names = list(made(paths))
-    assert names[:5] == ["get_a_id", "do_it_now", "same", "put_b", "same_2"]
+    assert (names[:2], names[3], names[6:]) == (["get_a_id", "do_it_now"], "put_b", ["get", "5"])
+    assert names[2].startswith("same_")
+    assert names[4].startswith("same_")
     assert len(names[5]) == 64
-    assert names[6] == "get"
+
+
+@pytest.mark.parametrize("id_", ["same", "获取用户", "获取user", "x" * 200, None])
+@pytest.mark.parametrize("others", [["/0"], ["/新"], ["/z"], ["/0", "/订单/{号}", "/a.b"]])
+def test_names_stay_when_an_operation_is_added(id_: str | None, others: list[str]) -> None:
+    def named(paths: list[str]) -> dict[str, str]:
+        item = {"get": {"operationId": id_} if id_ else {}, "delete": {}}
+        found = operations(document(dict.fromkeys(paths, item)), Filter(), frozenset()).found
+        assert len({one.name for one in found}) == len(found)
+        assert all(re.fullmatch("[A-Za-z0-9_-]{1,64}", one.name) for one in found)
+        return {one.path: one.name for one in found}
+
+    known = ["/用户", "/用户/{编号}", "/a", "/订单"]
+    before = named(known)
+    assert before.items() <= named([*others, *known]).items()
+    assert before.items() <= named([*known[:2], *others, *known[2:]]).items()
+
+
+def test_hundreds_of_parameters_are_normal() -> None:
+    listed = [
+        {
+            "name": f"member_{number}__nie",
+            "in": "query",
+            "description": "d" * 80,
+            "schema": {"type": "array", "items": {"type": "string"}},
+        }
+        for number in range(600)
+    ]
+    (one,) = made({"/devices": {"get": {"parameters": listed}}}).values()
+    assert len(one.schema["properties"]) == 600
+    assert len(json.dumps(one.schema)) <= LARGEST
+    assert Preparer(one).prepare({"member_599__nie": ["a"]}).path == "/devices?member_599__nie=a"
+
+
+FRAMING = [
+    *("Content-Length", "content-length ", "Host", "Transfer-Encoding", "Connection", "Keep-Alive", "TE", "Trailer"),
+    *("Upgrade", "Expect", "Proxy-Authorization", "Proxy-Connection", "Content-Encoding", "Accept-Encoding"),
+    *("Accept", "CONTENT-TYPE", "Authorization", "X-HTTP-Method-Override", "Not a name", "名"),
+]
+
+
+@pytest.mark.parametrize("version", ["3.1.0", "2.0"])
+def test_headers_that_frame_a_request_are_never_arguments(version: str) -> None:
+    listed: list[dict[str, Any]] = [{"name": name, "in": "header", "type": "string"} for name in FRAMING]
+    listed += [{"name": "Content-Length", "in": "header", "required": True}]
+    listed += [{"name": "X-Mine", "in": "header"}, {"name": "x-mine", "in": "Header"}, {"name": "gone", "in": "path"}]
+    content = {"swagger" if version == "2.0" else "openapi": version, "paths": {"/a": {"get": {"parameters": listed}}}}
+    (one,) = operations(read_document(json.dumps(content).encode()), ALL, frozenset()).found
+    assert list(one.schema["properties"]) == ["x-mine"]
+    assert "required" not in one.schema
+    prepared = Preparer(one).prepare({"x-mine": "1", "Content-Length": "5", "Host": "a"})
+    assert dict(prepared.headers) == {"x-mine": "1"}
+
+
+def test_forms_are_written_as_their_encoding_says() -> None:
+    encoding = {
+        "deep": {"style": "deepObject", "explode": True},
+        "list": {"style": "deepObject", "explode": True},
+        "form": {"explode": True},
+        "flat": {"style": "form", "explode": False},
+        "pipes": {"style": "pipeDelimited"},
+        "free": {"allowReserved": True},
+        "odd": 5,
+    }
+    schema = {"type": "object"}
+    body = {"content": {"application/x-www-form-urlencoded": {"schema": schema, "encoding": encoding}}}
+    (one,) = made({"/a": {"post": {"requestBody": body}}}).values()
+    values = {
+        "deep": {"a": 1, "b": {"c d": True}, "l": ["x", "y"], "o": [{"p": 1}]},
+        "list": ["x"],
+        "form": {"k": "v", "n": 2},
+        "flat": ["a", "b,c"],
+        "pipes": ["a", "b"],
+        "free": "a/b&c",
+        "odd": {"j": 1},
+        "plain": [1, 2],
+    }
+    sent = Preparer(one).prepare({"body": values}).content or b""
+    assert unquote_plus(sent.decode().replace("%26", "AND").replace("%2C", "COMMA")).split("&") == [
+        *("deep[a]=1", "deep[b][c d]=true", "deep[l][]=x", "deep[l][]=y", "deep[o][0][p]=1", "list[]=x"),
+        *("k=v", "n=2", "flat=a,bCOMMAc", "pipes=a|b", "free=a/bANDc", 'odd={"j": 1}', "plain=1", "plain=2"),
+    ]
+
+
+def test_parameters_of_content_and_those_that_may_be_empty() -> None:
+    listed = [
+        {"name": "text", "in": "query", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        {"name": "json", "in": "query", "content": {"application/json": {"schema": {"type": "object"}}}},
+        {"name": "flag", "in": "query", "allowEmptyValue": True, "schema": {"type": "boolean"}},
+        {"name": "Cookie", "in": "header", "schema": {"type": "string"}},
+        {"name": "c", "in": "cookie", "schema": {"type": "string"}},
+    ]
+    (one,) = made({"/a": {"get": {"parameters": listed}}}).values()
+    prepared = Preparer(one).prepare({"text": "a", "json": {"b": 1}, "flag": "", "Cookie": "x=y", "c": "z"})
+    assert prepared.path == "/a?text=a&json=%7B%22b%22%3A%201%7D&flag="
+    assert (prepared.cookies, prepared.headers) == (("x=y", "c=z"), {})
 
 
 def test_descriptions_of_third_parties_are_cleaned_and_cut() -> None:

@@ -69,7 +69,7 @@ def test_what_would_be_another_path_is_refused(value: Any) -> None:
             "deepObject",
             True,
             {"a": {"b": 1}, "c": [1, 2]},
-            ["color%5Ba%5D%5Bb%5D=1", "color%5Bc%5D=1", "color%5Bc%5D=2"],
+            ["color%5Ba%5D%5Bb%5D=1", "color%5Bc%5D%5B%5D=1", "color%5Bc%5D%5B%5D=2"],
         ),
         ("form", False, ["a,b", "c&d"], ["color=a%2Cb,c%26d"]),
         ("form", True, [], []),

@@ -3,14 +3,16 @@
 Pure. An operation that cannot become a tool is left out with its reason and harms no other.
 """
 
-from collections.abc import Iterator, Mapping
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import METHODS, WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.reader import OperationReader
-from mcp_endpoint.providers.openapi.values import BadDocument, a_list
+from mcp_endpoint.providers.openapi.values import BadDocument, a_list, reference
 from mcp_endpoint.providers.text import clean, slug
 
 MOST_OPERATIONS = 2000
@@ -47,29 +49,32 @@ class Operations:
 def operations(document: Document, wanted: Filter, hidden: frozenset[tuple[str, str]]) -> Operations:
     """The wanted operations. `hidden` parameters, as (where, name in lower case), are filled in by the settings."""
     result = Operations()
-    taken: set[str] = set()
-    for path, method, item, operation in _all(document, wanted.methods, result):
+    everything = list(_all(document, wanted.methods, result))
+    names = _names(everything)
+    too_many = 0
+    for (path, method, item, operation), name in zip(everything, names, strict=True):
         if not wanted(method, operation):
             continue
-        shown = clean(f"{method.upper()} {path}", 200)
         if len(result.found) >= MOST_OPERATIONS:
-            result.left_out.append(f"{shown}: there are more than {MOST_OPERATIONS} operations")
-            break
-        try:
-            one = OperationReader(document, hidden).read(
-                _free(_name(method, path, operation), taken), method, path, item, operation
-            )
-        except BadDocument as error:
-            result.left_out.append(f"{shown}: {error}")
+            too_many += 1
             continue
-        taken.add(one.name)
+        try:
+            one = OperationReader(document, hidden).read(name, method, path, item, operation)
+        except BadDocument as error:
+            result.left_out.append(f"{clean(f'{method.upper()} {path}', 200)}: {error}")
+            continue
         result.found.append(one)
+    if too_many:
+        result.left_out.insert(
+            0, f"{too_many} operations over {MOST_OPERATIONS}: choose with tags, operations or methods in the entry"
+        )
     return result
 
 
 def _all(
     document: Document, methods: frozenset[str], result: Operations
 ) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
+    """All operations, those too that are not wanted: the names of the others must not depend on what is."""
     for path, node in document.paths().items():
         if not path.startswith("/"):
             continue
@@ -79,9 +84,12 @@ def _all(
         except BadDocument as error:
             result.left_out.append(f"{shown}: {error}")
             continue
-        for method in (one for one in METHODS if one in methods):
+        for method in METHODS:
+            operation = item.get(method)
+            if method not in methods and reference(operation) is not None:
+                continue  # what nobody wants is not read
             try:
-                operation = document.follow(item.get(method))
+                operation = document.follow(operation)
             except BadDocument as error:
                 result.left_out.append(f"{method.upper()} {shown}: {error}")
                 continue
@@ -89,14 +97,30 @@ def _all(
                 yield path, method, item, operation
 
 
-def _name(method: str, path: str, operation: Mapping[str, Any]) -> str:
+def _names(everything: Sequence[tuple[str, str, dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Names that stay, whatever operation is added beside: what is not plain ends with a hash of method and path."""
+    plain = [_name(method, path, operation) for path, method, _, operation in everything]
+    count = Counter(name for name, _ in plain)
+    names: list[str] = []
+    taken: set[str] = set()
+    for (path, method, _, _), (name, is_whole) in zip(everything, plain, strict=True):
+        if count[name] > 1 or not is_whole:
+            name = _hashed(name, f"{method} {path}")
+        while name in taken:
+            name = _hashed(name, name)
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def _name(method: str, path: str, operation: Mapping[str, Any]) -> tuple[str, bool]:
+    """What an operation is called, and whether that is all that names it: letters of other scripts get lost."""
     given = operation.get("operationId")
-    return (slug(given) if isinstance(given, str) else "") or slug(f"{method}_{path.strip('/')}") or method
+    id_ = str(given) if isinstance(given, str | int) else ""
+    if name := slug(id_):
+        return name, id_.isascii()
+    return slug(f"{method}_{path.strip('/')}") or method, path.isascii()
 
 
-def _free(name: str, taken: set[str]) -> str:
-    number, free = 1, name
-    while free in taken:
-        number += 1
-        free = f"{name[:58]}_{number}"
-    return free
+def _hashed(name: str, of: str) -> str:
+    return f"{name[:55]}_{hashlib.sha256(of.encode(errors='replace')).hexdigest()[:8]}"

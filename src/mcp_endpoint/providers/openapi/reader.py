@@ -1,5 +1,6 @@
 """Reads one operation of an OpenAPI document: its parameters, its body, and the schema of its tool's input. Pure."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -8,20 +9,32 @@ from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation, Para
 from mcp_endpoint.providers.openapi.references import MOST_HOPS
 from mcp_endpoint.providers.openapi.schema import stand_alone
 from mcp_endpoint.providers.openapi.servers import own_server
+from mcp_endpoint.providers.openapi.styles import QUERY_STYLES
 from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
 from mcp_endpoint.providers.text import clean, slug
 
-MOST_PARAMETERS = 100
+MOST_PARAMETERS = 2000
+"""Of one operation; lists of NetBox have some hundreds, one for each way to filter by each member."""
 LONGEST_DESCRIPTION = 1200
 
 _STYLES = {
     "path": ("simple", "label", "matrix"),
-    "query": ("form", "spaceDelimited", "pipeDelimited", "deepObject"),
+    "query": QUERY_STYLES,
     "header": ("simple",),
     "cookie": ("form",),
 }
-_NOT_PARAMETERS = ("accept", "content-type", "authorization")
-"""Headers that a document must not describe as parameters; other members of it say what they are."""
+_NOT_PARAMETERS = frozenset(
+    {
+        *("accept", "content-type", "authorization"),
+        *("content-length", "transfer-encoding", "content-encoding", "accept-encoding", "host", "expect"),
+        *("connection", "keep-alive", "te", "trailer", "upgrade", "http2-settings"),
+        *("x-http-method", "x-http-method-override", "x-method-override"),
+    }
+)
+"""Headers that no caller gives: those that other members of a document say (OpenAPI 3.1, "Parameter Object"), those
+that say where a request ends and whom it is for (RFC 9110, 7.6.1 and 8.6; RFC 9112, 6), and those that make it another
+method than its tool says."""
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
 class OperationReader:
@@ -36,11 +49,12 @@ class OperationReader:
     def read(self, name: str, method: str, path: str, item: dict[str, Any], operation: dict[str, Any]) -> Operation:
         """The operation as a tool of this name; `item` is what its path says for all methods. Raises BadDocument."""
         listed = self._listed(item, operation)
-        for gap in _gaps(path):
+        gaps = _gaps(path)
+        for gap in gaps:
             if ("path", gap) not in listed:
                 # A gap that nobody describes is still a gap.
                 listed["path", gap] = {"name": gap, "in": "path", "schema": {"type": "string"}}
-        parameters = tuple(self._parameter(one) for one in listed.values() if self._is_asked(one))
+        parameters = tuple(self._parameter(one) for one in listed.values() if self._is_asked(one, gaps))
         body = self._body(operation)
         schema = stand_alone(
             self._document,
@@ -73,17 +87,29 @@ class OperationReader:
         listed: dict[tuple[str, str], dict[str, Any]] = {}
         for node in [*a_list(item.get("parameters")), *a_list(operation.get("parameters"))]:
             parameter = an_object(self._document.follow(node))
-            where, name = _string(parameter.get("in")), _string(parameter.get("name"))
+            where, name = _string(parameter.get("in")).lower(), _string(parameter.get("name")).strip()
             if where in _STYLES and name:
-                listed[where, name] = parameter
+                # Names of headers are equal whatever their case.
+                key = where, name.lower() if where == "header" else name
+                listed[key] = parameter | {"in": where, "name": name}
         if len(listed) > MOST_PARAMETERS:
             raise BadDocument(f"it has more than {MOST_PARAMETERS} parameters")
         return listed
 
-    def _is_asked(self, parameter: dict[str, Any]) -> bool:
-        """Whether a parameter is one for the caller to give."""
-        where, name = parameter["in"], parameter["name"].lower()
-        return not ((where == "header" and name in _NOT_PARAMETERS) or (where, name) in self._hidden)
+    def _is_asked(self, parameter: dict[str, Any], gaps: list[str]) -> bool:
+        """Whether a parameter is one for the caller to give. Raises BadDocument for one that must be and cannot."""
+        where, name = parameter["in"], parameter["name"]
+        if (where, name.lower()) in self._hidden:
+            return False
+        if where == "path":
+            return name in gaps
+        if where != "header":
+            return True
+        if not _TOKEN.fullmatch(name):
+            if parameter.get("required") is True:
+                raise BadDocument(f"it needs the header {clean(name, 80)}, which is no name of one")
+            return False
+        return is_given(name)
 
     def _parameter(self, node: dict[str, Any]) -> Parameter:
         where, name = node["in"], node["name"]
@@ -93,6 +119,8 @@ class OperationReader:
         schema = an_object(next(iter(content.values()), {})).get("schema") if content else node.get("schema")
         argument = self._argument(name, where)
         note = _string(node.get("description"))
+        if where == "query" and node.get("allowEmptyValue") is True:
+            schema = {"anyOf": [an_object(schema), {"const": ""}]}
         self._put(argument, schema, note, required=where == "path" or node.get("required") is True)
         explode = node.get("explode")
         return Parameter(
@@ -102,7 +130,7 @@ class OperationReader:
             style=style,
             explode=explode if isinstance(explode, bool) else style == "form",
             reserved=node.get("allowReserved") is True,
-            json=bool(content),
+            json=bool(content) and _preference(next(iter(content))) == 0,
         )
 
     def _argument(self, name: str, where: str) -> str:
@@ -137,6 +165,12 @@ class OperationReader:
             schema = {"type": "string", "format": "binary"}
         self._put(BODY, schema, _string(body.get("description")), required=body.get("required") is True)
         return _kind(media_type), an_object(described.get("encoding"))
+
+
+def is_given(header: str) -> bool:
+    """Whether a header of a document may be sent as it says."""
+    name = header.lower()
+    return name not in _NOT_PARAMETERS and not name.startswith("proxy-")
 
 
 def _resolved(part: Mapping[str, Any], whole: Mapping[str, Any]) -> Mapping[str, Any]:

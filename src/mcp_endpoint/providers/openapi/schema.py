@@ -39,7 +39,20 @@ def stand_alone(document: Document, schema: dict[str, Any]) -> dict[str, Any]:
         converted = _Conversion(document, reach).whole(schema)
         if len(json.dumps(converted, ensure_ascii=False).encode()) <= LARGEST:
             return converted
+    _without_notes(converted)
+    if len(json.dumps(converted, ensure_ascii=False).encode()) <= LARGEST:
+        return converted
     raise BadDocument(f"the schema of its input has more than {LARGEST} bytes")
+
+
+def _without_notes(schema: Any) -> None:
+    """Take the descriptions of the parts out of a schema."""
+    if isinstance(schema, dict):
+        for key in ("properties", "$defs"):
+            for one in schema[key].values() if isinstance(schema.get(key), dict) else ():
+                if isinstance(one, dict):
+                    one.pop("description", None)
+                _without_notes(one)
 
 
 class _Conversion:
@@ -119,7 +132,7 @@ def _values(schema: dict[str, Any]) -> dict[str, Any]:
     """The keywords whose values are no schemas."""
     new: dict[str, Any] = {}
     kind = schema.get("type")
-    if kind == "file" or (kind in ("string", None) and schema.get("format") in ("binary", "byte")):
+    if kind == "file" or (kind in ("string", None) and schema.get("format") == "binary"):
         new |= {"type": "string", "contentEncoding": "base64"}
     elif isinstance(kind, str) and kind in _TYPES:
         new["type"] = kind
@@ -127,7 +140,7 @@ def _values(schema: dict[str, Any]) -> dict[str, Any]:
         new["type"] = list(dict.fromkeys(kind))
     elif kind is None and (meant := _meant_type(schema)) is not None:
         new["type"] = meant
-    if isinstance(schema.get("format"), str) and schema["format"] not in ("binary", "byte"):
+    if isinstance(schema.get("format"), str) and schema["format"] != "binary":
         new["format"] = clean(schema["format"], 40)
     if isinstance(schema.get("description"), str) and (note := clean(schema["description"], LONGEST_NOTE)):
         new["description"] = note

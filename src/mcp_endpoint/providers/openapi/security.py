@@ -11,6 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp_endpoint.providers.openapi.document import Document
+from mcp_endpoint.providers.openapi.reader import is_given
 from mcp_endpoint.providers.openapi.values import BadDocument, an_object
 
 
@@ -64,7 +65,7 @@ class Security:
         header = name.lower() if kind == "apiKey" and where == "header" else "authorization"
         if (kind != "apiKey" or where == "header") and header in self._headers:
             return Credentials()  # sent with every request
-        if secret is None:
+        if secret is None or (header != "authorization" and not is_given(header)):
             return None
         if kind == "apiKey":
             pair = f"{quote(name, safe='')}={quote(secret, safe='')}"

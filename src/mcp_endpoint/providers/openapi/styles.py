@@ -13,6 +13,7 @@ from mcp_endpoint.providers.openapi.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="
 _JOINTS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
+QUERY_STYLES = ("form", "spaceDelimited", "pipeDelimited", "deepObject")
 MOST_NESTED = 8
 
 
@@ -72,7 +73,9 @@ def in_query(parameter: Parameter, value: Any) -> list[str]:
         parts = [_encoded(plain(one), safe) for one in value]
         if not parts:
             return []
-        if parameter.explode or parameter.style == "deepObject":
+        if parameter.style == "deepObject":
+            return _deep(name, value, 0)
+        if parameter.explode:
             return [f"{name}={part}" for part in parts]
         return [f"{name}={_JOINTS[parameter.style].join(parts)}"]
     return [f"{name}={_encoded(plain(value), safe)}"]
@@ -112,12 +115,19 @@ def _pairs(value: dict[str, Any], explode: bool, joint: str, safe: str = "") -> 
 
 
 def _deep(name: str, value: Any, depth: int) -> list[str]:
+    """Brackets all the way down. The specification leaves lists open: this is how the servers that have brackets read
+    them, those of Rails, PHP, Express and Stripe: `a[]=1`, and of objects and lists `a[0][b]=1`.
+    """
+    if depth >= MOST_NESTED or not isinstance(value, dict | list):
+        return [f"{name}={_encoded(plain(value))}"]
     value = _present(value)
-    if isinstance(value, dict) and depth < MOST_NESTED:
+    if isinstance(value, dict):
         return [part for key, one in value.items() for part in _deep(f"{name}%5B{_encoded(key)}%5D", one, depth + 1)]
-    if isinstance(value, list):
-        return [f"{name}={_encoded(plain(one))}" for one in value]
-    return [f"{name}={_encoded(plain(value))}"]
+    nested = any(isinstance(one, dict | list) for one in value)
+    steps = [str(number) if nested else "" for number in range(len(value))]
+    return [
+        part for step, one in zip(steps, value, strict=True) for part in _deep(f"{name}%5B{step}%5D", one, depth + 1)
+    ]
 
 
 def _encoded(text: str, safe: str = "") -> str:
