@@ -48,6 +48,7 @@ QUERIES = [
     "device=d&token={e}",
     "Token={e}",
     "access_token={e}",
+    "device=d&amp;token={e}",
 ]
 
 

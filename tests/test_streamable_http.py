@@ -321,6 +321,9 @@ async def test_the_version_of_a_handshake_is_that_of_its_body(broker: Broker, ve
         for same in ("", "2025-06-18", "2025-06-18, 2025-06-18"):
             reply = await client.post(client.calling("a"), MCP_Protocol_Version=same)
             assert said(reply.json()) == "calc.a({})"
+        later = await client.post(client.calling("a"), MCP_Protocol_Version="2027-01-01")
+        assert later.status_code == 400, "now it has been agreed on"
+        assert later.json()["error"]["data"]["supported"][-1] == "2025-11-25"
         await client.delete()
         unknown = await client.initialize("2027-01-01", MCP_Protocol_Version=None)
         assert unknown.json()["result"]["protocolVersion"] == "2025-11-25"

@@ -13,7 +13,8 @@ from mcp_endpoint.tokens import TokenError, Tokens
 
 _PARAMETER = "token"
 _ALIKE = frozenset({"token", "access_token"})
-"""Parameters, in any case, whose value is looked at (RFC 6750, 2.3). Only `token` itself says that there is one."""
+"""Parameters whose value is looked at (RFC 6750, 2.3), in any case, and behind an `&` that HTML or XML spells `&amp;`.
+Only `token` itself says that there is one."""
 _NOT_MEANT = re.compile(
     r"""(?!bearer\b|token\b|authorization\b)[a-z][a-z0-9-]*+\ ++\S   # Basic, Digest …: for a proxy (RFC 9110, 11.4)
       | (?:bearer|token)?[\s:"']*\Z                                  # a variable that is empty
@@ -34,7 +35,7 @@ def agent_of(
 
     `query` has the parameters of its URL, `authorization` and `keys` the values of these headers.
     """
-    parameters = [(name, value) for name, value in query if value and name.lower() in _ALIKE]
+    parameters = [(name, value) for name, value in query if value and name.lower().removeprefix("amp;") in _ALIKE]
     scheme, _, value = authorization.partition(" ")
     shown = {value.strip() if scheme.lower() == "bearer" else authorization, *keys, *(text for _, text in parameters)}
     shown.discard("")

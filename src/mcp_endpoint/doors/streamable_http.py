@@ -50,7 +50,7 @@ class StreamableHttp:
         """The id of the session that a request belongs to, whose version has to be one of a session's."""
         version = exchange.single("mcp-protocol-version")
         if version is not None and version not in REVISIONS:
-            raise Refused(Refusal.UNKNOWN_VERSION)
+            raise Refused(Refusal.UNKNOWN_VERSION, facts={"supported": REVISIONS})
         id_ = exchange.single("mcp-session-id")
         if id_ is None:
             raise Refused(Refusal.NO_SESSION_ID)
