@@ -13,7 +13,7 @@ from certificates import make_pair
 from http_peers import HELLO, Exchange, greeting, scripted, sdk
 from mcp_endpoint.providers.addresses import Allowed, checked_addresses
 from mcp_endpoint.providers.http_client import HttpSettings, make_client, read_body, send
-from mcp_endpoint.providers.make import http_source, make_source
+from mcp_endpoint.providers.make import Place, http_source, source_at
 from mcp_endpoint.providers.server_entry import expanded, read_entry
 from mcp_endpoint.providers.source import Source, Stopped, Why
 from mcp_endpoint.providers.trust import usual_tls
@@ -32,12 +32,7 @@ async def opened(entry: dict[str, object], folder: Path = HERE, **environ: str) 
 
 def source_of(entry: dict[str, object], folder: Path = HERE, environ: dict[str, str] | None = None) -> Source:
     server = expanded(read_entry("x", entry), environ or {})
-    return make_source(server, _Hub(folder, environ or {}))  # type: ignore[arg-type]
-
-
-class _Hub:
-    def __init__(self, folder: Path, environ: dict[str, str]) -> None:
-        self.folder, self.environ = folder, environ
+    return source_at(server, Place(environ or {}, folder))
 
 
 async def why(entry: dict[str, object], folder: Path = HERE, **environ: str) -> Stopped:
