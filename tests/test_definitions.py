@@ -24,7 +24,7 @@ def test_no_more_definitions_of_a_page_are_looked_at_than_hold_up_nobody() -> No
     assert decode(result) == {"tools": [{"name": "last"}], "x": 1}
     assert judged == [1]
     assert definitions.left_out == 2 * MOST_DEFINITIONS - 1
-    assert definitions.own_names == {"last": "last"}
+    assert definitions.own_names() == {"last": "last"}
 
 
 @pytest.mark.parametrize(

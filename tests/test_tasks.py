@@ -393,7 +393,9 @@ def test_an_agent_that_is_kept_for_its_tasks_hears_of_new_settings() -> None:
     manager = one.world.manager
     manager.reconfigure(Settings(server=ServerSettings(key="k")), one.world.now)
     again = Offline(one.world, agent="follower")
-    assert manager._agents["follower"].tasks.find("t1", None) is not None
+    tasks = manager._agents["follower"].tasks
+    assert len(tasks) == 1
+    assert tasks.find("t1", None) is None, "its tool side serves another agent alone"
     again.call(1)
     assert again.got[-1]["error"]["data"]["reason"] == "never_connected", "tools_from is gone"
 

@@ -8,12 +8,13 @@ from itertools import chain, count
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue, Entry
+from mcp_endpoint.broker.catalogue import EMPTY, Catalogue
 from mcp_endpoint.broker.choice import Choice, Unmatched
 from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.levels import renew_levels
 from mcp_endpoint.broker.link import Ended, Journal, Link, View
-from mcp_endpoint.broker.seat import Offer, Seat, names_of
+from mcp_endpoint.broker.permission import reaches
+from mcp_endpoint.broker.seat import Offer, Seat
 from mcp_endpoint.broker.seating import Seating
 from mcp_endpoint.broker.tasks import Tasks, does_tasks
 from mcp_endpoint.broker.timers import Timers
@@ -97,6 +98,7 @@ class Agent:
         "last_seat",
         "limits",
         "numbers",
+        "renewals",
         "seating",
         "sources",
         "tally",
@@ -127,6 +129,8 @@ class Agent:
         """Agents that have this one among their sources."""
         self.views: dict[View, Catalogue] = {EVERYTHING: EMPTY}
         """What there is to see, for each view that some client has."""
+        self.renewals = 0
+        """How often that was made anew: what was found out about names holds as long as this number."""
         self.in_flight = 0
         self.tasks = Tasks()
         self.seating = Seating(self)
@@ -223,8 +227,10 @@ class Agent:
         old = self.views
         wanted = {EVERYTHING} | {device.link.peer.view for device in self.devices}
         self.views = {view: self._seen(view) for view in wanted}
+        self.renewals += 1
         changed = {view: seen.differs(old.get(view, EMPTY)) for view, seen in self.views.items()}
         for device in list(self.devices):
+            device.relay.subscriptions.keep(lambda seat: reaches(self, seat), now)
             kinds = changed[device.link.peer.view]
             if kinds:
                 device.showing.changed(kinds)
@@ -252,20 +258,6 @@ class Agent:
         """The tool side there is, if there is just one (that can do this): it gets what no table has a place for."""
         live = [tool for tool in self.live_tools(provider) if capability is None or capability in tool.capabilities]
         return live[0] if len(live) == 1 else None
-
-    def serving(self, kind: Kind, entry: Entry) -> tuple[Seat, ToolSide | None]:
-        """The place that an entry leads to now, and the tool side there.
-
-        A session may know a program by a place that was given up meanwhile, and the program be back in another.
-        """
-        if entry.seat.live is None:
-            seats = list(self.seats())
-            if entry.seat not in seats:
-                for seat in seats:
-                    heir = seat.identity == entry.seat.identity and entry.name in names_of(seat.offers, kind)
-                    if heir and seat.live is not None:
-                        return seat, seat.live
-        return entry.seat, entry.seat.live
 
     # --- requests that wait ---
 

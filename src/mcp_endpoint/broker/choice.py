@@ -48,10 +48,9 @@ class Choice:
         """
         if self._untouched:
             return tool.name, tool.definition
-        names = (f"{alias}__{tool.name}", tool.name)
-        allowed = not self._allow or any(pattern.fits(name) for pattern in self._allow for name in names)
-        if not allowed or any(pattern.fits(name) for pattern in self._deny for name in names):
+        if not self.allows(alias, tool.name):
             return None
+        names = _names(alias, tool.name)
         public = _of(self._rename, names) or tool.name
         description = _of(self._describe, names)
         replaced: dict[str, Raw] = {}
@@ -64,6 +63,12 @@ class Choice:
         definition = members(tool.definition)
         assert definition is not None, "a tool's definition is an object, or it would not be listed"
         return public, encode(definition | replaced)
+
+    def allows(self, alias: str, name: str) -> bool:
+        """Whether a tool may be used that the program with that alias calls so."""
+        names = _names(alias, name)
+        allowed = not self._allow or any(pattern.fits(name) for pattern in self._allow for name in names)
+        return allowed and not any(pattern.fits(name) for pattern in self._deny for name in names)
 
     def unmatched(self, tools: Iterable[tuple[str, str]]) -> Unmatched:
         """What of it fits none of these tools (alias, own name): they may have other names than they once had."""
@@ -89,6 +94,11 @@ def unmatched(named: Named, tools: Iterable[tuple[str, str]]) -> Unmatched:
         if text not in names and ("*" not in text or not any(map(Pattern(text).fits, names)))
     )
     return Unmatched(what, tuple(name[:MAX_NAME] for _, name in own[:MOST_NAMED]) + ("…",) * (len(own) > MOST_NAMED))
+
+
+def _names(alias: str, name: str) -> tuple[str, str]:
+    """What settings may call a tool, the name that means no other's first."""
+    return f"{alias}__{name}", name
 
 
 def _of(texts: Mapping[str, str], names: tuple[str, str]) -> str | None:

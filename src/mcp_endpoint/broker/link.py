@@ -4,7 +4,7 @@ A door makes one `Link` for every peer that came in and was admitted; the broker
 the door hands over frames, the session sends through the link, and whoever ends it says why.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
@@ -47,6 +47,8 @@ class Peer:
     """Whether optional arguments that say nothing are kept from it, where its tools do not allow them."""
     ascii_names: bool = False
     """Whether it is to see every tool under a name that the APIs of models take."""
+    own_names: Callable[[], Mapping[str, str]] | None = None
+    """Of a tool side whose list is all that may be called: the names in it, and what the program calls these tools."""
     brief: bool = False
     """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
 
@@ -63,6 +65,8 @@ class Ended:
     end: End
     code: int
     detail: str = ""
+    for_good: bool = False
+    """Whether its agent is to have it no longer, so that nobody waits for its return."""
 
 
 class Link(Protocol):

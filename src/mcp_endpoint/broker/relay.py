@@ -11,6 +11,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.call import Call, Rewrite
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
+from mcp_endpoint.broker.permission import reaches
 from mcp_endpoint.broker.seat import Seat, definition_of
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
@@ -62,7 +63,7 @@ class Relay:
             device.no_such_tool(id_, name, now)
             device.showing.call_done(key)
             return
-        tool = entry.seat.live or device.agent.serving(Kind.TOOLS, entry)[1]
+        tool = entry.seat.live
         if tool is None:
             self._offline(id_, entry.seat, now)
             device.showing.call_done(key)
@@ -123,12 +124,11 @@ class Relay:
         if entry is None:
             self._not_there(id_, Fault.UNKNOWN_PROMPT, now, prompt=name[:100])
             return
-        seat, tool = self.device.agent.serving(Kind.PROMPTS, entry)
         if no_arguments(params.get("arguments", UNSET)):
             del params["arguments"]
         if entry.name != name:
             params["name"] = Raw(encode(entry.name))
-        self._send(id_, key, method, params, seat, tool, name, now)
+        self._send(id_, key, method, params, entry.seat, entry.seat.live, name, now)
 
     def read(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`resources/read`, by URI."""
@@ -154,7 +154,7 @@ class Relay:
         else:
 
             def done(succeeded: bool) -> None:
-                if succeeded:
+                if succeeded and reaches(self.device.agent, seat):
                     held.add(seat, own, uri)
 
             self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now, done)
@@ -190,10 +190,9 @@ class Relay:
             facts = {"prompt" if kind is Kind.PROMPTS else "uri": name[:200]}
             self._not_there(id_, fault, now, **facts)
             return
-        seat, tool = self.device.agent.serving(kind, entry)
         if entry.name != name:
             params["ref"] = Raw(encode(ref | {member: Raw(encode(entry.name))}))
-        self._send(id_, key, method, params, seat, tool, name, now)
+        self._send(id_, key, method, params, entry.seat, entry.seat.live, name, now)
 
     def task(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`tasks/get`, `tasks/result` and `tasks/cancel`, by the id of the task."""
@@ -253,8 +252,7 @@ class Relay:
                 self._not_there(id_, Fault.UNKNOWN_RESOURCE, now, uri=uri[:200])
                 return None
             entry = Entry(only.seat, uri)
-        seat, tool = agent.serving(Kind.RESOURCES, entry)
-        return seat, tool, entry.name, uri
+        return entry.seat, entry.seat.live, entry.name, uri
 
     # --- on the way ---
 

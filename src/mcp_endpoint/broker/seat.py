@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.tool import ToolSide
 
 RETURNS_KEPT = 100
+NAMES_KEPT = 4096
+"""Names of tools that were listed from a place, before those of earlier lists are forgotten."""
 
 
 class Offer(NamedTuple):
@@ -53,11 +55,13 @@ class Seat:
         "identity",
         "live",
         "offers",
+        "own_names",
         "owner",
         "returns",
         "standby",
         "subscribers",
         "tasks",
+        "withdrawn",
     )
 
     def __init__(self, owner: str, identity: str, alias: str) -> None:
@@ -66,6 +70,10 @@ class Seat:
         self.identity = identity
         self.alias = alias
         self.offers: Offers = {}
+        self.own_names: dict[str, str] = {}
+        """Names that tools had in any list, and what their program calls them, if that is told (`Peer.own_names`)."""
+        self.withdrawn = False
+        """Whether its agent is to have its tool side no longer."""
         self.live: ToolSide | None = None
         self.standby: list[ToolSide] = []
         self.subscribers: dict[str, dict[DeviceSide, str]] = {}
@@ -80,6 +88,14 @@ class Seat:
         self.returns: deque[float] = deque(maxlen=RETURNS_KEPT)
         """When it came back, monotonic seconds."""
         self._deadline: Timer | None = None
+
+    def listed(self, tool: "ToolSide") -> None:
+        """The tool side that serves from here said what it has."""
+        self.offers = tool.offers
+        names = tool.link.peer.own_names
+        if names is not None:
+            known = self.own_names if len(self.own_names) < NAMES_KEPT else {}
+            self.own_names = {**known, **names()}
 
     def count_begun(self, agent: "Agent", more: int) -> None:
         """So many more of an agent's tasks here are not over."""

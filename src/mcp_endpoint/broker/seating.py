@@ -43,7 +43,7 @@ class Seating:
             if before is not None:
                 moved(tool, before, seat)
         if seat.live is tool:
-            seat.offers = tool.offers
+            seat.listed(tool)
 
     def _take(self, tool: "ToolSide", now: float) -> Seat:
         """The place it had before, that of its look-alike, or a new one."""
@@ -93,14 +93,21 @@ class Seating:
         if seat is None:
             return  # closed for a newer link, which has the place now
         tool.seat = None
-        if seat.live is tool and not any(seat.offers.values()) and not seat.standby:
-            self.seats.remove(seat)  # it had nothing that anybody could miss
-        elif seat.live is tool:
-            seat.live, seat.gone, seat.gone_at = None, ended, now
+        if seat.live is not tool:
+            seat.standby.remove(tool)
+            return
+        seat.live, seat.gone, seat.gone_at = None, ended, now
+        if seat.standby:
             self._keep(seat, now + self._agent.limits.offline_grace)
             self._promote(seat, now)
+        elif ended.for_good:
+            seat.withdrawn = True
+            self._remove(seat)
+            self._agent.seats_changed(now)
+        elif any(seat.offers.values()):
+            self._keep(seat, now + self._agent.limits.offline_grace)
         else:
-            seat.standby.remove(tool)
+            self.seats.remove(seat)  # it had nothing that anybody could miss
 
     def _promote(self, seat: Seat, now: float) -> None:
         """Ask all that stand by, newest first; the first that answers takes over."""
@@ -135,7 +142,8 @@ class Seating:
         self.seats.remove(seat)
         seat.wait_until(None)
         seat.offers = {}
-        self._agent.last_seat = seat
+        if not seat.withdrawn:
+            self._agent.last_seat = seat
 
     def _free_alias(self, identity: str, names: frozenset[str]) -> str:
         taken = {seat.alias for seat in self.seats}

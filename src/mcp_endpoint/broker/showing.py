@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from msgspec import Raw, UnsetType
 
 from mcp_endpoint.broker.catalogue import Catalogue, Entry, Shelf, by_template
+from mcp_endpoint.broker.permission import usable
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.mcp import Kind
@@ -36,12 +37,24 @@ class Waiting(NamedTuple):
 class Showing:
     """The lists of one device session."""
 
-    __slots__ = ("_all_lists_empty", "_device", "_second_call_done", "_shown", "entries", "waiting")
+    __slots__ = (
+        "_all_lists_empty",
+        "_device",
+        "_found",
+        "_found_at",
+        "_second_call_done",
+        "_shown",
+        "entries",
+        "waiting",
+    )
 
     def __init__(self, device: "DeviceSide") -> None:
         self._device = device
         self.entries: dict[Kind, dict[str, Entry]] = {}
-        """Every name the session was shown, and where it leads."""
+        """Every name the session was shown, and where it led."""
+        self._found: dict[tuple[Kind, str], Entry] = {}
+        """Where names lead that were looked up since the agent's catalogue was made."""
+        self._found_at = -1
         self.waiting: dict[bytes, Waiting] = {}
         self._shown: dict[Kind, Shelf] = {}
         # The two facts that say whether an unasked list would be taken for an answer (contract, section 5).
@@ -149,20 +162,32 @@ class Showing:
             self._all_lists_empty = False
 
     def find(self, kind: Kind, name: str) -> Entry | None:
-        """Where a name leads for this session: as it was shown, else as the catalogue has it now."""
+        """Where a name leads for this session: as it was shown, while its agent may still use that, else as the
+        catalogue has it now."""
+        agent = self._device.agent
+        if self._found_at != agent.renewals:
+            self._found, self._found_at = {}, agent.renewals
+        entry = self._found.get((kind, name))
+        if entry is not None and entry.seat.live is not None:
+            return entry
         known = self.entries.get(kind, {})
-        entry = known.get(name)
+        shown = known.get(name)
+        entry = usable(agent, kind, shown) if shown is not None else None
         if entry is None:
             entry = self._catalogue[kind].find(name)
-            if entry is not None and len(known) <= NAMES_KEPT:
+            if entry is None:
+                return None
+            if shown is None and len(known) <= NAMES_KEPT:
                 self.entries[kind] = known | {name: entry}
+        self._found[kind, name] = entry
         return entry
 
     def find_resource(self, uri: str) -> Entry | None:
         """Where a URI leads for this session: a resource's own, else one made from a template it was shown."""
         entry = self.find(Kind.RESOURCES, uri)
         if entry is None and Kind.TEMPLATES in self.entries:
-            entry = by_template(self.entries[Kind.TEMPLATES], uri)
+            found = {public: self.find(Kind.TEMPLATES, public) for public in self.entries[Kind.TEMPLATES]}
+            entry = by_template({public: one for public, one in found.items() if one is not None}, uri)
         return entry if entry is not None else self._catalogue.at(uri)
 
     # --- lists that come unasked ---

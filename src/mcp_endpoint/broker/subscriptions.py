@@ -1,6 +1,6 @@
 """Who wants to hear of changes of which resource (routing page: subscriptions are counted)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from msgspec.json import encode
@@ -48,11 +48,15 @@ class Subscriptions:
         del seat.subscribers[uri]
         return True
 
+    def keep(self, reached: Callable[["Seat"], bool], now: float) -> None:
+        """The session hears no longer of resources of places that do not serve its agent any more."""
+        for seat, uri in list(self._held):
+            if not reached(seat) and self.remove(seat, uri):
+                _tell(seat, "resources/unsubscribe", uri, now)
+
     def ended(self, now: float) -> None:
         """The session is over."""
-        for seat, uri in list(self._held):
-            if self.remove(seat, uri):
-                _tell(seat, "resources/unsubscribe", uri, now)
+        self.keep(lambda seat: False, now)
 
 
 def renew(seat: "Seat", now: float) -> None:

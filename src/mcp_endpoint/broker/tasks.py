@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.permission import reaches
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
@@ -151,7 +152,9 @@ class Tasks:
     def find(self, id_: str, provider: str | None) -> Task | None:
         """The task with that id, for a client that sees one tool side alone or all of them."""
         task = self._by_id.get(id_)
-        return task if task is not None and provider in (None, task.seat.alias) else None
+        if task is None or provider not in (None, task.seat.alias) or not reaches(task.agent, task.seat):
+            return None
+        return task
 
     def listed(self, provider: str | None, cursor: str | None) -> bytes | None:
         """The result of `tasks/list`, each as it was told of last; None for a cursor that is none (any more)."""
@@ -214,7 +217,7 @@ def status_told(tool: "ToolSide", params: dict[str, Raw]) -> bool:
         return False  # of two look-alikes each may count its tasks
     task.told(params)
     frame = wire.notification(mcp.TASK_STATUS, encode(task.facts))
-    for device in list(task.agent.devices):
+    for device in list(task.agent.devices) if reaches(task.agent, task.seat) else ():
         if does_tasks(device) and device.initialized and device.link.peer.provider in (None, task.seat.alias):
             device.link.send(frame)
     return True

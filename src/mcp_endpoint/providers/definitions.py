@@ -58,8 +58,9 @@ class Definitions:
         self._looked: list[str] = []
         self.unmatched = Unmatched()
         """What its entry says of tools that are not on the last list."""
-        self.own_names: dict[str, str] = {}
-        """Name as shown → as the server calls it."""
+        self._own_names: dict[str, str] = {}
+        self._coming: dict[str, str] = {}
+        """Those of the list that is asked for: until its end, what was shown before can be called as well."""
         self.left_out = 0
         """Definitions of the last list that are no tools."""
         self.remarks: list[Remark] = []
@@ -96,15 +97,25 @@ class Definitions:
             published = None if offer.name in withheld else self._choice.publish(self._alias, offer)
             if published is not None:
                 public, definition = published
-                self.own_names[public] = offer.name
+                self._coming[public] = offer.name
                 if may_take_long(offer.name):
                     definition = without_output(definition)
                 shown.append(Raw(marked(definition) if as_task(offer.name) else definition))
+        if read[1] is None:
+            self._own_names = self._coming
         return encode(page | {"tools": Raw(encode(shown))})
+
+    def own_names(self) -> dict[str, str]:
+        """Name as shown → as the server calls it."""
+        return self._own_names | self._coming
+
+    def own_name(self, shown: str) -> str | None:
+        """What the server calls a tool; None if there is none that is shown under that name."""
+        return self._coming.get(shown) or self._own_names.get(shown)
 
     def begin(self) -> None:
         """A new list begins."""
-        self.own_names = {}
+        self._coming = {}
         self._looked = []
         self.left_out = 0
 

@@ -188,7 +188,12 @@ class Joint:
     def _called(self, number: int, envelope: wire.Envelope, frame: bytes) -> bytes | None:
         params = asked = wire.members(envelope.params) or {}
         shown = mcp.string(params.get("name")) or ""
-        own = self._definitions.own_names.get(shown, shown)
+        own = self._definitions.own_name(shown)
+        if own is None:
+            # It may have it all the same: its owner chose what is shown of it.
+            text = f"没有名为 {shown[:100]} 的工具。 / There is no tool {shown[:100]}."
+            self.to_broker(wire.failure(b"%d" % number, int(Code.INVALID_PARAMS), text))
+            return None
         as_task = "task" in params and self._background is not None and not self._own_tasks
         if as_task:
             params = {name: value for name, value in params.items() if name != "task"}

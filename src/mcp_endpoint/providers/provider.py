@@ -97,7 +97,7 @@ class Provider:
         self._serving: asyncio.Future[None] = hub.loop.create_future()
         self._nudge = asyncio.Event()
         self._no_job = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._withdrawn = False
         self._closing: asyncio.Task[None] | None = None
         self._task: asyncio.Task[None] | None = None
 
@@ -134,10 +134,14 @@ class Provider:
         """Do not wait any longer for jobs to be over."""
         self._no_job.set()
 
-    async def stop(self, *, finish: bool) -> None:
-        """End it for good, and all it started; `finish` says that its jobs may come to their ends before."""
+    async def stop(self, *, finish: bool, withdrawn: bool = False) -> None:
+        """End it for good, and all it started; `finish` says that its jobs may come to their ends before.
+
+        `withdrawn` says that its agent is to have it no longer, so that nothing of it stays listed.
+        """
         self._tell(None)
         self._stopping = True
+        self._withdrawn = withdrawn
         if finish and self.has_jobs:
             self._part(str(Stopped(Why.STOPPED)))
             self._become(State.FINISHING)
@@ -158,6 +162,7 @@ class Provider:
         peer = Peer(
             address=f"{server.kind} {server.name}",
             server_id=server.shown,
+            own_names=self.definitions.own_names,
             wants_caller=server.kind is Kind.PYTHON or bool(server.tools.background),
             awaited=self.failure is None,
             drop_empty=server.tools.drop_empty,
@@ -293,7 +298,9 @@ class Provider:
         if joint is not None and session is not None:
             joint.part()
             end = End.SERVER_ENDED
-            self._hub.manager.ended(session, joint, Ended(end, end.code, why), self._hub.loop.time())
+            self._hub.manager.ended(
+                session, joint, Ended(end, end.code, why, for_good=self._withdrawn), self._hub.loop.time()
+            )
 
     # --- what there is to tell ---
 
@@ -333,7 +340,7 @@ class Provider:
                 "detail": quote_peer(failure.detail),
                 "todo": " / ".join(filter(None, failure.todo)),
             },
-            "tools": list(self.definitions.own_names),
+            "tools": list(self.definitions.own_names()),
             "left_out": self.definitions.left_out,
             "unmatched": list(self.definitions.unmatched.what),
             "said": list(lines),

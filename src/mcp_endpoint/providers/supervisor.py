@@ -37,6 +37,7 @@ class Providers:
         self._hub = hub
         self._pins = pins
         self._blocks = blocks
+        self._blocking = blocks()
         self._servers: dict[str, Server] = {}
         self._serves: dict[str, Callable[[str], bool]] = {}
         """By name, whether a server is for an agent: asked whenever a client comes."""
@@ -66,9 +67,7 @@ class Providers:
         self._next_look = now + LOOK_EVERY
         if stamp_of(self._path) != self._stamp:
             self.load()
-        if self._pins.reload():
-            for provider in self._running.values():
-                provider.list_again()
+        self._look_at_pins()
         signed = stamp_of(self._hub.folder / TOKENS)
         if signed != self._signed:
             self._signed = signed
@@ -76,8 +75,16 @@ class Providers:
                 provider.nudge()
         self._end_unused(now)
 
+    def _look_at_pins(self) -> None:
+        """Have tools listed anew if others may be shown than before."""
+        before, self._blocking = self._blocking, self._blocks()
+        if self._pins.reload() or self._blocking is not before:
+            for provider in self._running.values():
+                provider.list_again()
+
     def load(self) -> None:
         """Read the file and bring the servers in line with it; what is wrong in it changes nothing and is told."""
+        self._look_at_pins()
         self._stamp = stamp_of(self._path)
         try:
             listed = read_servers(self._path) if self._stamp is not None else []
@@ -96,7 +103,8 @@ class Providers:
         again = [key for key in self._running if key[0] in changed]
         for key in again:
             # What is given up ends with all it does; what only is another way now may finish its jobs.
-            self._end(key, finish=key[0] in self._servers)
+            own_instance = not key[1].startswith(PROVIDER)
+            self._end(key, finish=key[0] in self._servers, withdrawn=own_instance and not self._may_run(key))
         for provider in self._ending.values():
             if provider.server.name not in self._servers:
                 provider.hurry()
@@ -105,10 +113,8 @@ class Providers:
         for server in self._servers.values():
             if server.autostart and not server.per_agent:
                 self._start(server, PROVIDER + server.name)
-        for name, agent_id in again:
-            server_now = self._servers.get(name)
-            if server_now is not None and server_now.per_agent == (not agent_id.startswith(PROVIDER)):
-                self._start(server_now, agent_id)
+        for name, agent_id in filter(self._may_run, again):
+            self._start(self._servers[name], agent_id)
         for agent_id in self._hub.manager.agents_with_devices():
             self._wanted(agent_id)
 
@@ -184,10 +190,16 @@ class Providers:
         provider = self._running[key] = Provider(server, agent_id, self._hub, judge)
         provider.start()
 
-    def _end(self, key: tuple[str, str], *, finish: bool = False) -> None:
+    def _may_run(self, key: tuple[str, str]) -> bool:
+        """Whether there is to be such an instance: one for all its agents, or the own one of an agent it is for."""
+        name, agent_id = key
+        server, shared = self._servers.get(name), agent_id.startswith(PROVIDER)
+        return server is not None and server.per_agent is not shared and (shared or self._serves[name](agent_id))
+
+    def _end(self, key: tuple[str, str], *, finish: bool = False, withdrawn: bool = False) -> None:
         self._last_used.pop(key, None)
         provider = self._running.pop(key)
-        task = self._hub.loop.create_task(provider.stop(finish=finish))
+        task = self._hub.loop.create_task(provider.stop(finish=finish, withdrawn=withdrawn))
         self._ending[task] = provider
         task.add_done_callback(self._ending.pop)
 
