@@ -359,6 +359,16 @@ def test_a_whole_command_line_in_place_of_a_program(tmp_path: Path) -> None:
     blank.write_text("#!/bin/sh\n")
     blank.chmod(0o700)
     assert resolve([str(blank)], environ) == [str(blank)]
+    bare = tmp_path / "bin"
+    bare.mkdir()
+    for name in ("npx", "python3"):
+        (bare / name).symlink_to("/bin/sh")
+    environ = {"PATH": str(bare)}
+    assert resolve(["cmd", "/c", "npx", "-y"], environ) == [str(bare / "npx"), "-y"]
+    assert resolve(["CMD.EXE", "/C", "npx.cmd -y"], environ)[0] == str(bare / "npx")
+    assert resolve(["npx.cmd", "-y"], environ) == [str(bare / "npx"), "-y"]
+    for name in ("python", "py", "python.exe"):
+        assert resolve([name, "-m", "x"], environ) == [str(bare / "python3"), "-m", "x"]
     for absent in ("no-such-program -y", "'", " "):
         with pytest.raises(CommandNotFound):
             resolve([absent], environ)

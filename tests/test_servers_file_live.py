@@ -249,7 +249,9 @@ async def test_a_start_that_takes_too_long_says_what_to_look_at(opening: Brokers
         ({"command": "uvx", "args": ["x"]}, Why.NO_HANDSHAKE, False, "UV_DEFAULT_INDEX"),
         ({"command": "npx.cmd"}, Why.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
         ({"command": r"C:\Program Files\nodejs\npx.CMD"}, Why.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
-        ({"command": "docker"}, Why.NO_HANDSHAKE, False, "docker run -i --rm --init"),
+        ({"command": "docker", "args": ["run", "x"]}, Why.EXITED, False, "docker run -i --rm --init"),
+        ({"command": "docker", "args": ["run", "-it", "x"]}, Why.NO_HANDSHAKE, False, "leave out -t"),
+        ({"command": "docker", "args": ["run", "-i", "x"]}, Why.NO_HANDSHAKE, False, "docker pull"),
         ({"command": "./own"}, Why.NO_HANDSHAKE, False, "start_timeout"),
         ({"command": "npx -y x"}, Why.NO_COMMAND, False, "install Node.js"),
         ({"command": "uvx"}, Why.NO_COMMAND, False, "install uv"),
@@ -271,3 +273,15 @@ def test_where_nothing_is_known_nothing_is_advised() -> None:
     for entry, contained in (({"url": "http://h:1/mcp"}, True), ({"url": "http://localhost:1/mcp"}, False)):
         assert advice(read_entry("x", entry), Why.UNREACHABLE, contained=contained) is None
     assert in_container({"container": "docker"})
+
+
+async def test_doctor_reads_the_file_where_no_broker_runs(opening: Brokers) -> None:
+    broker = opening(bad={"command": 5}, late=server("a", timeout=20_000))
+    assert broker.stop() == 0
+    assert [(one["status"], one["en"].split(":")[0]) for one in await doctor(broker)] == [
+        ("problem", "Server bad"),
+        ("warning", "Server late"),
+    ]
+    (broker.config.parent / "mcp_servers.json").write_text("{", "utf-8")
+    [found] = await doctor(broker)
+    assert "is not JSON" in found["en"]

@@ -34,6 +34,7 @@ from mcp_endpoint.providers.job_office import JobOffice
 from mcp_endpoint.providers.make import make_source
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Hub
+from mcp_endpoint.providers.servers_file import SERVERS
 from mcp_endpoint.providers.supervisor import Providers
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.reload import Reload
@@ -41,8 +42,6 @@ from mcp_endpoint.settings import Loaded, Settings, SettingsError
 from mcp_endpoint.tls import Certificate
 from mcp_endpoint.tokens import Tokens
 
-SERVERS = "mcp_servers.json"
-"""The file beside the settings that lists the servers the broker opens itself."""
 PINS = ".mcp_tools.json"
 """The file beside the settings in which the definitions of their tools are kept."""
 TICK = 0.1

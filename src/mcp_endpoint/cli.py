@@ -14,6 +14,7 @@ from mcp_endpoint import __version__, app
 from mcp_endpoint.clients import device, doctor, pipe, pipe_source, servers, servers_command
 from mcp_endpoint.logs import Logs
 from mcp_endpoint.providers.child_environ import secrets_of_environment
+from mcp_endpoint.providers.servers_file import SERVERS
 from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
 from mcp_endpoint.tls import certificate
 from mcp_endpoint.tokens import TokenError, Tokens, urls
@@ -279,7 +280,7 @@ def _add_servers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) -> int:
-    files = servers_command.Files(path.parent / app.SERVERS, path.parent / app.PINS)
+    files = servers_command.Files(path.parent / SERVERS, path.parent / app.PINS)
     out = sys.stdout
 
     def work() -> int:

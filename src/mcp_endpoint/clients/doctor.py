@@ -12,6 +12,7 @@ from typing import TextIO
 from mcp_endpoint.clients import broker_checks, host_checks, http_get
 from mcp_endpoint.clients.findings import Finding, Status, good, problem, show, show_json, warning
 from mcp_endpoint.providers.child_environ import secrets_of_environment
+from mcp_endpoint.providers.servers_file import SERVERS
 from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.settings import Settings, SettingsError, load
 from mcp_endpoint.tokens import TokenError, Tokens, agent_id
@@ -98,6 +99,7 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
     else:
         reached = []
     if seen.stats is None:
+        findings.extend(host_checks.servers_file(question.path.parent / SERVERS))
         return
     if wanted or not (question.token or question.agent):
         findings.extend(broker_checks.agents(seen.stats, wanted, called))

@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 from cryptography import x509
 
 from mcp_endpoint.clients.findings import Finding, good, problem, warning
+from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
+from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.settings import KEY_VARIABLE, Settings
 
 SPARE_DESCRIPTORS = 64
@@ -210,3 +212,19 @@ def tls_files(settings: Settings, home: Path) -> list[Finding]:
     if left < EXPIRES_SOON:
         return [warning("tls", f"TLS 证书将于 {day} 过期。", f"The TLS certificate expires soon, on {day}.")]
     return [good("tls", f"TLS 证书有效期至 {day}。", f"The TLS certificate is valid until {day}.")]
+
+
+def servers_file(path: Path) -> list[Finding]:
+    """What is wrong in the list of servers at `path`, where no broker runs that could tell."""
+    try:
+        listed = read_servers(path) if path.exists() else []
+    except UnusableFile as error:
+        return [problem("servers", f"{error.zh}。", f"{error.en}.")]
+    found = []
+    for server in listed:
+        name = quote_peer(server.name, 80)
+        for remark in (server.fault, *server.remarks):
+            if remark is not None:
+                told, status = remark.told(), problem if remark is server.fault else warning
+                found.append(status("servers", f"服务 {name}：{told['zh']}", f"Server {name}: {told['en']}"))
+    return found

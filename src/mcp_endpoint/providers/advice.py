@@ -1,6 +1,7 @@
 """What the owner of a server can do about what keeps it from serving, where that can be known."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from ipaddress import ip_address
 from pathlib import Path, PurePath
 from typing import NamedTuple
@@ -29,6 +30,8 @@ def advice(server: Server, why: Why, *, contained: bool) -> Advice | None:
     """What to do about a server that stopped; `server` is as its entry has it, `contained`: see `in_container`."""
     program = PurePath(server.command[0].replace("\\", "/")).stem.lower() if server.command else ""
     program = program.split()[0] if program.split() else program
+    if why in (Why.NO_HANDSHAKE, Why.EXITED, Why.NOT_MCP) and (found := _docker(program, server.command)):
+        return found
     if why is Why.NO_HANDSHAKE and server.kind is Kind.STDIO:
         return _slow(program)
     if why is Why.NO_COMMAND:
@@ -43,12 +46,26 @@ def advice(server: Server, why: Why, *, contained: bool) -> Advice | None:
     return None
 
 
+def _docker(program: str, command: Sequence[str]) -> Advice | None:
+    """A container of which stdin is closed, or in which a terminal stands between, speaks no MCP."""
+    if program not in ("docker", "podman") or "run" not in command:
+        return None
+    short = "".join(word[1:] for word in command if re.fullmatch("-[a-z]+", word))
+    if "t" in short or "--tty" in command:
+        return Advice("请去掉 -t：终端内容会混进消息", "leave out -t: a terminal would be mixed into its frames")
+    if "i" not in short and "--interactive" not in command:
+        return Advice(
+            f"请加上 -i，否则它的标准输入是关闭的：{program} run -i --rm --init 镜像",
+            f"its arguments need -i, or its stdin is closed: `{program} run -i --rm --init IMAGE`",
+        )
+    return None
+
+
 def _slow(program: str) -> Advice:
     if program == "docker":
         return Advice(
-            "是否还在拉取镜像？请先执行 docker pull；并检查参数中有 -i（如 docker run -i --rm --init 镜像）",
-            "is it still pulling its image? Run `docker pull` first; and its arguments need -i, as in "
-            "`docker run -i --rm --init IMAGE`",
+            "是否还在拉取镜像？请先执行 docker pull，或调大 start_timeout",
+            "is it still pulling its image? Run `docker pull` first, or set a larger start_timeout",
         )
     mirror = _FETCHING.get(program)
     if mirror is None:

@@ -20,6 +20,9 @@ LINE_LIMIT = 4 * 1024 * 1024
 STDERR_LINE = 8192
 """Bytes of one line of stderr that are passed on; the rest of the line is cut."""
 
+_STAND_INS = {"python": ("python3",), "python3": ("python",), "py": ("python3", "python")}
+"""Names of one program on several systems."""
+
 CLOSE_GRACE = 1.0
 KILL_GRACE = 5.0
 _POLL = 0.05
@@ -36,19 +39,30 @@ class CommandNotFound(Exception):
 def resolve(command: Sequence[str], environ: Mapping[str, str], cwd: str | None = None) -> list[str]:
     """The command with its program as a path, found as a shell in `cwd` would (on Windows `npx` is `npx.cmd`).
 
-    Where there is no program of that name, it may be a whole command line: `npx -y package`. Raises CommandNotFound.
+    Where there is no program of that name, it may be a whole command line (`npx -y package`), or what another system
+    calls it (`cmd /c npx`, `npx.cmd`, `python` for `python3`). Raises CommandNotFound.
     """
     program = _found(command[0], environ, cwd)
     if program is not None:
         return [program, *command[1:]]
     try:
-        first, *more = shlex.split(command[0], posix=sys.platform != "win32")
-    except ValueError:  # nothing, or a quote that is never closed
-        raise CommandNotFound(command[0]) from None
-    program = _found(first, environ, cwd)
-    if program is None:
-        raise CommandNotFound(command[0])
-    return [program, *more, *command[1:]]
+        line = [*shlex.split(command[0], posix=sys.platform != "win32"), *command[1:]]
+    except ValueError:  # a quote that is never closed
+        line = []
+    if line[2:] and line[0].lower() in ("cmd", "cmd.exe") and line[1].lower() == "/c":
+        return resolve(line[2:], environ, cwd)
+    for name in _other_names(line[0]) if line else ():
+        program = _found(name, environ, cwd)
+        if program is not None:
+            return [program, *line[1:]]
+    raise CommandNotFound(command[0])
+
+
+def _other_names(name: str) -> tuple[str, ...]:
+    """A name as it stands, and what the same program is called elsewhere."""
+    stem, dot, ending = name.rpartition(".")
+    plain = stem if dot and ending.lower() in ("cmd", "exe", "bat") else name
+    return (name, plain, *_STAND_INS.get(plain, ()))
 
 
 def _found(name: str, environ: Mapping[str, str], cwd: str | None) -> str | None:

@@ -47,7 +47,7 @@ class PinFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.pins = Pins()
-        self._stamp: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
         self._told = False
 
     def reload(self) -> bool:

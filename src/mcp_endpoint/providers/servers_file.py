@@ -17,6 +17,8 @@ from mcp_endpoint.providers.json_file import Members, UnusableJson, read_json
 from mcp_endpoint.providers.server_entry import LONGEST_NAME, Server, faulty, read_entry
 from mcp_endpoint.redaction import quote_peer
 
+SERVERS = "mcp_servers.json"
+"""The file beside the settings that lists the servers the broker opens itself."""
 FORM = '{"mcpServers": {"NAME": {"command": "…", "args": []}}}'
 _LISTS = ("mcpServers", "mcp_servers", "servers", "context_servers", "mcp")
 """Members that hold the list of servers: of most programs, VS Code, Zed, and opencode."""
@@ -119,13 +121,13 @@ def document_to_change(path: Path) -> Any:
     return read.document
 
 
-def stamp_of(path: Path) -> tuple[int, int, int] | None:
-    """What changes when the file (or what lies in the folder) at `path` does; None if there is none."""
+def stamp_of(path: Path) -> tuple[int, ...] | None:
+    """What changes when the file (or the folder) at `path` does, or who may read it; None if there is none."""
     try:
         found = path.stat()
     except OSError:
         return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+    return found.st_mtime_ns, found.st_size, found.st_ino, found.st_mode, found.st_uid
 
 
 def write_document(path: Path, document: Any) -> None:

@@ -23,9 +23,24 @@ class Why(Enum):
         self.reason = self.name.lower()
 
     NO_COMMAND = ("找不到要启动的程序", "the program to start was not found")
-    NOT_STARTED = ("程序无法启动", "the program could not be started")
-    EXITED = ("程序已退出", "the program ended")
-    LINE_TOO_LONG = ("程序输出了过长的一行", "the program printed a line over the size limit")
+    NOT_STARTED = (
+        "程序无法启动",
+        "the program could not be started",
+        "请检查它的执行权限和 cwd",
+        "see whether it may be run, and its `cwd`",
+    )
+    EXITED = (
+        "程序已退出",
+        "the program ended",
+        "请查看 servers 命令中它的最后几行输出",
+        "its last lines in `main.py servers` say more",
+    )
+    LINE_TOO_LONG = (
+        "程序输出了过长的一行",
+        "the program printed a line over the size limit",
+        "请让它每次少返回一些",
+        "have it send less at once",
+    )
     FRAME_TOO_LONG = ("对方发来了过大的一帧", "it sent a frame over the size limit")
     NO_VARIABLE = (
         "环境变量未设置",
@@ -100,7 +115,12 @@ class Why(Enum):
         "see whether it, and any proxy before it, still runs",
     )
     NO_HANDSHAKE = ("在时限内未完成初始化", "it did not finish its handshake in time")
-    TOO_MUCH_UNREAD = ("对方长时间不读取请求", "it does not read what it is sent")
+    TOO_MUCH_UNREAD = (
+        "对方长时间不读取请求",
+        "it does not read what it is sent",
+        "请检查它是否卡住",
+        "see whether it hangs",
+    )
     BAD_DOCUMENT = ("文档无法使用", "its document cannot be used")
     BAD_ENTRY = ("mcp_servers.json 中的条目有误", "its entry in mcp_servers.json is not right")
     BAD_MODULE = ("Python 文件无法载入", "its Python file cannot be loaded")

@@ -51,8 +51,8 @@ class Providers:
         """What has been told of entries that can be used."""
         self._file_fault: UnusableFile | None = None
         """Why the whole file cannot be used."""
-        self._stamp: tuple[int, int, int] | None = None
-        self._signed: tuple[int, int, int] | None = None
+        self._stamp: tuple[int, ...] | None = None
+        self._signed: tuple[int, ...] | None = None
         """When somebody last signed in to a server, as the folder of tokens tells."""
         self._next_look = 0.0
         self._ended = False
