@@ -64,7 +64,7 @@ def unexpected(name: str) -> None:
 
 
 ABSENT: list[tuple[dict[str, Any], Any]] = [
-    *((INT, value) for value in ("", " ", None, "null", "None", "undefined", "N/A", [], {})),
+    *((INT, value) for value in ("", " ", None, "null", "None", "undefined", "N/A", '""', "[]", "{}", [], {})),
     (STATUS, ""),
     (STATUS, "none"),
     (INT_OR_NULL, ""),
@@ -83,6 +83,7 @@ ABSENT: list[tuple[dict[str, Any], Any]] = [
     (TEXTS, None),
     (TEXTS, "null"),
     (TEXTS | {"minItems": 1}, []),
+    (TEXTS | {"minItems": 1}, "[]"),
 ]
 
 

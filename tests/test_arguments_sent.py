@@ -55,6 +55,28 @@ DOCUMENT = {
                 },
             }
         },
+        "/parts/{id}": {
+            "post": {
+                "operationId": "parts",
+                "parameters": [
+                    {"name": "id", "in": "path", "required": True, "schema": {"$ref": "#/components/schemas/Count"}},
+                    {"name": "X-Mode", "in": "header", "schema": {"enum": ["fast", None]}},
+                    {"name": "c", "in": "cookie", "schema": {"type": "integer"}},
+                ],
+                "requestBody": {
+                    "content": {
+                        "multipart/form-data": {
+                            "schema": {
+                                "allOf": [
+                                    {"properties": {"name": {"type": "string"}, "count": {"type": "integer"}}},
+                                    {"properties": {"tags": {"type": "array", "items": {"type": "string"}}}},
+                                ]
+                            }
+                        }
+                    }
+                },
+            }
+        },
         "/form": {
             "post": {
                 "operationId": "form",
@@ -104,7 +126,7 @@ async def sent(device: Device, name: str, arguments: Any) -> Any:
 async def test_an_http_api_gets_what_was_meant(api: tuple[Broker, Echo]) -> None:
     broker, _ = api
     async with broker.agent().device() as device:
-        assert sorted(await device.names()) == ["add", "form", "list"]
+        assert sorted(await device.names()) == ["add", "form", "list", "parts"]
         for arguments, query in (
             ({"status": "", "limit": "", "page": "", "ids": ""}, ""),
             ({"status": None, "limit": None, "page": None, "ids": None, "filter_since": ""}, ""),
@@ -148,6 +170,23 @@ async def test_bodies_and_forms_get_what_was_meant(api: tuple[Broker, Echo]) -> 
         assert "'title' is a required property" in await sent(device, "add", {"body": {"title": None} and {"most": 1}})
         assert "body: None is not of type 'object'" in await sent(device, "add", {"body": None})
         assert "'' is not of type 'object'" in await sent(device, "add", {"body": ""})
+
+
+async def test_every_place_of_a_request_gets_what_was_meant(api: tuple[Broker, Echo]) -> None:
+    broker, _ = api
+    async with broker.agent().device() as device:
+        await device.names()
+        seen = await sent(device, "parts", {"id": "7", "X-Mode": "", "c": None, "body": '{"name":"a","count":"2"}'})
+        assert seen["path"] == "/api/parts/7"
+        assert not {"x-mode", "cookie"} & seen["headers"].keys()
+        assert re.findall(r'name="(\w+)"\r\n\r\n(.*)\r\n', seen["body"]) == [("name", "a"), ("count", "2")]
+        body = {"name": "a", "count": None, "tags": '["x"]'}
+        seen = await sent(device, "parts", {"id": 7.0, "x_mode": None, "c": "3", "body": body})
+        assert (seen["path"], seen["headers"]["cookie"]) == ("/api/parts/7", "c=3")
+        assert "x-mode" not in seen["headers"], "null is no value of a header"
+        assert re.findall(r'name="(\w+)"\r\n\r\n(.*)\r\n', seen["body"]) == [("name", "a"), ("tags", "x")]
+        assert (await sent(device, "parts", {"id": 7, "X-Mode": "FAST"}))["headers"]["x-mode"] == "fast"
+        assert "id: None is not of type 'integer'" in await sent(device, "parts", {"id": None})
 
 
 async def test_python_functions_get_what_was_meant(opening: Brokers, tmp_path: Path) -> None:

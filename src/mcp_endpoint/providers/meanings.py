@@ -14,7 +14,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import envelope as wire
 
-WORDS_FOR_NOTHING = frozenset({"null", "none", "nil", "undefined", "n/a"})
+WORDS_FOR_NOTHING = frozenset({"null", "none", "nil", "undefined", "n/a", '""', "''", "[]", "{}"})
 LONGEST_NUMBER = 400
 """Characters of a number in a text, and digits of one that is read."""
 LONGEST_LITERAL = 20_000
@@ -42,7 +42,7 @@ def is_blank(value: Any) -> bool:
 
 
 def is_word_for_nothing(value: Any) -> bool:
-    """Whether a value is a text such as `None`."""
+    """Whether a value is a text such as `None` or `[]`."""
     return isinstance(value, str) and len(value) < 20 and value.strip().lower() in WORDS_FOR_NOTHING
 
 
