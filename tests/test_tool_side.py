@@ -119,16 +119,11 @@ async def test_a_list_changed_before_the_handshake_harms_nothing(agent: Agent) -
 
 JUNK = [
     "Starting server…",
-    "",
     "[1, 2]",
-    '[{"jsonrpc":"2.0","id":1,"result":{}}]',
     '"text"',
     "17",
-    '{"jsonrpc":2.0,"id":1',
     '{"jsonrpc":2.0,"id":1,"x":' + "[" * 100_000 + "]" * 100_000 + "}",
     "[" * 100_000,
-    '{"jsonrpc":"2.0","id":1,"result":' + "[" * 100_000 + "]" * 100_000 + "}",
-    '{"jsonrpc":"2.0","id":"\\ud800","result":{}}',
 ]
 
 

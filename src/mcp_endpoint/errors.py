@@ -62,6 +62,11 @@ class Fault(Enum):
         self.reason = self.name.lower()
 
     NOT_JSON = (Code.PARSE_ERROR, "消息不是有效的 JSON。", "The message is not valid JSON.")
+    UNREADABLE = (
+        Code.PARSE_ERROR,
+        "消息不是有效的 JSON：{why}。",
+        "The message cannot be read: {why}.",
+    )
     NOT_A_REQUEST = (
         Code.INVALID_REQUEST,
         "消息不是有效的 JSON-RPC 2.0 请求：{why}。",
@@ -165,6 +170,11 @@ class Fault(Enum):
         Code.INTERNAL_ERROR,
         "工具端 {tool_side} 对 {tool} 的应答无效（应当只有 result 或 error 之一）。",
         "The tool side {tool_side} answered {tool} badly (exactly one of result and error is due).",
+    )
+    UNREADABLE_ANSWER = (
+        Code.INTERNAL_ERROR,
+        "工具端 {tool_side} 对 {called} 的应答无法读取：{why}。请修正该程序。",
+        "The answer of the tool side {tool_side} to {called} cannot be read: {why}. That program needs to be mended.",
     )
     BAD_KEY = (Code.NOT_ALLOWED, "提供的密钥无效或缺失", "The key is wrong or missing")
 
@@ -434,6 +444,17 @@ class Note(Enum):
     DEVICE_ON_TOOL_DOOR = "a device program is connected to the tool URL; it needs the one with /call/"
     SILENT_ON_DEVICE_DOOR = "has sent nothing: is it a tool program with the device URL? It needs the one with /mcp/"
     PRINTS_TO_STDOUT = "sends lines that are not JSON-RPC: does the program print to stdout?"
+    TEXT_BESIDE_FRAMES = "prints other text on the lines of its frames (a banner, colour codes); it is left out"
+    FRAMES_NOT_BY_LINE = "puts several frames on one line, or one on several lines; they are taken apart and joined"
+    HALF_CHARACTERS = "sends halves of characters (lone surrogates, as in a cut emoji); each becomes U+FFFD"
+    NOT_A_NUMBER = "sends NaN or Infinity, which are not JSON; they become null, or the call ends at once"
+    BROKEN_JSON = "sends frames that are not valid JSON; an answer that cannot be read ends its call at once"
+    UTF16 = "sends UTF-16 instead of UTF-8; it is converted"
+    GBK = "sends text that is not UTF-8 (GBK?); its calls end at once. For Python set PYTHONUTF8=1"
+    NOT_UTF8 = "sends text that is not UTF-8 (Latin-1?); its calls end at once"
+    ECHOES = "sends back what it is sent: does it run in a terminal (docker run -t, ssh -t)?"
+    IDS_RESPELLED = "answers with ids in another spelling than they were sent in; they are taken"
+    ERRORS_RESPELLED = "sends errors that are none of JSON-RPC (code and message); they are made such"
     REFUSED_INITIALIZE = "answered `initialize` with an error; none of its tools are listed"
     LOOK_ALIKE = "another program looks just like it; to use both, add a different ?server_id= to each URL"
     LIST_FAILED = "did not answer `tools/list`; none of its tools are listed"

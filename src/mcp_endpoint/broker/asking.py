@@ -12,6 +12,7 @@ from msgspec.json import encode
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.error_objects import proper
 from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
 
 if TYPE_CHECKING:
@@ -67,8 +68,8 @@ class Asking:
         asked.call.renew(now)
         if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
             frame = wire.result(asked.id, envelope.result)
-        elif envelope.error is not UNSET and bytes(envelope.error)[:1] == b"{":
-            frame = wire.error(asked.id, envelope.error)
+        elif envelope.error is not UNSET and envelope.error != wire.NULL:
+            frame = wire.error(asked.id, proper(envelope.error))
         else:
             frame = asked.tool.failure(asked.id, Fault.NO_ANSWER)
         asked.tool.link.send(wire.one_line(frame))

@@ -17,6 +17,7 @@ from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.clients import Client
 from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.requests import read_request
 from mcp_endpoint.wire.xiaozhi import XIAOZHI
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ class DeviceSide(Side):
         try:
             envelope = wire.read(frame)
         except wire.NotJson:
-            self.fail(wire.NULL_ID, Fault.NOT_JSON)
+            self._mend(frame, now)
             return
         except wire.NotAnEnvelope as error:
             self.fail(error.id, Fault.NOT_A_REQUEST, why=error)
@@ -108,6 +109,18 @@ class DeviceSide(Side):
             self._notified(method, envelope)
         else:
             self._requested(method, envelope, now)
+
+    def _mend(self, frame: bytes, now: float) -> None:
+        """What a frame that is not JSON can only mean is served; else who sent it hears so, under its own id."""
+        reading = read_request(frame)
+        for one in reading.frames:
+            self.receive(one, now)
+        if reading.lost is not None:
+            flaw = reading.lost.flaw
+            why = flaw.zh if self.agent.limits.language == "zh" else flaw.en
+            self.fail(reading.lost.id, Fault.UNREADABLE, why=why)
+        elif not reading.frames:
+            self.fail(wire.NULL_ID, Fault.NOT_JSON)
 
     def _answer_or_nothing(self, envelope: wire.Envelope, now: float) -> None:
         """An answer to what a tool side asked is sent on; a frame that is nothing at all is an error."""

@@ -16,11 +16,12 @@ from mcp_endpoint.broker.seat import Seat, definition_of
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
 from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors import Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.absent import no_arguments, without_arguments, without_empty
 from mcp_endpoint.wire.cut import shortened
+from mcp_endpoint.wire.error_objects import EMPTY_RESULTS, is_none, proper
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, for_xiaozhi
 
@@ -331,9 +332,11 @@ class Relay:
         self._finish(call.key)
         result, error = envelope.result, envelope.error
         # A null twin is read as absent: some programs write "error":null beside every result, or the other way round.
-        if error == wire.NULL:
+        if error is not UNSET and result is not UNSET and is_none(error):
             error = UNSET
-        if result == wire.NULL and (error is not UNSET or call.is_tool_call):
+        if result is not UNSET and error is not UNSET and bytes(result) in EMPTY_RESULTS:
+            result = UNSET
+        if result == wire.NULL and call.is_tool_call:
             result = UNSET
         succeeded = False
         if error is UNSET and result is not UNSET:
@@ -341,8 +344,11 @@ class Relay:
             if call.rewrite is not None:
                 result = call.rewrite(call, tool, result, now)
             frame = wire.result(call.id, self._readable(call, result) if call.is_tool_call else result)
-        elif result is UNSET and error is not UNSET and bytes(error)[:1] == b"{":
-            frame = wire.error(call.id, error)
+        elif result is UNSET and error is not UNSET and error != wire.NULL:
+            said = proper(error)
+            if said is not error:
+                tool.note(Note.ERRORS_RESPELLED, now)
+            frame = wire.error(call.id, said)
         else:
             tool.drop("malformed_answer")
             frame = device.failure(call.id, Fault.MALFORMED_ANSWER, tool_side=tool.name, tool=call.name)

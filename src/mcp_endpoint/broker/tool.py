@@ -13,6 +13,7 @@ from mcp_endpoint.broker.choice import Unmatched
 from mcp_endpoint.broker.levels import listeners
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.listing import Listing
+from mcp_endpoint.broker.mending import Deliver, Mending, is_echo, meant
 from mcp_endpoint.broker.seat import Offer, Offers, Seat
 from mcp_endpoint.broker.side import Side
 from mcp_endpoint.broker.subscriptions import subscribers
@@ -21,6 +22,7 @@ from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.flaws import Remark
+from mcp_endpoint.wire.ids import respelled
 from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ class ToolSide(Side):
         "_answers",
         "_given_up",
         "_last_id",
+        "_mending",
         "_review",
         "_watch",
         "_watched_until",
@@ -96,6 +99,7 @@ class ToolSide(Side):
         self._given_up: dict[int, str] = {}
         """Whose calls were cancelled lately: a late answer costs as much as one in time, and they pay for it."""
         self._last_id = 0
+        self._mending: Mending | None = None
         self._review: Timer | None = None
         self._watch: Timer | None = None
         self._watched_until = inf
@@ -130,7 +134,7 @@ class ToolSide(Side):
                 self.note(Note.REFUSED_INITIALIZE, now)
                 self.agent.settle_lists(now)
 
-        client = {"name": "mcp-endpoint", "version": self.agent.version}
+        client = {"name": mcp.OWN_NAME, "version": self.agent.version}
         may_ask: dict[str, object] = {ability: {} for ability in self.agent.limits.ask_clients}
         params = {"protocolVersion": revision, "capabilities": may_ask, "clientInfo": client}
         self.ask("initialize", encode(params), answered, None)
@@ -176,8 +180,7 @@ class ToolSide(Side):
         try:
             envelope = wire.read(frame)
         except ValueError:
-            self._stray(now)
-            return None
+            return self._mended(frame, now)
         self.heard = now
         if envelope.method is not UNSET:
             if envelope.id is UNSET or (envelope.id == wire.NULL and envelope.method.startswith("notifications/")):
@@ -185,13 +188,12 @@ class ToolSide(Side):
             self._asked(envelope.method, bytes(envelope.id), envelope.params, now)
             return None
         if envelope.result is UNSET and envelope.error is UNSET and envelope.id is UNSET:
-            self._stray(now)  # a program that logs in JSON
-            return None
-        if envelope.id is UNSET:
+            return self._mended(frame, now)  # a program that logs in JSON, or a piece of a frame
+        raw = b"" if envelope.id is UNSET else bytes(envelope.id)
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else meant(self, raw, envelope.error, now)
+        if envelope.id is UNSET and not number:
             self.drop("answer_without_id")
             return None
-        raw = bytes(envelope.id)
-        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         call = self.pending.pop(number, None)
         if call is not None:
             call.relay.answered(call, self, envelope, now)
@@ -205,9 +207,25 @@ class ToolSide(Side):
             self.drop("late_answer")
         return self._given_up.pop(number, None)
 
-    def _stray(self, now: float) -> None:
+    def _mended(self, frame: bytes, now: float) -> str | None:
+        payers = [self.receive(one, now) for one in self.mend(frame, now, self.receive)]
+        return next(filter(None, payers), None)
+
+    def mend(self, frame: bytes, now: float, deliver: Deliver) -> list[bytes]:
+        """What can be made of a frame that cannot be read; see `Mending.mend`."""
+        if self._mending is None:
+            self._mending = Mending(self)
+        return self._mending.mend(frame, now, deliver)
+
+    def stray(self, now: float) -> None:
+        """Something that is no frame came."""
         self.drop("not_json_rpc")
         self.note(Note.PRINTS_TO_STDOUT, now)
+
+    @property
+    def awaited_ids(self) -> list[int]:
+        """The ids of answers that are waited for."""
+        return [*self.pending, *self._answers]
 
     def _notified(self, method: str, envelope: wire.Envelope, now: float) -> str | None:
         """The agent that a notification is for, where it is for one that asked."""
@@ -265,7 +283,7 @@ class ToolSide(Side):
     def _progress(self, envelope: wire.Envelope, now: float) -> str | None:
         params = wire.members(envelope.params)
         raw = bytes(params["progressToken"]) if params and "progressToken" in params else b""
-        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        number = respelled(raw)
         call, about = self.pending.get(number), True
         if call is None and number in self.tasks:
             call, about = self.tasks[number].call, False  # its own request has its answer
@@ -296,6 +314,9 @@ class ToolSide(Side):
                 refuse_to_ask(self, id_, ability, raw)
             else:
                 call.relay.device.asking.ask(self, id_, key, method, raw, call, now)
+        elif is_echo(self, method, id_, raw):
+            self.drop("echo")
+            self.note(Note.ECHOES, now)
         else:
             fault = Fault.DEVICE_ON_TOOL_DOOR if method == "initialize" else Fault.NO_SUCH_METHOD
             self.link.send(self.failure(id_, fault, method=method[:100]))
@@ -422,6 +443,8 @@ class ToolSide(Side):
         for timer in (self._watch, self._review, *asked):
             if timer is not None:
                 timer.cancel()
+        if self._mending is not None:
+            self._mending.forget()
         for listing in self.lists.values():
             listing.forget()
         return calls

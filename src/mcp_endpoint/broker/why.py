@@ -49,6 +49,27 @@ class State(Enum):
         "the tool program {name} is connected, but has not finished `initialize` for {for_en}: its output is not "
         "JSON-RPC (it prints to stdout); logs belong on stderr",
     )
+    GBK = (
+        "工具程序 {name} 的输出不是 UTF-8（GBK？），它的应答无法读取，请让它输出 UTF-8（Python 程序可设置 "
+        "PYTHONUTF8=1）",
+        "the tool program {name} sends text that is not UTF-8 (GBK?), so its answers cannot be read; make it write "
+        "UTF-8 (for Python set PYTHONUTF8=1)",
+    )
+    NOT_UTF8 = (
+        "工具程序 {name} 的输出不是 UTF-8（Latin-1？），它的应答无法读取，请让它输出 UTF-8",
+        "the tool program {name} sends text that is not UTF-8 (Latin-1?), so its answers cannot be read; make it write "
+        "UTF-8",
+    )
+    ECHOES = (
+        "工具程序 {name} 把收到的内容原样发了回来：它是否运行在终端里（docker run -t、ssh -t）？请去掉 -t",
+        "the tool program {name} sends back what it is sent: does it run in a terminal (docker run -t, ssh -t)? Leave "
+        "out the -t",
+    )
+    BROKEN_JSON = (
+        "工具程序 {name} 发送的消息不是有效的 JSON，无法读取的应答会立即以错误结束，请查看它的日志",
+        "the tool program {name} sends frames that are not valid JSON, and what cannot be read ends with an error at "
+        "once; see its log",
+    )
     REFUSED_INITIALIZE = (
         "工具程序 {name} 已连接，但拒绝了 initialize，请查看它的日志",
         "the tool program {name} is connected, but answered `initialize` with an error; see its log",
@@ -145,15 +166,23 @@ class State(Enum):
     )
 
 
+_UNREADABLE = {
+    Note.GBK: State.GBK,
+    Note.NOT_UTF8: State.NOT_UTF8,
+    Note.ECHOES: State.ECHOES,
+    Note.BROKEN_JSON: State.BROKEN_JSON,
+}
 _ON_A_LIVE_LINK = {
     Note.LOOK_ALIKE: State.LOOK_ALIKE,
     Note.TOO_MANY_TOOLS: State.TOO_MANY_TOOLS,
     Note.LIST_FAILED: State.LIST_FAILED,
     Note.LIST_BROKEN_OFF: State.LIST_BROKEN_OFF,
     Note.PRINTS_TO_STDOUT: State.PRINTS,
+    **_UNREADABLE,
 }
 _ON_A_LINK_THAT_DOES_NOT_SERVE = {
     Note.DEVICE_ON_TOOL_DOOR: State.DEVICE_ON_TOOL_DOOR,
+    **_UNREADABLE,
     Note.REFUSED_INITIALIZE: State.REFUSED_INITIALIZE,
     Note.PRINTS_TO_STDOUT: State.JUNK_ON_STDOUT,
 }

@@ -16,11 +16,14 @@ from loguru import logger
 from websockets.asyncio.client import ClientConnection
 
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
+from mcp_endpoint.clients.pipe_lines import Lines
 from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.providers.child_environ import whole_environment
 from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.wire.envelope import members, one_line
+from mcp_endpoint.wire.envelope import one_line
+from mcp_endpoint.wire.pieces import PIECE_WAIT
+from mcp_endpoint.wire.repair import Flaw
 
 if TYPE_CHECKING:
     from loguru import Logger, Record
@@ -262,30 +265,34 @@ async def _down(
 
 async def _up(connection: ClientConnection, child: Child, program: _Program, relayed: _Relayed) -> None:
     """Child to endpoint: each line that is a JSON object becomes one frame; the rest are stray prints."""
+    lines = Lines()
+    told: set[Flaw] = set()
     while True:
         try:
-            line = await child.read_line()
+            async with asyncio.timeout(PIECE_WAIT if lines.waits else None):
+                line = await child.read_line()
+        except TimeoutError:
+            taken = lines.give_up()
         except EOFError:
-            raise _ChildEnded from None
-        text = _frame(line)
-        if text is not None:
-            await connection.send(text)
+            taken, line = lines.give_up(), b""
+            if not (taken.frames or taken.junk):
+                raise _ChildEnded from None
+        else:
+            taken = lines.take(line)
+        for frame in taken.frames:
+            await connection.send(frame.decode())
             relayed.up += 1
-        elif line.strip():
+        for flaw in taken.flaws:
+            if flaw not in told:
+                told.add(flaw)
+                program.log.warning(
+                    f"工具程序的消息有误：{flaw.zh}。 / A frame of the tool program is wrong: {flaw.en}."
+                )
+        for junk in taken.junk:
             if relayed.junk % JUNK_EVERY == 0:
-                shown = program.where.quote(line[:8192].decode(errors="backslashreplace"))
-                program.log.warning(f"{NOT_UTF8 if _in_another_encoding(line) else STRAY}: {shown}")
+                shown = program.where.quote(junk[:8192].decode(errors="backslashreplace"))
+                program.log.warning(f"{NOT_UTF8 if _in_another_encoding(junk) else STRAY}: {shown}")
             relayed.junk += 1
-
-
-def _frame(line: bytes) -> str | None:
-    """The line as a frame to send, or None if it is not a JSON object in UTF-8."""
-    if members(line) is None:
-        return None
-    try:
-        return line.strip().decode()
-    except UnicodeDecodeError:
-        return None
 
 
 def _in_another_encoding(line: bytes) -> bool:

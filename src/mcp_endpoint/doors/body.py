@@ -12,6 +12,8 @@ from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
 from mcp_endpoint.doors.media import Accepted, accepted, is_json
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire.repair import Flaw
+from mcp_endpoint.wire.requests import read_request
 
 MAX_BATCH = 100
 """Messages of one batch: far more than the few requests at a session's start that batches are used for."""
@@ -47,7 +49,8 @@ class Message:
         try:
             self.envelope = envelope = wire.read(frame)
         except wire.NotJson:
-            raise Refused(Refusal.BODY_NOT_JSON) from None
+            [frame] = mended(frame)[:1]
+            self.envelope = envelope = wire.read(frame)
         except wire.NotAnEnvelope as error:
             raise Refused(Refusal.NOT_ONE_MESSAGE, error.id) from None
         self.frame = frame
@@ -67,6 +70,17 @@ class Message:
     def id(self) -> bytes:
         """A request's id as it was spelled; null for anything else."""
         return wire.NULL_ID if self.key is None or self.envelope.id is UNSET else bytes(self.envelope.id)
+
+
+def mended(body: bytes) -> tuple[bytes, ...]:
+    """The messages that a body can only mean which is not JSON in UTF-8. Raises Refused, for the request that it is."""
+    reading = read_request(body)
+    if reading.frames and Flaw.SEVERAL not in reading.flaws:
+        return reading.frames
+    if reading.lost is None:
+        raise Refused(Refusal.BODY_NOT_JSON)
+    flaw = reading.lost.flaw
+    raise Refused(Refusal.BODY_NOT_JSON, reading.lost.id, facts={"details": f"Parse error: {flaw.en} / {flaw.zh}"})
 
 
 class Posted(NamedTuple):
@@ -145,16 +159,22 @@ def parse(body: bytes, *, batches: bool = False) -> tuple[list[Message], bool]:
         try:
             str(body, "utf-8")
         except UnicodeDecodeError:
-            raise Refused(Refusal.BODY_NOT_JSON) from None
+            return _messages(mended(body), batches=batches)
     if not batches or body.lstrip()[:1] != b"[":
         return [Message(body)], False
     try:
-        parts = _batch.decode(body)
+        parts = tuple(map(bytes, _batch.decode(body)))
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        raise Refused(Refusal.BODY_NOT_JSON) from None
-    if not 0 < len(parts) <= MAX_BATCH:
+        parts = mended(body)
+    return _messages(parts, batches=batches)
+
+
+def _messages(parts: tuple[bytes, ...], *, batches: bool) -> tuple[list[Message], bool]:
+    if not 0 < len(parts) <= (MAX_BATCH if batches else 1):
         raise Refused(Refusal.NOT_ONE_MESSAGE)
-    messages = [Message(bytes(part)) for part in parts]
+    messages = [Message(part) for part in parts]
+    if not batches:
+        return messages, False
     keys = [message.key for message in messages if message.key is not None]
     if len(set(keys)) < len(keys):
         raise Refused(Refusal.ID_IN_USE)

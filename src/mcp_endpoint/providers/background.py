@@ -15,6 +15,7 @@ from mcp_endpoint.providers.job_tasks import JobTasks, caller
 from mcp_endpoint.providers.jobs import Job, Jobs, Status, TooManyJobs
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.error_objects import proper
 
 LONGEST_PROGRESS = 200
 
@@ -129,7 +130,7 @@ class Background:
             why = next((block.text for block in head.content if block.text), "") if head is not None and failed else ""
             self._office.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
         else:
-            error = wire.members(envelope.error) or {}
+            error = {} if envelope.error is UNSET else wire.members(proper(envelope.error)) or {}
             self._office.jobs.end(job, Status.FAILED, now, None, mcp.text(error.get("message"), 500))
         return True
 

@@ -13,6 +13,7 @@ from mcp_endpoint.providers.events import EVENT_LIMIT, RETRY, EventReader
 from mcp_endpoint.providers.http_client import body_chunks, error_body, read_body
 from mcp_endpoint.providers.http_words import Words
 from mcp_endpoint.providers.outlet import Pace
+from mcp_endpoint.providers.repaired import repaired
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope, mcp
@@ -110,7 +111,8 @@ def answer_to(frame: bytes, id_: bytes, *, greeted: bool) -> bytes | None:
     try:
         head = envelope.read(frame)
     except ValueError:
-        return None
+        mended = (answer_to(one, id_, greeted=greeted) for one in repaired(frame))
+        return next((one for one in mended if one is not None), None)
     if head.method is not UNSET:
         return None
     spelled = bytes(head.id) if isinstance(head.id, Raw) else envelope.NULL_ID
@@ -145,12 +147,15 @@ def _frames(body: bytes) -> list[bytes]:
     """The frames of a body by the look of it, which is more often right than its header: JSON, a batch, events."""
     body = body.removeprefix(_BOM).strip()
     if body[:1] == b"{":
-        return [body] if b"\n" not in body or _is_one(body) else body.split(b"\n")[:MOST_IN_BATCH]
+        if b"\n" not in body or _is_one(body):
+            return [body]
+        lines = body.split(b"\n")[:MOST_IN_BATCH]
+        return lines if _is_one(lines[0]) else repaired(body) or lines
     if body[:1] == b"[":  # a batch (2025-03-26)
         try:
             return [bytes(frame) for frame in decode(body, type=list[Raw])][:MOST_IN_BATCH]
         except (DecodeError, UnicodeDecodeError, RecursionError):
-            return []
+            return repaired(body)
     if _FIELD.match(body):
         events = EventReader(len(body) + 2).feed(body + b"\n\n")
         return [event.data for event in events if event.is_message][:MOST_IN_BATCH]

@@ -20,8 +20,10 @@ from mcp_endpoint.errors import Code, End
 from mcp_endpoint.providers import job_tasks
 from mcp_endpoint.providers.background import Background
 from mcp_endpoint.providers.definitions import Definitions, Judge
+from mcp_endpoint.providers.repaired import repaired
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.ids import respelled
 
 if TYPE_CHECKING:
     from mcp_endpoint.providers.source import Source
@@ -242,9 +244,21 @@ class Joint:
             try:
                 str(frame, "utf-8")
             except UnicodeDecodeError:
-                frame = b"?"  # the broker counts it among what is no JSON
+                return self._mended(frame, now)
+        return self._passed(frame, now)
+
+    def _mended(self, frame: bytes, now: float) -> str | None:
+        """What can be made of a frame that cannot be read goes the same way as one that can."""
+        frames = repaired(frame) if self._session is None else self._session.mend(frame, now, self._passed)
+        payers = [self._passed(one, now) for one in frames]
+        return next(filter(None, payers), None)
+
+    def _passed(self, frame: bytes, now: float) -> str | None:
         if self._lists or self._calls or self._background or self._greeting is not None:
-            seen = self._answered(frame)
+            try:
+                seen = self._answered(frame)
+            except ValueError:
+                return self._mended(frame, now)
             if seen is None:
                 return None
             frame = seen
@@ -259,11 +273,8 @@ class Joint:
         return payer
 
     def _answered(self, frame: bytes) -> bytes | None:
-        """The frame as the broker is to see it; None if it is not."""
-        try:
-            envelope = wire.read(frame)
-        except ValueError:
-            return frame
+        """The frame as the broker is to see it; None if it is not. Raises ValueError."""
+        envelope = wire.read(frame)
         if envelope.method == mcp.PROGRESS and self._background is not None:
             mine = self._background.progressed(wire.members(envelope.params) or {})
             return None if mine else frame
@@ -275,7 +286,7 @@ class Joint:
         if envelope.method == mcp.MESSAGE and self._shared and self.has_jobs:
             return None  # it may be about a job of an agent that the broker knows nothing of
         raw = b"" if envelope.id is UNSET or envelope.method is not UNSET else bytes(envelope.id)
-        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else respelled(raw)
         timer = self._calls.pop(number, None)
         if timer is not None:
             timer.cancel()

@@ -23,6 +23,7 @@ from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.requests import read_request
 
 PAGE = 256 * 1024
 """Bytes of definitions in one page of a list; one definition at least."""
@@ -90,7 +91,7 @@ class LocalServer:
         try:
             envelope = wire.read(frame)
         except wire.NotJson:
-            self._fail(wire.NULL_ID, Code.PARSE_ERROR, "不是 JSON。 / This is not JSON.")
+            self._mended(frame)
             return
         except wire.NotAnEnvelope as error:
             self._fail(error.id, Code.INVALID_REQUEST, f"不是 JSON-RPC 请求。 / This is no JSON-RPC request: {error}.")
@@ -108,6 +109,17 @@ class LocalServer:
             self._fail(wire.NULL_ID if key is None else id_, Code.INVALID_REQUEST, why)
         else:
             self._requested(id_, key, envelope.method, envelope.params)
+
+    def _mended(self, frame: bytes) -> None:
+        """A bridge hands in what an endpoint sent, as it came."""
+        reading = read_request(frame)
+        for one in reading.frames:
+            self.receive(one)
+        if reading.lost is not None and reading.lost.is_request:
+            flaw = reading.lost.flaw
+            self._fail(reading.lost.id, Code.PARSE_ERROR, f"消息有误：{flaw.zh} / This cannot be read: {flaw.en}")
+        elif not reading.frames:
+            self._fail(wire.NULL_ID, Code.PARSE_ERROR, "不是 JSON。 / This is not JSON.")
 
     def _requested(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType) -> None:
         params = wire.members(raw) or {}

@@ -20,6 +20,7 @@ from mcp_endpoint.providers.http_handshake import Handshake
 from mcp_endpoint.providers.http_session import Session, StreamableHttpSettings
 from mcp_endpoint.providers.http_streams import standing
 from mcp_endpoint.providers.outlet import Outlet, end_tasks, secrets_of
+from mcp_endpoint.providers.repaired import repaired
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.stateless import Post, Stateless
 from mcp_endpoint.wire import envelope, mcp
@@ -310,9 +311,10 @@ class StreamableHttpSource:
                 return await self._session.http("POST", post.frame, post.headers, endless=True)
 
             def heard(frame: bytes) -> None:
-                head = envelope.read(frame)
-                if head.method in mcp.CHANGED or head.method == mcp.RESOURCE_UPDATED:
-                    self._outlet.frame(frame)
+                for one in repaired(frame):
+                    method = envelope.read(one).method
+                    if method in mcp.CHANGED or method == mcp.RESOURCE_UPDATED:
+                        self._outlet.frame(one)
 
             def gap() -> None:
                 for frame in stateless.missed():

@@ -9,6 +9,8 @@ import re
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType
 from msgspec.json import Decoder, encode
 
+from mcp_endpoint.wire.envelope import NULL, members
+
 INTERNAL_ERROR = -32603
 """The code of an error that has none."""
 MOST_CODE = 2**31
@@ -17,6 +19,8 @@ LONGEST_MESSAGE = 2000
 """Characters of a message that is put together."""
 WORDS = ("message", "msg", "error", "detail", "details", "description", "error_description", "reason", "title", "text")
 """Members in which programs say what happened, those that say most first."""
+EMPTY_RESULTS = (b"null", b"{}", b"[]", b'""', b"false")
+"""Results that some programs write beside every error."""
 NO_WORDS = "工具程序报告了错误，但没有说明原因。 / The tool program reported an error without saying what it is."
 
 
@@ -46,6 +50,14 @@ def _is_zero(error: Raw) -> bool:
     return isinstance(value, dict) and not any(value.values())
 
 
+def is_unread(error: Raw | UnsetType) -> bool:
+    """Whether an error says that a request could not be read, so that its id was not known either (section 5)."""
+    try:
+        return error is not UNSET and _proper(error).code in (-32700, -32600)
+    except (DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+
+
 def proper(error: Raw) -> Raw | bytes:
     """The very same if it is an error as the specification has it, else one that says the same."""
     try:
@@ -60,18 +72,19 @@ def _made_of(error: Raw) -> bytes:
         value = _any(error)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         value = None  # a number without end, or too deep: there are no words in it
-    members = value if isinstance(value, dict) else {}
-    code = _code(members.get("code") if members else value)
+    kept = members(error) or {}
+    code = _code(value.get("code") if isinstance(value, dict) else value)
     made: dict[str, object] = {"code": INTERNAL_ERROR if code is None else code, "message": _words(value) or NO_WORDS}
-    rest = {name: kept for name, kept in members.items() if name not in ("message", "data") and kept is not None}
+    rest = {name: raw for name, raw in kept.items() if name not in ("message", "data") and raw != NULL}
     if code is not None:
         rest.pop("code", None)
-    if "data" in members and members["data"] is not None:
-        made["data"] = members["data"] if not rest else rest | {"data": members["data"]}
-    elif rest:
-        made["data"] = rest
-    elif isinstance(value, list) and value:
-        made["data"] = value
+    data = kept.get("data", NULL)
+    if rest:
+        made["data"] = rest if data == NULL else rest | {"data": data}
+    elif data != NULL:
+        made["data"] = data
+    elif isinstance(value, list):
+        made["data"] = error
     return encode(made)
 
 

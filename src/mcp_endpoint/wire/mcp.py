@@ -17,6 +17,8 @@ REVISIONS = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 OLDEST, NEWEST = REVISIONS[0], REVISIONS[-1]
 
 
+OWN_NAME = "mcp-endpoint"
+"""`clientInfo.name` of the broker."""
 CALLER = "mcp-endpoint/caller"
 """Member of `params._meta` in which a tool side that asked for it is told who calls."""
 

@@ -66,7 +66,8 @@ class Reading(NamedTuple):
 
 Step = tuple[bytes, tuple[Flaw, ...]]
 
-_BLANK = b" \t\r\n\x0b\x0c\0"
+BLANK = b" \t\r\n\x0b\x0c\0"
+"""Bytes that say nothing before and behind a frame."""
 _LEADING = re.compile(rb"(?:[ \t\r\n\x0b\x0c\0]|\xef\xbb\xbf)*+")
 _STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
 _SURROGATE = re.compile(
@@ -89,6 +90,7 @@ _BETWEEN = " \t\r\n,[]"
 """What may stand between frames without being noticed: those of a batch are an array."""
 _OBJECT = re.compile(r'\{[ \t\r\n]*+(?:"|\Z)')
 _FRAME = re.compile(r'\{[ \t\r\n]*+"(?:jsonrpc|id|method|result|error)"[ \t\r\n]*+:')
+_BEGUN = re.compile(r'\{[ \t\r\n]*+(?:\Z|"(?:jsonrpc|id|method|params|result|error)")')
 _ID = r"""["']id["']\s*+:\s*+(-?\d{1,18}(?:\.0+)?|"[^"\\]{0,200}"|'[^'"\\]{0,200}')"""
 _VERSION = r"""["']jsonrpc["']\s*+:\s*+["']?2\.0["']?"""
 _MEMBER = r"""["'](method|params|result|error)["']"""
@@ -106,8 +108,8 @@ def read(frame: bytes) -> Reading:
         return Reading()
     text, flaws, unreadable = _decoded(frame)
     if unreadable is not None:
-        return Reading(lost=_lost(text.decode(), unreadable))
-    bare = text[_LEADING.match(text).end() :].rstrip(_BLANK)  # type: ignore[union-attr]  # it matches nothing, too
+        return Reading(lost=whose(text, unreadable))
+    bare = text[_LEADING.match(text).end() :].rstrip(BLANK)  # type: ignore[union-attr]  # it matches nothing, too
     for step in (_unchanged, _whole_characters, _tidied) if len(bare) <= LARGE else (_unchanged, _whole_characters):
         bare, mended = step(bare)
         flaws += mended
@@ -253,7 +255,7 @@ def _search(text: bytes, flaws: tuple[Flaw, ...]) -> Reading:
         except (ValueError, RecursionError) as error:
             attempts += 1
             flaw, ends = _complaint(error, len(whole))
-            goes_on = goes_on or (ends and start == 0)
+            goes_on = goes_on or (ends and start == 0 and bool(_BEGUN.match(whole)))
             lost = lost or _by_its_ends(whole[start:], flaw)
             looks, place, beside = _FRAME, start + 1, True
             continue
@@ -283,8 +285,9 @@ def _complaint(error: Exception, length: int) -> tuple[Flaw, bool]:
     return Flaw.TOO_DEEP if isinstance(error, RecursionError) else Flaw.NOT_JSON, False
 
 
-def _lost(text: str, flaw: Flaw) -> Lost | None:
-    """Whose a frame was that cannot be read; None where there is any doubt."""
+def whose(frame: bytes, flaw: Flaw) -> Lost | None:
+    """Whose a frame in UTF-8 is that cannot be taken; None where there is any doubt."""
+    text = frame.decode()
     start = max(text.find("{"), 0)
     if len(text) <= LARGE:
         try:
