@@ -51,18 +51,20 @@ def media_type(response: httpx.Response) -> str:
     return str(response.headers.get("content-type", "")).partition(";")[0].strip().lower()
 
 
-async def refused(response: httpx.Response, id_: bytes | None, *, greeted: bool, named: bool = False) -> bytes:
+async def refused(
+    response: httpx.Response, id_: bytes | None, *, greeted: bool, has_state: bool = False, named: bool = False
+) -> bytes:
     """What an answer with status 300 or more says: a JSON-RPC error for the request with this id, or it raises.
 
-    `greeted` says that the server has answered `initialize`, so that there is a session to be lost; `named`, that it
-    gave the session an id. Raises Refusal: UNAUTHORIZED, SESSION_LOST or HTTP_STATUS.
+    `greeted` says that the server has let us in before, `has_state` that there is a session to be lost, and `named`
+    that it has an id. Raises Refusal: UNAUTHORIZED, SESSION_LOST or HTTP_STATUS.
     """
     status = response.status_code
     body = await error_body(response)
     words = Words.of(status, response.headers.get("content-type", ""), body)
     told = quote_peer(words.told(response.headers.get("retry-after", "")))
     answer, code = _error_of(body, id_ or envelope.NULL_ID)
-    if greeted and _is_lost(status, words.said, code, named=named):
+    if has_state and _is_lost(status, words.said, code, named=named):
         raise Refusal(Why.SESSION_LOST, told, status, answer)
     if status == 401 or (status == 403 and not greeted):
         raise Refusal(Why.UNAUTHORIZED, told, status, answer)
@@ -102,7 +104,7 @@ def _error_of(body: bytes, id_: bytes) -> tuple[bytes | None, int | None]:
     return None, None
 
 
-def answer_to(frame: bytes, id_: bytes, *, greeted: bool) -> bytes | None:
+def answer_to(frame: bytes, id_: bytes, *, has_state: bool) -> bytes | None:
     """A frame as the answer to the request with this id; None if it is none.
 
     An error without an id, on the answer to a request, is the answer: whose else. Raises Refusal (SESSION_LOST) where
@@ -120,7 +122,7 @@ def answer_to(frame: bytes, id_: bytes, *, greeted: bool) -> bytes | None:
         if spelled == envelope.NULL_ID:
             frame, spelled = envelope.error(id_, head.error), id_
         message = mcp.string((envelope.members(head.error) or {}).get("message")) or ""
-        if greeted and session_is_unknown(message):
+        if has_state and session_is_unknown(message):
             raise Refusal(Why.SESSION_LOST, quote_peer(message), 200, frame)
     same = envelope.id_key(spelled) == envelope.id_key(id_) or spelled in (b'"%b"' % id_, id_ + b".0")
     return frame if same else None

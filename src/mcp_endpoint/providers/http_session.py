@@ -85,7 +85,7 @@ class Session:
         """POST a frame that has no answer. Raises Stopped."""
         response = await self.http("POST", frame, repeatable=repeatable)
         if response.status_code >= 300:
-            await refused(response, None, greeted=self._has_state, named=self.has_id)
+            await refused(response, None, greeted=self.greeted, has_state=self._has_state, named=self.has_id)
         await drained(response)
 
     async def ask(
@@ -101,18 +101,18 @@ class Session:
 
         False if the server has accepted it without an answer, which may come on the standing stream.
         """
-        greeted, greeting = self._has_state, not self.greeted
+        has_state, greeted = self._has_state, self.greeted
         response = await self.http("POST", frame, headers, repeatable=repeatable)
         try:
             if response.status_code >= 300:
-                take(await refused(response, id_, greeted=greeted, named=self.has_id))
+                take(await refused(response, id_, greeted=greeted, has_state=has_state, named=self.has_id))
                 return True
             session = response.headers.get("mcp-session-id", "").strip()
-            if greeting and 0 < len(session) <= LONGEST_SESSION:
+            if not greeted and 0 < len(session) <= LONGEST_SESSION:
                 self._headers["Mcp-Session-Id"] = session
 
             def answer(frame: bytes) -> bytes | None:
-                return answer_to(frame, id_, greeted=greeted)
+                return answer_to(frame, id_, has_state=has_state)
 
             if media_type(response) == EVENTS:
                 await following(response, Place(), answer, take, self.stream, self.settings, self.pace)

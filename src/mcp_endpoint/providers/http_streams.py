@@ -90,7 +90,7 @@ async def following(
                     raise
         failed = 0
         if response.status_code >= 300:
-            await refused(response, None, greeted=True, named=True)
+            await refused(response, None, greeted=True, has_state=True, named=True)
         if media_type(response) != EVENTS:
             await response.aclose()
             raise Stopped(Why.CONNECTION_LOST, "the stream of the answer cannot be gone on with")

@@ -225,12 +225,12 @@ class SseSource:
                 return
             # Some servers answer here, and not on the stream.
             for one in await frames_in(response, self._settings.event_limit, self._settings.post_within):
-                answer = answer_to(one, id_, greeted=True)
+                answer = answer_to(one, id_, has_state=True)
                 if answer is not None:
                     self._outlet.frame(answer)
             return
         try:
-            self._outlet.frame(await refused(response, id_, greeted=self._taken, named=True))
+            self._outlet.frame(await refused(response, id_, greeted=self._taken, has_state=self._taken, named=True))
         except Refusal as why:
             if not self._taken and why.status in _NOT_THERE and self._elsewhere:
                 raise Stopped(Why.REDIRECTED, self._elsewhere) from None

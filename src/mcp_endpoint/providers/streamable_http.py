@@ -161,7 +161,9 @@ class StreamableHttpSource:
         except Stopped as why:
             # A server that says no in good order is there; one of its tools may be broken.
             self._strikes += not isinstance(why, Refusal) or why.status in _BROKEN
-            fatal = why.why in _FATAL or (why.why in _ABOUT_THE_SESSION and head.method != "tools/call")
+            # In the stateless era nothing but a call itself tells of the key.
+            one_call = head.method == "tools/call" and self._stateless is None
+            fatal = why.why in _FATAL or (why.why in _ABOUT_THE_SESSION and not one_call)
             if not self._session.greeted or fatal or self._strikes >= STRIKES:
                 raise
             self._outlet.frame(failure(id_, self._outlet.clean(why)))
