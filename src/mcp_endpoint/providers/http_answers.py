@@ -113,7 +113,7 @@ def answer_to(frame: bytes, id_: bytes, *, has_state: bool) -> bytes | None:
     try:
         head = envelope.read(frame)
     except ValueError:
-        mended = (answer_to(one, id_, greeted=greeted) for one in repaired(frame))
+        mended = (answer_to(one, id_, has_state=has_state) for one in repaired(frame))
         return next((one for one in mended if one is not None), None)
     if head.method is not UNSET:
         return None

@@ -102,7 +102,7 @@ async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Cal
     Whatever a server says that was never asked for a stream before (it takes POST alone, it has no such page, it wants
     another key) means that it offers none: what is wrong with the session, requests will tell. `gap` is called each
     time it was opened again without a place to go on from. Raises Stopped where the server cannot be reached twice in
-    a row, and SESSION_LOST where it does not know the session any more whose stream stood for a while.
+    a row, and SESSION_LOST where it does not know the session any more whose stream stood for a while, or its key.
     """
     loop = asyncio.get_running_loop()
     place = Place()
@@ -127,7 +127,7 @@ async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Cal
                 brief = 0 if lasted > STEADY else brief + 1
             else:
                 await response.aclose()
-                if status in (400, 401, 404, 410) and lasted is not None and lasted > STEADY:
+                if lasted is not None and (status == 401 or (status in (400, 404, 410) and lasted > STEADY)):
                     raise Stopped(Why.SESSION_LOST, f"HTTP {status}")
                 brief += 1
                 if status < 500 or status == 501 or (lasted is None and brief >= OPENING_TRIES):

@@ -210,9 +210,8 @@ class StreamableHttpSource:
             self._outlet.end(why)
             raise
         self._listen()
-        now = asyncio.get_running_loop().time()
-        if now - self._told_of_changes > SELDOM:
-            self._told_of_changes = now
+        if self._seldom:
+            self._told_of_changes = asyncio.get_running_loop().time()
             for frame in told:
                 self._outlet.frame(frame)
 
@@ -253,7 +252,12 @@ class StreamableHttpSource:
         if isinstance(head.id, Raw) and bytes(head.id) != envelope.NULL_ID:
             return False
         message = mcp.string((members(head.error) or {}).get("message")) or ""
-        return session_is_unknown(message) and asyncio.get_running_loop().time() - self._told_of_changes > SELDOM
+        return session_is_unknown(message) and self._seldom
+
+    @property
+    def _seldom(self) -> bool:
+        """Whether the last new session is a while ago: what a stream says of one is not to go round in circles."""
+        return asyncio.get_running_loop().time() - self._told_of_changes > SELDOM
 
     async def _translated(self, stateless: Stateless, id_: bytes, head: Envelope) -> None:
         post = stateless.outgoing(id_, head)
@@ -303,7 +307,8 @@ class StreamableHttpSource:
                 except Stopped as why:
                     if why.why is not Why.SESSION_LOST:
                         raise
-                    self._start(lambda: self._renewed(number))
+                    if self._seldom:
+                        self._start(lambda: self._renewed(number))
                 return
             stateless, post = self._stateless, self._stateless.listens()
             if post is None:
