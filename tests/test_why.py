@@ -241,10 +241,12 @@ async def test_who_called(broker_with: Brokers) -> None:
 async def test_more_tools_than_allowed(agent: Agent, language: Language) -> None:
     why = Why(
         "too_many_tools",
-        f"calc 的工具超出上限，多出的没有列出（[broker] max_tools、max_list_bytes、max_pages）；"
+        f"calc 的工具超出上限，有 1 个没有列出：可在它的条目中用 tools.allow 选出需要的（OpenAPI 文档还可用 tags、"
+        f"operations、methods），或调大 [broker] max_tools、max_list_bytes、max_pages；"
         f"1 个工具程序在线，共 {MAX_TOOLS} 个工具。",
-        f"calc has more tools than the limits allow; the rest is left out ([broker] max_tools, max_list_bytes, "
-        f"max_pages); tool programs connected: 1, tools: {MAX_TOOLS}.",
+        f"calc has more tools than the limits allow, and 1 is not listed: choose with tools.allow in its entry "
+        f"(of an OpenAPI document also with tags, operations or methods), or raise [broker] max_tools, max_list_bytes, "
+        f"max_pages; tool programs connected: 1, tools: {MAX_TOOLS}.",
     )
     names = [f"t{number}" for number in range(MAX_TOOLS + 1)]
     async with agent.tool_side(*names), agent.device() as caller:

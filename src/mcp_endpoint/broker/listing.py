@@ -74,6 +74,7 @@ class Listing:
         "_got",
         "_kind",
         "_looked",
+        "_over",
         "_pages",
         "_references",
         "_refresh",
@@ -83,6 +84,7 @@ class Listing:
         "_size",
         "_tool",
         "_useless",
+        "not_taken",
         "remarks",
         "settled",
     )
@@ -94,6 +96,8 @@ class Listing:
         self._refresh: Timer | None = None
         self._refreshed = -inf
         """When it was asked for again."""
+        self.not_taken = 0
+        """How many there are over the limits; 0 where there are further pages, which nobody looks at."""
         self.remarks = NOTHING
         """What there is to tell of the list that came last."""
         self.settled = False
@@ -107,7 +111,7 @@ class Listing:
         self._remarks = NOTHING
         self._room = MOST_MENDED
         self._references = MOST_REFERENCES
-        self._size = self._pages = self._looked = self._empty = 0
+        self._size = self._pages = self._looked = self._empty = self._over = 0
         self._full = False
         self._ask_page(None, now)
 
@@ -150,9 +154,12 @@ class Listing:
             return
         definitions, cursor = page
         known = len(self._got) + len(self._useless)
-        for raw in definitions:
+        for place, raw in enumerate(definitions):
             if self._looked >= limits.max_tools:
                 self._full = True
+                self._over += len(definitions) - place
+                if cursor is not None:
+                    self._over = 0
                 break  # a bad one counts: 4 MB of them would hold up everybody for more than a second
             self._looked += 1
             self._take(raw)
@@ -175,6 +182,7 @@ class Listing:
         self._finish(now)
 
     def _finish(self, now: float) -> None:
+        self.not_taken = self._over
         if self._full:
             self._tool.note(Note.TOO_MANY_TOOLS, now)
         offers = tuple(self._got.values())
@@ -204,6 +212,7 @@ class Listing:
                 self.remark(Remark(name, True, (At(Flaw.LISTED_TWICE, self._kind.naming),)))
         elif self._size + len(definition) > self._tool.agent.limits.max_list_bytes:
             self._full = True
+            self._over += 1
         else:
             self._size += len(definition)
             self._got[name] = Offer(name, definition)

@@ -114,9 +114,11 @@ class State(Enum):
         "add a different ?server_id= to each URL",
     )
     TOO_MANY_TOOLS = (
-        "{name} 的工具超出上限，多出的没有列出（[broker] max_tools、max_list_bytes、max_pages）",
-        "{name} has more tools than the limits allow; the rest is left out ([broker] max_tools, max_list_bytes, "
-        "max_pages)",
+        "{name} 的工具超出上限，{count}没有列出：可在它的条目中用 tools.allow 选出需要的"
+        "（OpenAPI 文档还可用 tags、operations、methods），或调大 [broker] max_tools、max_list_bytes、max_pages",
+        "{name} has more tools than the limits allow, and {count_en} not listed: choose with tools.allow in its entry "
+        "(of an OpenAPI document also with tags, operations or methods), or raise [broker] max_tools, max_list_bytes, "
+        "max_pages",
     )
     LIST_TOO_LONG = (
         "工具列表共 {bytes} 字节，一页放不下：只读第一页的程序看不到其余工具，可在 [agent …] 中用 allow 选出需要的",
@@ -217,7 +219,8 @@ def explain(agent: "Agent", now: float) -> Why:
         notes = set(tool.notes)
         if tool.seat is None or not tool.seat.standby:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
-        parts += [(state, {"name": tool.name}) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
+        facts: dict[str, object] = {"name": tool.name, **_not_taken(tool.lists[Kind.TOOLS].not_taken)}
+        parts += [(state, facts) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
         parts += _of_definitions(tool)
         parts += _of_unmatched(State.ENTRY_UNMATCHED, tool.unmatched, tool.name)
     if live:
@@ -265,6 +268,12 @@ def _of_unmatched(state: State, unmatched: Unmatched, name: str = "") -> list[Pa
     what, more = unmatched.what[:MOST_NAMED], len(unmatched.what) > MOST_NAMED
     zh, en = "、".join(what) + " …" * more, ", ".join(what) + " …" * more
     return [(state, {"name": name, "what_zh": zh, "what_en": en, "known": ", ".join(unmatched.known) or "-"})]
+
+
+def _not_taken(count: int) -> dict[str, object]:
+    if not count:
+        return {"count": "多出的", "count_en": "the rest is"}
+    return {"count": f"有 {count} 个", "count_en": f"{count} {'is' if count == 1 else 'are'}"}
 
 
 def _of_nobody(agent: "Agent", now: float) -> Part:

@@ -218,6 +218,14 @@ def _print(server: Server, report: Mapping[str, Any], out: TextIO) -> bool:
     for text in list(report.get("unmatched") or []):
         en, zh = "fits no tool of it; was one renamed?", "没有匹配到它的任何工具，工具可能已改名"
         print(_indented(f"tools.{quote_peer(str(text))} {en} / {zh}"), file=out)
+    if over := report.get("not_listed"):
+        print(
+            _indented(
+                f"{over} more tools are over [broker] max_tools or max_list_bytes: choose with tools.allow, of "
+                f"an OpenAPI document also with tags, operations or methods / 另有 {over} 个超出上限"
+            ),
+            file=out,
+        )
     for tool, difference in dict(report.get("changed") or {}).items():
         print(
             _indented(

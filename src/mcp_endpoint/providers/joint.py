@@ -121,6 +121,11 @@ class Joint:
         """What the broker made of it, until it left."""
         return self._session
 
+    @property
+    def not_listed(self) -> int:
+        """How many tools the broker did not take, because they are over its limits."""
+        return 0 if self._session is None else self._session.lists[mcp.Kind.TOOLS].not_taken
+
     # --- the broker's side: Link ---
 
     def ping(self, now: float) -> None:

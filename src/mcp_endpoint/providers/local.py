@@ -164,8 +164,9 @@ class LocalServer:
             self._fail(id_, Code.INVALID_PARAMS, "分页游标无效。 / The cursor is not valid; list from the start.")
             return
         start = end = int(cursor)
+        most = max(PAGE, self._limits.page)
         size = 0
-        while end < len(listed) and (end == start or size + len(listed[end]) <= PAGE):
+        while end < len(listed) and (end == start or size + len(listed[end]) <= most):
             size += len(listed[end])
             end += 1
         page = {kind.member: [Raw(one) for one in listed[start:end]]}

@@ -39,6 +39,8 @@ class Limits:
     """Seconds one call may take."""
     result: int = 2 * 1024 * 1024
     """Bytes of one result."""
+    page: int = 0
+    """Bytes of a page of a list, where more than usual may be taken at once."""
 
 
 class Session(Protocol):

@@ -342,6 +342,7 @@ class Provider:
             },
             "tools": list(self.definitions.own_names()),
             "left_out": self.definitions.left_out,
+            "not_listed": 0 if self._joint is None else self._joint.not_listed,
             "unmatched": list(self.definitions.unmatched.what),
             "said": list(lines),
         }

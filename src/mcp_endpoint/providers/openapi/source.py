@@ -36,6 +36,8 @@ __all__ = ["OpenApi", "OpenApiSettings"]
 MOST_NOTES = 20
 """Operations that were left out and are named one by one."""
 
+LONGEST_LIST = 8 * 1024 * 1024
+"""Bytes of tools in one page: whoever has a limit is to know how many there are over it."""
 RESOLVE_WITHIN = 3.0
 """Seconds that the name of the server may take to resolve when a document is read; who calls it waits for longer."""
 
@@ -72,7 +74,8 @@ class OpenApi:
                 Kind.TOOLS: [self._offered(one, tools.server, tools.security.of(one.security)) for one in tools.found]
             },
         )
-        self._server = LocalServer(offer, take, Limits(settings.calls, settings.timeout, 3 * settings.max_response))
+        limits = Limits(settings.calls, settings.timeout, 3 * settings.max_response, page=LONGEST_LIST)
+        self._server = LocalServer(offer, take, limits)
         for note in tools.notes:
             self._server.note(self._shown(note))
         for note in tools.left_out[:MOST_NOTES]:
