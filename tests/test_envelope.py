@@ -82,6 +82,14 @@ def test_json_that_is_no_envelope(frame: bytes, id_: bytes) -> None:
     assert caught.value.id == id_
 
 
+@given(st.text(st.sampled_from('a"\\\u0085\u2028\u2029\u2027é')))
+def test_no_reader_of_lines_finds_an_end_within_a_frame(text: str) -> None:
+    frame = json.dumps({"t": text}, ensure_ascii=False).encode()
+    safe = wire.no_separators(frame)
+    assert json.loads(safe) == {"t": text}
+    assert len(safe.decode().splitlines()) == 1
+
+
 @given(st.text(max_size=20), st.text(max_size=20))
 def test_failures_are_json_whatever_is_in_them(message: str, detail: str) -> None:
     message, detail = (text.encode(errors="replace").decode() for text in (message, detail))

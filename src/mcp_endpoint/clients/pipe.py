@@ -21,7 +21,7 @@ from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.child import LINE_LIMIT, Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.providers.child_environ import whole_environment
 from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.wire.envelope import one_line
+from mcp_endpoint.wire.envelope import no_separators, one_line
 from mcp_endpoint.wire.pieces import PIECE_WAIT
 from mcp_endpoint.wire.repair import Flaw
 
@@ -254,7 +254,7 @@ async def _down(
     while True:
         if isinstance(frame, str):
             try:
-                await child.write_line(one_line(frame.encode()))
+                await child.write_line(no_separators(one_line(frame.encode())))
             except OSError:
                 raise _ChildEnded from None
             relayed.down += 1

@@ -37,7 +37,7 @@ class Source(Protocol):
 def event(data: bytes, id_: str | None = None, name: bytes = b"message") -> bytes:
     """One event with a JSON frame, or any text of one line, as its data."""
     head = b"" if id_ is None else b"id: %b\n" % id_.encode()
-    return b"%bevent: %b\ndata: %b\n\n" % (head, name, wire.one_line(data))
+    return b"%bevent: %b\ndata: %b\n\n" % (head, name, wire.no_separators(wire.one_line(data)))
 
 
 def priming(id_: str, retry_ms: int) -> bytes:

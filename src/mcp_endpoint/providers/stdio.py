@@ -13,7 +13,7 @@ from mcp_endpoint.providers.child_environ import child_environment, secrets_of_e
 from mcp_endpoint.providers.outlet import UNSENT_BYTES, UNSENT_FRAMES, Outlet, Pace, Unsent, end_tasks
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.wire.envelope import one_line
+from mcp_endpoint.wire.envelope import no_separators, one_line
 
 LINE_LIMIT = 1024 * 1024
 LAST_LINES = 1.0
@@ -77,7 +77,7 @@ class StdioSource:
 
     def send(self, frame: bytes) -> None:
         """Queue a frame for the program's stdin; one that does not fit any more ends it with TOO_MUCH_UNREAD."""
-        if not self._outlet.shut and not self._unsent.put(one_line(frame)):
+        if not self._outlet.shut and not self._unsent.put(no_separators(one_line(frame))):
             self._outlet.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:

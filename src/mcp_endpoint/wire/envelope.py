@@ -38,6 +38,8 @@ class NotAnEnvelope(ValueError):
         self.id = id_
 
 
+_SEPARATORS = [(char.encode(), rb"\u%04x" % ord(char)) for char in "\u0085\u2028\u2029"]
+
 _decode = Decoder(Envelope).decode
 _members = Decoder(dict[str, Raw])
 _whole = Decoder(Raw)
@@ -111,6 +113,17 @@ def one_line(frame: bytes) -> bytes:
     """
     if b"\n" in frame or b"\r" in frame:
         return frame.replace(b"\r", b" ").replace(b"\n", b" ")
+    return frame
+
+
+def no_separators(frame: bytes) -> bytes:
+    """The same JSON with the characters as escapes that some readers of lines take for the end of one.
+
+    Node's `readline` takes U+2028 and U+2029 for it, `str.splitlines` of Python, and what is built on that, U+0085 too.
+    """
+    if not frame.isascii():
+        for raw, escape in _SEPARATORS:
+            frame = frame.replace(raw, escape)
     return frame
 
 
