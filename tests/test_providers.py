@@ -196,7 +196,8 @@ async def test_everything_a_server_started_ends_with_the_broker(opening: Brokers
 
 
 async def test_hidden_characters_in_definitions_are_taken_out(opening: Brokers) -> None:
-    evil = {"name": "ok", "description": "Adds.\u202e\u200b\x07 Two\nlines.", "inputSchema": {}, "x": 1.50}
+    schema = {"type": "object"}
+    evil = {"name": "ok", "description": "Adds.\u202e\u200b\x07 Two\nlines.", "inputSchema": schema, "x": 1.50}
     broker = opening(home=server(evil, {"name": "bad\u0007", "inputSchema": {}}, {"name": "x" * 300}, {"no": "name"}))
     async with broker.agent().device() as device:
         (listed,) = (await device.request("tools/list"))["result"]["tools"]
