@@ -206,6 +206,25 @@ async def test_the_arguments_of_a_tool_stand_where_a_xiaozhi_server_looks(broker
         assert (await agent.report())["why"]["reason"] == "serving"
 
 
+async def test_an_openapi_document_that_refers_in_circles_is_read_by_xiaozhi_too(
+    opening: Brokers, tmp_path: Path
+) -> None:
+    when = WHEN | {"properties": WHEN["properties"] | {"then": {"$ref": "#/components/schemas/When"}}}
+    body = {"content": {"application/json": {"schema": {"$ref": "#/components/schemas/When"}}}, "required": True}
+    operation = {"operationId": "plan", "requestBody": body, "responses": {"200": {"description": "planned"}}}
+    document = {"openapi": "3.1.0", "info": {"title": "x", "version": "1"}, "servers": [{"url": "http://localhost:9"}]}
+    document |= {"paths": {"/plan": {"post": operation}}, "components": {"schemas": {"When": when}}}
+    (tmp_path / "api.json").write_text(json.dumps(document), "utf-8")
+    broker = opening(api={"openapi": str(tmp_path / "api.json"), "allow_private": ["localhost"]})
+    agent = broker.agent()
+    async with agent.device() as device, xiaozhi(agent.device_url) as session:
+        [one] = (await device.request("tools/list"))["result"]["tools"]
+        assert "$ref" in json.dumps(one)
+        assert session.failure is None
+        then = {"type": "object", "properties": {"day": {"type": "string"}, "then": {"type": "object"}}}
+        assert session.tools["plan"]["parameters"]["properties"]["body"] == then
+
+
 async def test_prompts_and_resources_are_mended_one_by_one_too(broker: Broker) -> None:
     agent = broker.agent()
     results = {
