@@ -71,6 +71,30 @@ async def test_a_xiaozhi_session_gets_ready(broker: Broker, kind: str) -> None:
         assert one["zh"] in found[1]["zh"]
 
 
+@pytest.mark.parametrize(
+    ("spelled", "description"),
+    [
+        (r'{"name":"b","description":"lamp \ud83d","inputSchema":{"type":"object"}}', "lamp \ufffd"),
+        (r'{"name":"b","description":"lamp","inputSchema":{"type":"object","maxProperties":NaN}}', "lamp"),
+    ],
+    ids=["half an emoji", "not a number"],
+)
+async def test_what_is_no_json_in_one_definition_costs_nobody_the_others(
+    broker: Broker, spelled: str, description: str
+) -> None:
+    agent = broker.agent()
+    async with agent.tool_side(lists=False) as program:
+        asked = await program.next("tools/list")
+        listed = f'{{"tools":[{json.dumps(GOOD)},{spelled}]}}'
+        await program.send(f'{{"jsonrpc":"2.0","id":{asked["id"]},"result":{listed}}}')
+        await program.settled()
+        async with xiaozhi(agent.device_url) as session:
+            assert session.failure is None
+            assert list(session.tools) == ["a", "b"]
+            assert session.tools["b"]["description"] == description
+            assert await session.call("a") == ANSWER
+
+
 async def test_the_python_sdk_1_lists_and_calls(broker: Broker) -> None:
     assert CLIENT_PYTHON.exists()
     async with all_bad(broker, "python 1") as agents:
