@@ -709,3 +709,15 @@ async def test_a_lost_session_that_is_told_on_the_standing_stream() -> None:
         held.set()
     assert len(sessions) == 2, "once, however often it says so"
     assert streams[0] == "s1"
+
+
+@pytest.mark.parametrize("body", [b'{"code":429,"message":"rate limited"}', b'{"detail":"rate limited"}'])
+async def test_an_error_that_says_200_is_told_in_its_words(body: bytes) -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(200, body)
+
+    async with scripted(greeting(script)) as url, talking(source(url)) as talk:
+        await talk.greet()
+        error = (await talk.request("tools/call", name="x"))["error"]
+        assert error["data"] == {"reason": "not_mcp"}
+        assert "rate limited" in error["message"]

@@ -11,9 +11,11 @@ from mcp_endpoint.providers.events import EVENT_LIMIT
 from mcp_endpoint.providers.http_answers import EVENTS, JSON, Place, answer_to, frames_in, media_type, refused
 from mcp_endpoint.providers.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drained, make_client
 from mcp_endpoint.providers.http_streams import following
+from mcp_endpoint.providers.http_words import Words
 from mcp_endpoint.providers.outlet import Pace
 from mcp_endpoint.providers.proxies import Route, direct
 from mcp_endpoint.providers.source import Stopped, Take, Why
+from mcp_endpoint.redaction import quote_peer
 
 SILENCE = 300.0
 MOST_IN_FLIGHT = 256
@@ -124,7 +126,8 @@ class Session:
                 return False
             found = [(answer(one), one) for one in frames]
             if not any(mine for mine, _ in found):
-                raise Stopped(Why.NOT_MCP, "the body holds no answer to the request")
+                words = Words(response.status_code, JSON, frames[0]).said
+                raise Stopped(Why.NOT_MCP, quote_peer(f"the body holds no answer to the request: {words}"))
             for mine, one in sorted(found, key=lambda pair: pair[0] is not None):
                 await self.pace.frame(take(mine or one) or 0.0)
             return True
