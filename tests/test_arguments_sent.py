@@ -285,6 +285,7 @@ async def test_arguments_that_say_nothing_by_http(agent: Agent, nothing: object)
         call = {"jsonrpc": "2.0", "id": 3, "method": "tools/call", "params": {"name": "t", "arguments": nothing}}
         assert (await client.post(call)).status_code == 200
         assert (await program.next("tools/call"))["params"] == {"name": "t"}
+        await client.delete()
     async with agent.tool_side("t") as program, mcp_client(agent) as client:
         assert (await ask(client, asking("tools/call", name="t", arguments=nothing))).status_code == 200
         assert "arguments" not in (await program.next("tools/call"))["params"]
