@@ -14,11 +14,14 @@ import pytest
 
 from http_peers import HERE, process
 from mcp_endpoint import cli
+from mcp_endpoint.clients.pipe_source import pipe_anew
 from mcp_endpoint.clients.servers import FAILED, pipe_servers
 from mcp_endpoint.clients.servers import with_server_id as with_id
 from mcp_endpoint.providers.backoff import Backoff
+from mcp_endpoint.providers.python_file import PythonFile, PythonSettings
 from mcp_endpoint.providers.server_entry import Server, expanded
 from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
+from mcp_endpoint.providers.source import Source, Stopped, Why
 from support import ROOT, Agent, Broker, said
 from test_pipe import ENVIRON, TOKEN, Log, StandIn, child, frame, lifelines, log, posix, stand_in
 from wire import PATIENCE
@@ -340,3 +343,32 @@ async def test_servers_that_are_no_programs_are_opened_as_the_broker_opens_them(
         assert any(f"[{name}] " in line and words in line for line in lines), output.decode()
     assert agent.token not in output.decode()
     assert "Traceback" not in output.decode()
+
+
+async def test_each_connection_has_a_source_of_its_own_and_one_that_cannot_be_made_is_made_again(
+    stand_in: StandIn, log: Log, tmp_path: Path
+) -> None:
+    path = tmp_path / "tools.py"
+    path.write_text("from mcp_endpoint.tools import tool\n\n\n@tool\ndef dice() -> int:\n    return 4\n", "utf-8")
+    made: list[Source] = []
+
+    def make() -> Source:
+        if len(made) == 1 and not log.having("it is away"):
+            raise Stopped(Why.UNREACHABLE, "it is away")
+        made.append(PythonFile(PythonSettings(str(path))))
+        return made[-1]
+
+    quick = Backoff(first=0.01, most=0.015)
+    bridge = asyncio.create_task(pipe_anew(stand_in.url, make, environ=ENVIRON, backoff=quick))
+    try:
+        for count in (1, 2):
+            connection = await stand_in.accept()
+            await connection.send(json.dumps({"jsonrpc": "2.0", "id": count, "method": "ping"}))
+            assert (await frame(connection))["id"] == count
+            assert len(made) == count
+            await connection.close()
+        await log.wait_for("The tools cannot be served: the address cannot be reached .*it is away")
+    finally:
+        bridge.cancel()
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.gather(bridge, return_exceptions=True)

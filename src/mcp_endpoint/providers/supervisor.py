@@ -1,7 +1,7 @@
 """All servers that the broker opens itself: read from a file, started when needed, renewed when the file changes."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from loguru import logger
@@ -94,7 +94,7 @@ class Providers:
             return
         self._tell_of_file(None)
         before, self._servers = self._servers, self._taken(listed)
-        self._tell_of_entries(listed)
+        self._tell_of_entries(listed, before)
         changed = {name for name in before.keys() | self._servers.keys() if before.get(name) != self._servers.get(name)}
         if not changed:
             return
@@ -145,15 +145,16 @@ class Providers:
         self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
         self._provide(now)
 
-    def _tell_of_entries(self, listed: Sequence[Server]) -> None:
+    def _tell_of_entries(self, listed: Sequence[Server], servers_before: Mapping[str, Server]) -> None:
         """Log what is new about entries, and let the agents know which servers are out."""
         before, self._faults = self._faults, {one.name: one for one in listed if one.fault is not None}
         now = self._hub.loop.time()
-        for name in before.keys() | self._faults.keys():
-            server = self._servers.get(name)
-            fault = server.fault if server is not None else None
-            trouble = None if fault is None else Trouble(*_bad_entry(fault))
-            self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
+        for name in servers_before.keys() | self._servers.keys():
+            was, is_ = (servers.get(name) for servers in (servers_before, self._servers))
+            fault = None if is_ is None else is_.fault
+            if fault is not None or (was is not None and was.fault is not None):  # others tell of themselves
+                trouble = None if fault is None else Trouble(*_bad_entry(fault))
+                self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
         for name, one in self._faults.items():
             if one.fault is not None and (name not in before or before[name].fault != one.fault):
                 server = self._servers.get(name)
