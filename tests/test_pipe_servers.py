@@ -308,12 +308,12 @@ async def test_servers_that_are_no_programs_are_opened_as_the_broker_opens_them(
     command = (sys.executable, str(HERE / "sdk_http_server.py"), "streamable", "0")
     async with process(*command, until=r"running on \S+:(\d+)") as served:
         base = f"http://127.0.0.1:{served.port}"
-        (tmp_path / "api.json").write_text(json.dumps(document | {"servers": [{"url": base}]}), "utf-8")
+        (tmp_path / "api.json").write_text(json.dumps(document), "utf-8")
         path = written(
             tmp_path,
             {
                 "web": {"url": f"{base}/mcp"},
-                "pets": {"openapi": "api.json"},
+                "pets": {"openapi": "api.json", "base_url": base},
                 "mine": {"python": "tools.py", "tools": {"deny": ["x"]}},
                 "gone": {"url": "http://127.0.0.1:1/mcp"},
                 "bad": {"url": "127.0.0.1"},
