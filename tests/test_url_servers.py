@@ -721,3 +721,34 @@ async def test_an_error_that_says_200_is_told_in_its_words(body: bytes) -> None:
         error = (await talk.request("tools/call", name="x"))["error"]
         assert error["data"] == {"reason": "not_mcp"}
         assert "rate limited" in error["message"]
+
+
+async def test_a_call_that_learns_of_the_lost_session_while_the_next_one_is_made() -> None:
+    renewing, told = asyncio.Event(), asyncio.Event()
+    sessions: list[int] = []
+
+    async def script(exchange: Exchange) -> None:
+        if exchange.method != "POST" or "id" not in exchange.frame:
+            await exchange.answer(405 if exchange.method != "POST" else 202)
+        elif exchange.frame["method"] == "initialize":
+            sessions.append(1)
+            if len(sessions) == 2:
+                renewing.set()
+                await told.wait()
+            await exchange.result(HELLO, Mcp_Session_Id=f"s{len(sessions)}")
+        elif exchange.headers["mcp-session-id"] == "s1":
+            if exchange.frame["params"]["name"] == "late":
+                await renewing.wait()
+                await exchange.answer(404)
+                told.set()
+            else:
+                await exchange.answer(404)
+        else:
+            await exchange.result(DONE)
+
+    async with scripted(script) as url, talking(source(url)) as talk:
+        await talk.greet()
+        late = talk.ask("tools/call", name="late")
+        assert await talk.call("early") == "done"
+        assert (await talk.answer(late))["result"] == DONE
+    assert len(sessions) == 2

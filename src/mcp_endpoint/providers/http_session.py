@@ -85,9 +85,10 @@ class Session:
 
     async def tell(self, frame: bytes, *, repeatable: bool = False) -> None:
         """POST a frame that has no answer. Raises Stopped."""
+        greeted, has_state, named = self.greeted, self._has_state, self.has_id
         response = await self.http("POST", frame, repeatable=repeatable)
         if response.status_code >= 300:
-            await refused(response, None, greeted=self.greeted, has_state=self._has_state, named=self.has_id)
+            await refused(response, None, greeted=greeted, has_state=has_state, named=named)
         await drained(response)
 
     async def ask(
@@ -103,11 +104,12 @@ class Session:
 
         False if the server has accepted it without an answer, which may come on the standing stream.
         """
-        has_state, greeted = self._has_state, self.greeted
+        # As it is now: it may be another session when the answer comes.
+        greeted, has_state, named = self.greeted, self._has_state, self.has_id
         response = await self.http("POST", frame, headers, repeatable=repeatable)
         try:
             if response.status_code >= 300:
-                take(await refused(response, id_, greeted=greeted, has_state=has_state, named=self.has_id))
+                take(await refused(response, id_, greeted=greeted, has_state=has_state, named=named))
                 return True
             session = response.headers.get("mcp-session-id", "").strip()
             if not greeted and 0 < len(session) <= LONGEST_SESSION:

@@ -164,7 +164,7 @@ class StreamableHttpSource:
             # In the stateless era nothing but a call itself tells of the key.
             one_call = head.method == "tools/call" and self._stateless is None
             fatal = why.why in _FATAL or (why.why in _ABOUT_THE_SESSION and not one_call)
-            if not self._session.greeted or fatal or self._strikes >= STRIKES:
+            if head.method == "initialize" or fatal or self._strikes >= STRIKES:
                 raise
             self._outlet.frame(failure(id_, self._outlet.clean(why)))
 
