@@ -156,7 +156,7 @@ class OperationReader:
         content = an_object(body.get("content"))
         if not content:
             return None
-        media_type = min(content, key=_preference)
+        media_type = min(content, key=lambda one: (_preference(one), _kind(one) != "application/json"))
         if _preference(media_type) == len(_PREFERRED):
             raise BadDocument(f"its body can only be {clean(media_type, 80)}, which cannot be written")
         described = an_object(content[media_type])
@@ -188,7 +188,9 @@ _PREFERRED = ("json", "application/x-www-form-urlencoded", "multipart/form-data"
 
 def _kind(media_type: str) -> str:
     kind = media_type.partition(";")[0].strip().lower()
-    return "application/json" if kind in ("*/*", "application/*") else kind
+    if kind in ("*/*", "application/*", "application/*+json"):
+        return "application/json"
+    return "text/plain" if kind == "text/*" else kind
 
 
 def _preference(media_type: str) -> int:

@@ -34,7 +34,8 @@ class Preparer:
         """The request for these arguments; `ignored` is told names that are none. Raises BadArguments."""
         arguments = self._reader.read(self._gathered(given), ignored)
         operation = self._operation
-        path = operation.path.replace("#", "%23")
+        # Behind `#` there is what tells operations of one path apart in a document; it is never sent (RFC 3986, 3.5).
+        path = operation.path.partition("#")[0]
         query: list[str] = []
         headers: dict[str, str] = {}
         cookies: list[str] = []
