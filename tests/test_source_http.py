@@ -231,18 +231,22 @@ async def nothing(exchange: Exchange) -> None:
 
 async def test_session_version_and_own_headers_stand_in_each_request_and_delete_ends_it() -> None:
     seen: list[Exchange] = []
+    heard = asyncio.Event()
 
     async def script(exchange: Exchange) -> None:
         seen.append(exchange)
         if exchange.method == "POST":
             await exchange.result({})
         else:
+            heard.set()
             await exchange.answer(405)
 
     greeted = greeting(script, Mcp_Session_Id="s1")
     async with scripted(greeted) as url, talking(source(url, headers={"Authorization": "Bearer t"})) as talk:
         await talk.greet()
         assert (await talk.request("ping"))["result"] == {}
+        async with asyncio.timeout(PATIENCE):
+            await heard.wait()
     assert {exchange.method for exchange in seen} == {"POST", "GET", "DELETE"}
     for exchange in seen:
         assert exchange.headers["mcp-session-id"] == "s1"
