@@ -1,16 +1,20 @@
 """Frames that are not quite JSON-RPC at the doors: taken, or their calls end at once with the reason."""
 
+import asyncio
 import json
 from typing import Any
 
 import pytest
 
 from mcp_endpoint.wire.repair import Flaw
+from mcp_http import McpClient, mcp_client
 from support import Agent, Broker, Device, Frame, ToolSide, fault, said, spelled, text_result
 from test_bad_input import DOORS
 from wire import Wire
 
 HALF = r"\ud83d"
+ASKED: Frame = {"jsonrpc": "2.0", "id": "é", "method": "ping"}
+ANSWERED: Frame = {"jsonrpc": "2.0", "id": "é", "result": {}}
 
 
 @pytest.fixture
@@ -201,6 +205,30 @@ async def test_half_a_character_and_a_bom_at_the_http_doors(agent: Agent, door: 
         body = b"\xef\xbb\xbf" + message.replace('"method"', r'"\ud83d": "\ude00", "method"', 1).encode()
         wire.write(client.head(f"Content-Length: {len(body)}") + body)
         assert (await wire.reply()).status in (200, 202)
+
+
+@pytest.mark.parametrize(
+    ("codec", "mark"), [("utf-16-le", ""), ("utf-16-le", "\ufeff"), ("utf-16-be", "\ufeff"), ("utf-8", "\ufeff")]
+)
+@pytest.mark.parametrize("batch", [False, True])
+async def test_one_message_in_another_encoding_is_no_batch(agent: Agent, codec: str, mark: str, batch: bool) -> None:
+    """PowerShell writes UTF-16 with a mark."""
+    async with mcp_client(agent) as client:
+        await client.initialize("2025-03-26" if batch else "2025-06-18")
+        text = json.dumps([ASKED] if batch else ASKED, ensure_ascii=False)
+        reply = await client.post((mark + text).encode(codec))
+        assert reply.json() == ([ANSWERED] if batch else ANSWERED)
+
+
+@pytest.mark.parametrize("half", [b"\xed\xa0\xbd", b"\xf0\x9f"], ids=["surrogate", "cut"])
+async def test_half_a_character_in_bytes_at_the_http_door(agent: Agent, half: bytes) -> None:
+    """As Java writes it, and whoever cuts a text by its bytes."""
+    async with agent.tool_side("t", calls=False) as tool, mcp_client(agent) as client:
+        await client.initialize()
+        text = json.dumps(McpClient.calling("t", text="你好 HALF"), ensure_ascii=False)
+        asking = asyncio.create_task(client.post(text.encode().replace(b"HALF", half)))
+        assert (await heard(tool))["text"].rstrip("\ufffd") == "你好 "
+        assert said((await asking).json()) == "done"
 
 
 @pytest.mark.parametrize("door", DOORS)

@@ -12,11 +12,13 @@ from mcp_endpoint.doors.exchange import NO_FACTS, Exchange, Header
 from mcp_endpoint.doors.media import Accepted, accepted, is_json
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.repair import Flaw
+from mcp_endpoint.wire.repair import BLANK, Flaw
 from mcp_endpoint.wire.requests import read_request
 
 MAX_BATCH = 100
 """Messages of one batch: far more than the few requests at a session's start that batches are used for."""
+BEFORE_TEXT = BLANK + b"\xef\xbb\xbf\xff\xfe"
+"""Bytes that may stand before a text, those of byte order marks among them."""
 
 _batch = Decoder(list[Raw])
 
@@ -155,27 +157,19 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
 
 def parse(body: bytes, *, batches: bool = False) -> tuple[list[Message], bool]:
     """The messages of a body, and whether it was a batch, which only `batches` lets it be. Raises Refused."""
-    if not body.isascii():
-        try:
-            str(body, "utf-8")
-        except UnicodeDecodeError:
-            return _messages(mended(body), batches=batches)
-    if not batches or body.lstrip()[:1] != b"[":
-        return [Message(body)], False
+    parts: tuple[bytes, ...] = (body,)
+    is_batch = batches and body.lstrip(BEFORE_TEXT)[:1] == b"["
     try:
-        parts = tuple(map(bytes, _batch.decode(body)))
+        if not body.isascii():
+            str(body, "utf-8")
+        if is_batch:
+            parts = tuple(map(bytes, _batch.decode(body)))
     except (DecodeError, UnicodeDecodeError, RecursionError):
         parts = mended(body)
-    return _messages(parts, batches=batches)
-
-
-def _messages(parts: tuple[bytes, ...], *, batches: bool) -> tuple[list[Message], bool]:
-    if not 0 < len(parts) <= (MAX_BATCH if batches else 1):
+    if not 0 < len(parts) <= (MAX_BATCH if is_batch else 1):
         raise Refused(Refusal.NOT_ONE_MESSAGE)
     messages = [Message(part) for part in parts]
-    if not batches:
-        return messages, False
     keys = [message.key for message in messages if message.key is not None]
     if len(set(keys)) < len(keys):
         raise Refused(Refusal.ID_IN_USE)
-    return messages, True
+    return messages, is_batch
