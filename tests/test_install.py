@@ -75,11 +75,11 @@ def test_the_wheel_brings_the_command_and_the_shipped_settings(tmp_path: Path) -
     assert broker.returncode == 0
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(900)
 @pytest.mark.skipif(sys.platform == "win32", reason="the image is Linux")
 @pytest.mark.parametrize("variant", ["plain", "programs"])
 def test_the_dockerfile_by_hand(variant: str) -> None:
-    done = run("env", f"VARIANT={variant}", "bash", "tests/docker-by-hand.sh", timeout=220)
+    done = run("env", f"VARIANT={variant}", "bash", "tests/docker-by-hand.sh", timeout=880)
     if "skip: everything" in done.stdout:
         pytest.skip(done.stdout.strip().splitlines()[-1])
     assert done.returncode == 0, done.stdout + done.stderr

@@ -24,9 +24,9 @@ from troubled import Functions, Peer, Program, Remote, Trouble, programs, remote
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOOLS_WAIT = 0.5
-START_TIMEOUT = 1.5
-CALL_TIMEOUT = 1.5
-MARGIN = 2.0
+START_TIMEOUT = 6.0
+CALL_TIMEOUT = 3.0
+MARGIN = 15.0
 """Seconds that whatever has a limit may take longer here."""
 IN_PROCESS = ("api", "python")
 """Once they are read, these go on serving whatever becomes of a call."""
