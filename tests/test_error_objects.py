@@ -28,7 +28,7 @@ def test_whatever_it_was_it_is_an_error_then(value: Any) -> None:
     assert -(2**31) <= error["code"] < 2**31
     assert type(error["message"]) is str
     well = isinstance(value, dict) and type(value.get("code")) is int and abs(value["code"]) < 2**31
-    if well and type(value.get("message")) is str:
+    if well and type(value.get("message")) is str and value["message"].strip():
         assert made == spelled
     if isinstance(value, dict) and value.get("data") is not None and set(value) <= {"message", "data"}:
         assert error["data"] == value["data"]
@@ -53,6 +53,12 @@ def test_whatever_it_was_it_is_an_error_then(value: Any) -> None:
         ("it broke", -32603, "it broke"),
         (["a", {"message": "b"}], -32603, "a; b"),
         (404, 404, "404"),
+        ({"code": 1, "message": "", "data": "disk full"}, 1, "disk full"),
+        ({"code": 1, "message": " "}, 1, "1"),
+        ({"code": 1, "message": {"disk": "full"}}, 1, '{"disk": "full"}'),
+        ({"code": 1, "message": {"code": "E5"}}, 1, "E5"),
+        ({"code": 1, "data": {"left": 0}}, 1, '{"left": 0}'),
+        ({"code": 1, "message": {}, "data": {"detail": "d"}}, 1, "d"),
         (True, -32603, NO_WORDS),
         ({}, -32603, NO_WORDS),
     ],

@@ -275,6 +275,31 @@ async def test_a_result_that_would_close_its_socket_is_cut_and_both_links_live_o
         assert await agent.ends() == []
 
 
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        ({"code": -1, "message": f"no: data:image/png;base64,{BLOB}"}, "no: [一张图片（PNG，150 KB）]"),
+        ({"code": -1, "message": "满了。" * (MEBIBYTE // 4)}, "满了。" + NOTES["zh"]),
+        ({"code": -1, "message": "disk full", "data": "x" * MEBIBYTE}, "disk full"),
+        ({"code": -1, "message": "", "data": {"detail": "disk full"}}, "disk full"),
+        ({"code": -1, "message": "disk full", "data": {"left": 0}}, "disk full"),
+    ],
+    ids=["picture", "long", "long beside it", "empty", "well"],
+)
+async def test_the_error_of_a_tool_is_said_too(agent: Agent, error: Frame, message: str) -> None:
+    async with agent.tool_side("t", calls=False) as program, xiaozhi(agent) as device:
+        await device.frame()
+        await device.begin_call("t", 1)
+        call = await program.next("tools/call")
+        await program.send({"jsonrpc": "2.0", "id": call["id"], "error": error})
+        told = (await device.reply(1))["error"]
+        assert told["code"] == -1
+        assert told["message"].endswith(message)
+        assert error["message"][:4] in told["message"]
+        assert told.get("data", "x") in (error.get("data"), "x")
+        assert await agent.ends() == []
+
+
 async def test_what_is_too_large_and_cannot_be_cut_is_refused(agent: Agent) -> None:
     results = {"resources/read": {"contents": [{"uri": "x://a", "text": "x" * MEBIBYTE}]}}
     introduction = {"capabilities": {"tools": {}, "resources": {}}}

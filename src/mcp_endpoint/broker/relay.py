@@ -23,7 +23,7 @@ from mcp_endpoint.wire.absent import no_arguments, without_arguments, without_em
 from mcp_endpoint.wire.cut import shortened
 from mcp_endpoint.wire.error_objects import EMPTY_RESULTS, is_none, proper
 from mcp_endpoint.wire.mcp import Kind
-from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, for_xiaozhi
+from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi, for_xiaozhi
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.device import DeviceSide
@@ -348,6 +348,9 @@ class Relay:
             said = proper(error)
             if said is not error:
                 tool.note(Note.ERRORS_RESPELLED, now)
+            if device.client.name in (XIAOZHI, CONSOLE):
+                room = FRAME_LIMIT - len(wire.error(call.id, b""))
+                said = error_for_xiaozhi(said, room, device.agent.limits.language)
             frame = wire.error(call.id, said)
         else:
             tool.drop("malformed_answer")

@@ -19,6 +19,7 @@ LONGEST_MESSAGE = 2000
 """Characters of a message that is put together."""
 WORDS = ("message", "msg", "error", "detail", "details", "description", "error_description", "reason", "title", "text")
 """Members in which programs say what happened, those that say most first."""
+SAY_NOTHING = (b"", b"null", b"{}", b"[]", b"true", b"false")
 EMPTY_RESULTS = (b"null", b"{}", b"[]", b'""', b"false")
 """Results that some programs write beside every error."""
 NO_WORDS = "工具程序报告了错误，但没有说明原因。 / The tool program reported an error without saying what it is."
@@ -59,12 +60,13 @@ def is_unread(error: Raw | UnsetType) -> bool:
 
 
 def proper(error: Raw) -> Raw | bytes:
-    """The very same if it is an error as the specification has it, else one that says the same."""
+    """The very same if it is an error as the specification has it and says something, else one that says the same."""
     try:
         found = _proper(error)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         return _made_of(error)
-    return error if -MOST_CODE <= found.code < MOST_CODE else _made_of(error)
+    well = -MOST_CODE <= found.code < MOST_CODE and bool(found.message.strip())
+    return error if well else _made_of(error)
 
 
 def _made_of(error: Raw) -> bytes:
@@ -74,7 +76,10 @@ def _made_of(error: Raw) -> bytes:
         value = None  # a number without end, or too deep: there are no words in it
     kept = members(error) or {}
     code = _code(value.get("code") if isinstance(value, dict) else value)
-    made: dict[str, object] = {"code": INTERNAL_ERROR if code is None else code, "message": _words(value) or NO_WORDS}
+    made: dict[str, object] = {
+        "code": INTERNAL_ERROR if code is None else code,
+        "message": _words(value) or _spelled(kept) or NO_WORDS,
+    }
     rest = {name: raw for name, raw in kept.items() if name not in ("message", "data") and raw != NULL}
     if code is not None:
         rest.pop("code", None)
@@ -106,10 +111,19 @@ def _words(value: object, depth: int = 0) -> str:
     if isinstance(value, list) and depth < 3:
         return "; ".join(filter(None, (_words(one, depth + 1) for one in value[:10])))[:LONGEST_MESSAGE]
     if isinstance(value, dict) and depth < 3:
-        for name in (*WORDS, "data", "code"):
+        for name in (*WORDS, "data", "code") if depth else (*WORDS, "data"):
             words = _words(value.get(name), depth + 1)
             if words:
                 return words
     if isinstance(value, int | float) and not isinstance(value, bool):
         return str(value)
+    return ""
+
+
+def _spelled(facts: dict[str, Raw]) -> str:
+    """What has no words, as it stands in the error."""
+    for name in ("message", "data", "code"):
+        spelled = bytes(facts.get(name, NULL)).strip(b'" ')
+        if spelled not in SAY_NOTHING:
+            return spelled.decode()[:LONGEST_MESSAGE]
     return ""

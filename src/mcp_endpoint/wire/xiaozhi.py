@@ -10,6 +10,7 @@ from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.cut import NOTES, cut, shortened
 from mcp_endpoint.wire.envelope import NULL, members
 from mcp_endpoint.wire.spoken import can_be_said, spoken
+from mcp_endpoint.wire.unspeakable import without_data
 
 XIAOZHI = "XiaozhiMCPEndpointClient"
 """`clientInfo.name` of the Xiaozhi server."""
@@ -38,6 +39,21 @@ def for_xiaozhi(result: Raw | bytes, limit: int, language: str) -> Raw | bytes:
         return result
     whole = members(result) or {}
     return shortened(encode({"content": whole["content"]}), limit, language)  # it reads nothing else
+
+
+def error_for_xiaozhi(error: Raw | bytes, limit: int, language: str) -> Raw | bytes:
+    """A tool program's error with a message that can be said, in at most `limit` bytes: nothing else of it is."""
+    facts = members(error) or {}
+    text = mcp.string(facts.get("message")) or ""
+    said = without_data(text, language)
+    if said is text and len(error) <= limit:
+        return error
+    made = encode(facts | {"message": said})
+    if len(made) <= limit:
+        return made
+    room = limit - 64
+    message = said if len(encode(said)) <= room else cut(said, room, NOTES[language])
+    return encode({"code": facts["code"], "message": message})
 
 
 def _with_error(result: Raw | bytes, head: mcp.CallResultHead, limit: int, language: str) -> Raw | bytes:
