@@ -550,6 +550,12 @@ def test_a_broker_that_explains_nothing() -> None:
         assert words in found.en
 
 
+def test_what_to_do_about_a_server_is_told_once_in_each_language() -> None:
+    failure = {"zh": "连不上", "en": "not reached", "detail": "refused", "todo": {"zh": "请检查", "en": "look at it"}}
+    [found] = broker_checks.servers({"servers": [{"name": "a", "failure": failure}]})
+    assert (found.zh, found.en) == ("服务 a：连不上（refused）；请检查", "Server a: not reached (refused); look at it")
+
+
 def test_refusals_and_what_peers_put_into_sentences() -> None:
     refused = [
         {"address": "192.0.2.7", "why": {"zh": "拒绝", "en": "token refused 14 times from 192.0.2.7"}},

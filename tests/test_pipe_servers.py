@@ -187,7 +187,7 @@ async def test_a_relative_program_is_found_in_its_folder(stand_in: StandIn, log:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "line 1, column 1: is not JSON"),
+        ("", "is empty"),
         ('{"mcpServers": {\n  "a": {"command": "x"}\n "b": 1}}', "line 3, column 2"),
         ('{\n  "mcpServers": {}, /* never closed\n}', "line 2, column 21: is not JSON"),
         (b"\xff\xfe{", "is not UTF-8"),
@@ -197,7 +197,6 @@ async def test_a_relative_program_is_found_in_its_folder(stand_in: StandIn, log:
         ("{“mcpServers”: {}}", "texts stand in straight double quotes"),
         ('{"mcpServers": {"a": {"command": "x\n"}}}', "is a quote missing?"),
         ("[" * 100_000, "nested too deeply"),
-        ('{"mcpServers": {"a": {"timeout": ' + "9" * 5000 + "}}}", "cannot be read: "),
         (" " * (4 * 1024 * 1024) + "{}", "has more than 4 MB"),
         ("[]", "has no object mcpServers"),
         ('{"inputs": [], "theme": {"a": 1}}', "has no object mcpServers"),

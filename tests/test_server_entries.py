@@ -14,8 +14,8 @@ from mcp_endpoint.providers.child_environ import child_environment, secrets_of_e
 from mcp_endpoint.providers.entry_members import BadEntry
 from mcp_endpoint.providers.json_file import read_json, without_comments
 from mcp_endpoint.providers.server_entry import Server, expanded, read_entry, server_of
-from mcp_endpoint.providers.servers_file import read_servers
-from mcp_endpoint.redaction import Redactor
+from mcp_endpoint.providers.servers_file import UnusableFile, read_servers
+from mcp_endpoint.redaction import Redactor, redact
 
 PROGRAM = {"command": "x"}
 NPX = {"command": "npx", "args": ["-y", "pkg"], "env": {"A": "b"}}
@@ -254,11 +254,63 @@ def test_what_stands_twice_is_told_of_that_server_alone(tmp_path: Path) -> None:
         '{"context_servers": {"a": {"command": "x", "args": ["//", "/* */", ",]"]}}}',
         '{"mcpServers": [{"name": "a", "command": "x", "args": ["//", "/* */", ",]"]}]}',
         '{"a": {"command": "x", "args": ["//", "/* */", ",]"]}}',
+        '[{"name": "a", "command": "x", "args": ["//", "/* */", ",]"]}]',
+        '{"MCPServers": {"a": {"command": "x", "args": ["//", "/* */", ",]"]}}}',
+        '{"mcp_servers": {"a": {"command": "x", "args": ["//", "/* */", ",]"]}}}',
+        '{\u00a0"mcpServers":\u00a0{"a":\u3000{"command": "x", "args": ["//", "/* */", ",]"]}}}',
+        '{"mcpServers": {"a": {"command": "x", "args": ["//", "/* */", ",]"]}}}'.encode("utf-16-le"),
+        '{"mcpServers": {"a": {"command": "x", "args": ["//", "/* */", ",]"]}}}'.encode("utf-16-be"),
         '{"mcpServers": {"// b": "later", "a": {"command": "x", "args": ["//", "/* */", ",]"]}}}',
     ],
 )
 def test_files_as_editors_and_other_programs_write_them(tmp_path: Path, text: str | bytes) -> None:
     assert listed(tmp_path, text) == {"a": Server("a", command=("x", "//", "/* */", ",]"))}
+
+
+def test_an_entry_of_a_list_without_a_name_takes_no_other_with_it(tmp_path: Path) -> None:
+    entry = '{"name": "a", "command": "x"}'
+    for text in (f'[{{"command": "y"}}, 5, {entry}]', f'{{"mcpServers": [{entry}, 5]}}'):
+        found = listed(tmp_path, text)
+        assert found["a"] == Server("a", command=("x",))
+        assert found[""].fault is not None
+        assert "name" in found[""].fault.told()["en"]
+
+
+def test_a_server_may_be_called_what_lists_are_called(tmp_path: Path) -> None:
+    assert listed(tmp_path, '{"mcp": {"command": "x"}}') == {"mcp": Server("mcp", command=("x",))}
+
+
+def test_a_number_of_thousands_of_digits_is_the_fault_of_its_entry(tmp_path: Path) -> None:
+    text = f'{{"mcpServers": {{"a": {{"command": "x", "timeout": {"9" * 5000}}}, "b": {{"command": "x"}}}}}}'
+    found = listed(tmp_path, text)
+    assert found["b"].fault is None
+    assert found["a"].fault is not None
+
+
+@pytest.mark.parametrize(
+    ("text", "en", "zh"),
+    [
+        (" \n", "is empty", "空文件"),
+        ('{"mcpServers"：{}}', "signs of JSON are ASCII", "英文半角"),
+        ("{“mcpServers”: {}}", "straight double quotes", "英文双引号"),
+    ],
+)
+def test_a_file_that_is_no_json_says_what_is_wrong(tmp_path: Path, text: str, en: str, zh: str) -> None:
+    with pytest.raises(UnusableFile) as raised:
+        listed(tmp_path, text)
+    assert en in raised.value.en
+    assert zh in raised.value.zh
+
+
+def test_what_is_said_of_an_authorization_survives_the_log() -> None:
+    with pytest.raises(BadEntry) as raised:
+        read_entry("a", WEB | {"headers": {"Authorization": "Bearer ${input:key}"}})
+    told = raised.value.remark.told()
+    for sentence in (told["en"], told["zh"], f"it is not right ({told['en']})"):
+        assert redact(sentence) == sentence
+        assert "headers.Authorization" in sentence
+        assert "${input:key}" in sentence
+    assert redact("headers.Authorization: Bearer abc") == "headers.Authorization: Bearer ***"
 
 
 JSON = st.recursive(

@@ -237,8 +237,8 @@ async def test_a_start_that_takes_too_long_says_what_to_look_at(opening: Brokers
     async with agent.device():
         await broker.logged(r"server far: .*\(no_handshake\).*NPM_CONFIG_REGISTRY")
         failure = (await servers_of(broker))["far"]["failure"]
-        assert "HTTPS_PROXY" in failure["todo"]
-        assert "镜像源" in failure["todo"]
+        assert "HTTPS_PROXY" in failure["todo"]["en"]
+        assert "镜像源" in failure["todo"]["zh"]
         assert "NPM_CONFIG_REGISTRY" in (await agent.report())["why"]["en"]
         assert "NPM_CONFIG_REGISTRY" in (await command(broker.config.parent, broker=broker))[1]
 

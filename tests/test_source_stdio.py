@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mcp_endpoint.providers.child_environ import child_environment
-from mcp_endpoint.providers.source import Why
+from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.stdio import StdioSettings, StdioSource
 from sources import Talk, needs_node, npm_server, refusal, talking
 from support import PATIENCE
@@ -95,6 +95,8 @@ async def test_env_and_cwd(tmp_path: Path) -> None:
 async def test_no_such_program(tmp_path: Path) -> None:
     assert await refusal(StdioSource(StdioSettings(("no-such-program",)))) is Why.NO_COMMAND
     assert await refusal(python("", cwd=str(tmp_path / "none"))) is Why.NOT_STARTED
+    with pytest.raises(Stopped, match=r"there is no folder .*none \(cwd\)"):
+        await python("", cwd=str(tmp_path / "none")).open(lambda _: None, lambda _: None)
     assert await refusal(python("\0")) is Why.NOT_STARTED
 
 

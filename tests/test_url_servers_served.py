@@ -95,8 +95,8 @@ async def test_a_private_ca_and_what_to_do_without(opening: Brokers, tmp_path: P
         assert proxy.asked[0].startswith("CONNECT 127.0.0.1:")
         reports = {one["name"]: one["failure"] for one in (await broker.stats())["servers"]}
         assert reports["trusted"] is None
-        assert "SSL_CERT_FILE" in reports["stranger"]["todo"]
-        assert "私有 CA" in reports["stranger"]["todo"]
+        assert "SSL_CERT_FILE" in reports["stranger"]["todo"]["en"]
+        assert "私有 CA" in reports["stranger"]["todo"]["zh"]
 
 
 async def test_a_header_that_is_none_is_told_by_its_name(opening: Brokers) -> None:

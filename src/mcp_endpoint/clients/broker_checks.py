@@ -202,9 +202,10 @@ def servers(stats: Json) -> list[Finding]:
         name, failure = quote_peer(str(report.get("name")), 80), report.get("failure")
         if (said := _sentence(failure)) is not None:
             detail = quote_peer(str(failure.get("detail") or ""), 200)
-            todo = quote_peer(str(failure.get("todo") or ""), 400)
-            more = (f" ({detail})" if detail else "") + (f"; {todo}" if todo else "")
-            found.append(problem("servers", f"服务 {name}：{said[0]}{more}", f"Server {name}: {said[1]}{more}"))
+            do_zh, do_en = _sentence(failure.get("todo")) or ("", "")
+            zh = f"服务 {name}：{said[0]}" + (f"（{detail}）" if detail else "") + (f"；{do_zh}" if do_zh else "")
+            en = f"Server {name}: {said[1]}" + (f" ({detail})" if detail else "") + (f"; {do_en}" if do_en else "")
+            found.append(problem("servers", zh, en))
         elif (said := _sentence(report.get("fault"))) is not None:
             zh = f"服务 {name} 仍按原条目运行，新条目有误：{said[0]}"
             found.append(problem("servers", zh, f"Server {name} goes on as it was, its entry is not right: {said[1]}"))

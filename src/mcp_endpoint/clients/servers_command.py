@@ -211,8 +211,9 @@ def _print(server: Server, report: Mapping[str, Any], out: TextIO) -> bool:
     if isinstance(failure, dict) and not (server.fault is not None and state == "bad_entry"):
         detail = quote_peer(str(failure.get("detail", "")), 300)
         print(_indented(f"{failure.get('en')} / {failure.get('zh')}" + (f": {detail}" if detail else "")), file=out)
-        if failure.get("todo"):
-            print(_indented(f"{failure['todo']}"), file=out)
+        todo = failure.get("todo")
+        if isinstance(todo, dict) and todo.get("en"):
+            print(_indented(f"{todo['en']} / {todo.get('zh')}"), file=out)
         for line in list(report.get("said") or [])[-SAID:]:
             print(_indented(f"| {quote_peer(str(line), 300)}"), file=out)
     for text in list(report.get("unmatched") or []):

@@ -65,6 +65,12 @@ def _other_names(name: str) -> tuple[str, ...]:
     return (name, plain, *_STAND_INS.get(plain, ()))
 
 
+def _check_folder(cwd: str | None) -> None:
+    """Raises OSError; the system would say of the program that it is not there."""
+    if cwd is not None and not os.path.isdir(cwd):
+        raise NotADirectoryError(f"there is no folder {cwd} (cwd)")
+
+
 def _found(name: str, environ: Mapping[str, str], cwd: str | None) -> str | None:
     if name.startswith("~"):
         name = os.path.expanduser(name)
@@ -109,6 +115,7 @@ class Child:
 
         A line of its stdout may have `line_limit` bytes. Raises OSError.
         """
+        _check_folder(cwd)
         loop = asyncio.get_running_loop()
         group: dict[str, Any] = {"start_new_session": True}
         if sys.platform == "win32":

@@ -27,10 +27,12 @@ class Remark:
     def told(self) -> dict[str, str]:
         """The member and what there is to say of it, in both languages; names of members may be anything."""
         place = quote_peer(self.member, 100)
+        # In a log, what follows "authorization:" is taken for a key and hidden.
+        colon = "" if place.lower().endswith("authorization") else ":"
         return {
             "member": place,
             "zh": quote_peer(f"{place}：{self.zh}" if place else self.zh, 400),
-            "en": quote_peer(f"{place}: {self.en}" if place else self.en, 400),
+            "en": quote_peer(f"{place}{colon} {self.en}" if place else self.en, 400),
         }
 
 

@@ -9,6 +9,8 @@ from typing import Any, Never
 MOST_BYTES = 4 * 1024 * 1024
 
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
+_MOST_DIGITS = 300
+"""Of a whole number: a longer one is beyond what any member takes, and slow to read."""
 
 
 class UnusableJson(ValueError):
@@ -48,17 +50,19 @@ def read_json(path: Path) -> Read:
     text = _text(data)
     try:
         return Read(_loads(text), plain=True)
-    except ValueError as error:
-        if "/" not in text and "," not in text:
+    except json.JSONDecodeError as error:
+        if text.isascii() and "/" not in text and "," not in text:
             _refuse(error)
     try:
         return Read(_loads(without_comments(text)), plain=False)
-    except ValueError as error:
+    except json.JSONDecodeError as error:
         _refuse(error)
 
 
 def _text(data: bytes) -> str:
     encoding = next((name for bom, name in _BOMS.items() if data.startswith(bom)), "utf-8")
+    if encoding == "utf-8" and b"\0" in data[:2]:  # JSON begins with an ASCII character
+        encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
     try:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
@@ -77,16 +81,22 @@ def _loads(text: str) -> Any:
             found.twice = tuple(name for name, count in counted.items() if count > 1)
         return found
 
-    return json.loads(text, object_pairs_hook=members)
+    def whole(digits: str) -> float:
+        return int(digits) if len(digits) <= _MOST_DIGITS else float(digits)
+
+    return json.loads(text, object_pairs_hook=members, parse_int=whole)
 
 
-def _refuse(error: ValueError) -> Never:
-    if not isinstance(error, json.JSONDecodeError):  # a number with thousands of digits
-        raise UnusableJson("", f"cannot be read: {error}", "无法读取") from None
+def _refuse(error: json.JSONDecodeError) -> Never:
+    if not error.doc.strip():
+        raise UnusableJson("", "is empty", "是空文件") from None
+    at = error.doc[error.pos : error.pos + 1]
     hint, zh = "a comma or a bracket may be missing, or too many", "可能缺少或多了逗号、括号"
     if "escape" in error.msg:
         hint, zh = "a backslash is written \\\\ (or / in paths)", "反斜杠应写作 \\\\（路径中可用 /）"
-    elif error.doc[error.pos : error.pos + 1] in ("'", "“", "”", "‘", "’", "「"):
+    elif at in tuple("，：；、｛｝［］【】"):
+        hint, zh = "signs of JSON are ASCII: , : { } [ ]", "标点应使用英文半角：, : { } [ ]"
+    elif at in ("'", "“", "”", "‘", "’", "「"):
         hint, zh = 'texts stand in straight double quotes: "', '文本应使用英文双引号 "'
     elif "control character" in error.msg:
         hint, zh = "a text ends in the line it began in: is a quote missing?", "文本不能跨行，是否缺少引号？"
@@ -95,7 +105,10 @@ def _refuse(error: ValueError) -> Never:
 
 
 def without_comments(text: str) -> str:
-    """`text` with blanks in place of `//…`, `/*…*/` and commas before a closing bracket, so that places stay."""
+    """`text` with blanks in place of `//…`, `/*…*/`, commas before a closing bracket and what JSON takes for no blank.
+
+    So places stay.
+    """
     kept = list(text)
     at, comma = 0, -1
     while at < len(text):
@@ -116,7 +129,10 @@ def without_comments(text: str) -> str:
         elif character in "]}" and comma >= 0:
             kept[comma] = " "
             comma = -1
-        elif not character.isspace():
+        elif character.isspace():
+            if not character.isascii():
+                kept[at] = " "  # a no-break space, as it is copied out of pages
+        else:
             comma = at if character == "," else -1
         at = end
     return "".join(kept)

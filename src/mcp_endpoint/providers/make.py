@@ -51,7 +51,8 @@ def source_at(server: Server, place: Place) -> Source:
     try:
         return _make(server, place)
     except BadEntry as error:
-        raise Stopped(Why.BAD_ENTRY, f"{error.member}: {error.en} / {error.zh}") from None
+        told = error.remark.told()
+        raise Stopped(Why.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
     except ValueError as error:  # what only shows once variables are put in
         raise Stopped(Why.BAD_ENTRY, str(error)) from None
 

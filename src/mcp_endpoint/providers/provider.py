@@ -338,7 +338,7 @@ class Provider:
                 "zh": failure.why.zh,
                 "en": failure.why.en,
                 "detail": quote_peer(failure.detail),
-                "todo": " / ".join(filter(None, failure.todo)),
+                "todo": {"zh": failure.todo[0], "en": failure.todo[1]},
             },
             "tools": list(self.definitions.own_names()),
             "left_out": self.definitions.left_out,

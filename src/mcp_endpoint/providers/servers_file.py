@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,8 @@ from mcp_endpoint.redaction import quote_peer
 SERVERS = "mcp_servers.json"
 """The file beside the settings that lists the servers the broker opens itself."""
 FORM = '{"mcpServers": {"NAME": {"command": "…", "args": []}}}'
-_LISTS = ("mcpServers", "mcp_servers", "servers", "context_servers", "mcp")
-"""Members that hold the list of servers: of most programs, VS Code, Zed, and opencode."""
+_LISTS = ("mcpservers", "servers", "contextservers", "mcp")
+"""Members that hold the list of servers, however they are spelled: of most programs, VS Code, Zed, and opencode."""
 _ENTRY = ("command", "url", "serverUrl", "httpUrl", "baseUrl", "openapi", "python")
 """Members by which an object is known to be a server."""
 
@@ -78,27 +78,47 @@ def _repeated(value: object, place: str = "", depth: int = 0) -> Iterator[tuple[
 def listed(document: Any, path: Path) -> dict[str, Any]:
     """The object of a document that has the servers, by whatever name programs call it. Raises UnusableFile."""
     members = document if isinstance(document, dict) else {}
-    for name in _LISTS:
-        found = members.get(name)
+    spelled = {name.replace("_", "").replace("-", "").lower(): name for name in reversed(members)}
+    for name in (spelled[known] for known in _LISTS if known in spelled):
+        found = members[name]
         if name == "mcp" and isinstance(found, dict) and isinstance(found.get("servers"), dict):
             found = found["servers"]  # VS Code's settings
-        if isinstance(found, list) and all(isinstance(one, dict) and isinstance(one.get("name"), str) for one in found):
-            # Each entry has its name in itself (Continue); written back, it has the form of all others.
-            pairs = [(one["name"], {key: value for key, value in one.items() if key != "name"}) for one in found]
-            members[name] = found = Members(pairs)
-            counted = Counter(one for one, _ in pairs)
-            found.twice = tuple(one for one, count in counted.items() if count > 1)
-        if isinstance(found, dict):
+        if isinstance(found, list) and (not found or any(isinstance(one, dict) for one in found)):
+            members[name] = found = _by_name(found)
+        if isinstance(found, dict) and not _is_entry(found):
             return found
     if members and all(isinstance(one, dict) and any(word in one for word in _ENTRY) for one in members.values()):
         return members  # the list alone
     raise UnusableFile(path, "", f"has no object mcpServers; it must look like {FORM}", f"缺少 mcpServers，应为 {FORM}")
 
 
+def _is_entry(found: Mapping[str, object]) -> bool:
+    """Whether an object is one server, where a list of them could stand."""
+    return any(isinstance(found.get(word), str) for word in _ENTRY)
+
+
+def _by_name(entries: Sequence[object]) -> Members:
+    """Entries that have their names in themselves (Continue); written back, they have the form of all others."""
+    pairs: list[tuple[str, object]] = []
+    for entry in entries:
+        name = entry.get("name") if isinstance(entry, dict) else None
+        named = isinstance(entry, dict) and isinstance(name, str)
+        pairs.append((name, {key: one for key, one in entry.items() if key != "name"}) if named else ("", entry))
+    found = Members(pairs)
+    counted = Counter(name for name, _ in pairs if name)
+    found.twice = tuple(name for name, count in counted.items() if count > 1)
+    return found
+
+
+def _object(document: Any) -> Any:
+    """The document; a list of entries alone becomes the member that it stands for."""
+    return {"mcpServers": document} if document and isinstance(document, list) else document
+
+
 def read_document(path: Path) -> Any:
     """The JSON in the file at `path`. Raises UnusableFile."""
     try:
-        return read_json(path).document
+        return _object(read_json(path).document)
     except UnusableJson as error:
         raise UnusableFile(path, error.where, error.en, error.zh) from None
     except RecursionError:
@@ -118,7 +138,7 @@ def document_to_change(path: Path) -> Any:
     for place, name in _repeated(read.document):
         where = f"{place}.{name}" if place else name
         raise UnusableFile(path, f'"{where}"', "stands there twice; rename or remove one", "重复出现，请改名或删除")
-    return read.document
+    return _object(read.document)
 
 
 def stamp_of(path: Path) -> tuple[int, ...] | None:

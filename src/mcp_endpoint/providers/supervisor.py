@@ -167,7 +167,7 @@ class Providers:
                 )
         for one in listed:
             for remark in one.remarks if one.remarks != self._remarks.get(one.name) else ():
-                logger.warning("server {}: {}: {}", quote_peer(one.name), quote_peer(remark.member), remark.en)
+                logger.warning("server {}: {}", quote_peer(one.name), remark.told()["en"])
         self._remarks = {one.name: one.remarks for one in listed if one.remarks}
 
     # --- what runs ---
