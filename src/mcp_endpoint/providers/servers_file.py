@@ -101,9 +101,10 @@ def _by_name(entries: Sequence[object]) -> Members:
     """Entries that have their names in themselves (Continue); written back, they have the form of all others."""
     pairs: list[tuple[str, object]] = []
     for entry in entries:
-        name = entry.get("name") if isinstance(entry, dict) else None
-        named = isinstance(entry, dict) and isinstance(name, str)
-        pairs.append((name, {key: one for key, one in entry.items() if key != "name"}) if named else ("", entry))
+        if isinstance(entry, dict) and isinstance(entry.get("name"), str):
+            pairs.append((entry["name"], {key: one for key, one in entry.items() if key != "name"}))
+        else:
+            pairs.append(("", entry))
     found = Members(pairs)
     counted = Counter(name for name, _ in pairs if name)
     found.twice = tuple(name for name, count in counted.items() if count > 1)
