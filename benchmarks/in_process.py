@@ -88,7 +88,7 @@ async def measure(calls: int, window: int, profile: bool) -> None:
         tool_url, device_url = urls("http://bench", front.tokens.mint(f"bench{agent}"))
         tool, device = connect(tool_url), connect(device_url)
         tool.data_received(answer(1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}))
-        tool.data_received(answer(2, {"tools": [{"name": "calculator"}]}))
+        tool.data_received(answer(2, {"tools": [{"name": "calculator", "inputSchema": {"type": "object"}}]}))
         pairs.append((tool, device))
     params = {"name": "calculator", "arguments": {"python_expression": "130000 * 130000", "pad": PAD}}
     asks = b"".join(

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 UNKNOWN_METHOD_TIMEOUT = 5.0
 """Seconds the only tool side has to answer a method the broker does not know (routing page)."""
+AROUND_RESULT = len(wire.result(b"", b""))
+"""Bytes of an answer beside its result and its id."""
 
 Params = Raw | bytes | UnsetType
 
@@ -369,7 +371,7 @@ class Relay:
         # Programs that come by HTTP have time and room; a device reads its results out.
         limit = limits.max_result_bytes if device.link.call_timeout is None else maxsize
         if device.client.name in (XIAOZHI, CONSOLE):
-            limit = min(limit, FRAME_LIMIT - len(wire.result(call.id, b"")))
+            limit = min(limit, FRAME_LIMIT - AROUND_RESULT - len(call.id))
         make = for_xiaozhi if device.client.name == XIAOZHI else shortened
         return make(result, limit, limits.language)
 
