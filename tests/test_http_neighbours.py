@@ -142,6 +142,21 @@ async def test_other_methods(agent: Agent, method: str, headers: dict[str, str],
             assert "POST" in reply.headers["allow"]
 
 
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+@pytest.mark.parametrize("shown", ["?token=abc", "Bearer abc", "abc"])
+async def test_whoever_opens_the_url_with_a_wrong_token_is_told_so(agent: Agent, method: str, shown: str) -> None:
+    in_url = shown.startswith("?")
+    async with mcp_client(agent) as client:
+        headers = {"Accept": "text/html,*/*;q=0.8"} | ({} if in_url else {"Authorization": shown})
+        url = client.url + shown if in_url else client.url
+        reply = await client.http.request(method, url, headers=headers)
+    assert (reply.status_code, reply.headers["www-authenticate"][:6]) == (401, "Bearer")
+    if method == "GET":
+        error = reply.json()["error"]
+        assert error["data"]["reason"] == "bad_token"
+        assert "main.py token" in error["message"]
+
+
 async def test_a_get_without_a_session_is_no_page_for_a_client(agent: Agent) -> None:
     async with mcp_client(agent) as client:
         await client.initialize()

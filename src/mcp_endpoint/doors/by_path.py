@@ -1,7 +1,8 @@
 """Which door a plain HTTP request is for: one for MCP clients, or the pages for people and monitors.
 
 The paths are those of the WebSocket doors, so that one URL serves whichever transport a client brings (wire contract,
-section 1): a GET that is neither for a stream nor from an MCP client gets the page with help.
+section 1): a GET that is neither for a stream nor from an MCP client gets the page with help, unless its token is
+wrong.
 """
 
 from collections.abc import Awaitable, Callable
@@ -9,12 +10,13 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_endpoint.doors.access import Visitor, admit, approach
+from mcp_endpoint.doors.access import Visitor, admit, agent_shown, approach
 from mcp_endpoint.doors.body import Refused
 from mcp_endpoint.doors.exchange import Exchange
 from mcp_endpoint.doors.front import Front
 from mcp_endpoint.doors.handshake import role_of
 from mcp_endpoint.doors.no_oauth import asks_for_oauth, refuse_oauth
+from mcp_endpoint.errors import End
 
 Door = Callable[[Exchange, Visitor], Awaitable[None]]
 """Answers the requests of those who may come in, or raises Refused."""
@@ -36,14 +38,17 @@ class ByPath:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request (ASGI)."""
-        if scope["type"] == "http" and asks_for_oauth(scope["path"]):
-            await refuse_oauth(Exchange(self._front, scope, receive, send))
-            return
-        door = self._door(scope) if scope["type"] == "http" else None
-        if door is None:
+        if scope["type"] != "http":
             await self._pages(scope, receive, send)
             return
         exchange = Exchange(self._front, scope, receive, send)
+        if asks_for_oauth(scope["path"]):
+            await refuse_oauth(exchange)
+            return
+        door = self._door(scope, exchange)
+        if door is None:
+            await self._pages(scope, receive, send)
+            return
         if not await approach(exchange):
             return
         try:
@@ -52,14 +57,15 @@ class ByPath:
             exchange.about(refused.id)
             await exchange.refuse(refused.why, refused.headers, log=True, facts=refused.facts)
 
-    def _door(self, scope: Scope) -> OpenDoor | None:
+    def _door(self, scope: Scope, exchange: Exchange) -> OpenDoor | None:
         path: str = scope["path"]
         match path.rstrip("/").rpartition("/")[2]:
             case "sse":
                 return partial(_admitted, self._sse)
             case "messages":
                 return self._messages
-        if role_of(path) is not None and _from_mcp_client(scope):
+        # The page with help would not tell whoever opens it with a wrong token that it is wrong.
+        if role_of(path) is not None and (_from_mcp_client(scope) or agent_shown(exchange) is End.BAD_TOKEN):
             return partial(_admitted, self._mcp)
         return None
 
