@@ -69,6 +69,9 @@ async def answered(agent: Agent, *lines: str, **behaviour: Any) -> tuple[Frame, 
         ([spelled(id="ID", result=result("ok"), error='{"code":0,"message":""}')], "ok", []),
         ([spelled(id="ID", result=result("ok"), error="false")], "ok", []),
         (["", " ", spelled(id="ID", result=result("ok"))], "ok", []),
+        ([json.dumps(spelled(id="ID", result=result("ok")))], "ok", []),
+        ([spelled(id="null", result=result("ok"))], "ok", ["ids_respelled"]),
+        (['{"jsonrpc":"2.0","result":' + result("ok") + "}"], "ok", ["ids_respelled"]),
     ],
     ids=short,
 )  # fmt: skip
@@ -140,6 +143,46 @@ async def test_an_error_beside_an_empty_result_is_the_error(agent: Agent) -> Non
 async def test_an_error_without_an_id_is_for_the_only_request_if_it_could_not_be_read(agent: Agent) -> None:
     answer, _ = await answered(agent, spelled(id="null", error='{"code":-32700,"message":"Parse error"}'))
     assert answer["error"]["code"] == -32700
+
+
+@pytest.mark.parametrize(("value", "reason"), [("null", None), ('"x"', "malformed_answer"), ("[]", "malformed_answer")])
+async def test_a_result_of_another_request_that_is_no_object(agent: Agent, value: str, reason: str | None) -> None:
+    async with agent.tool_side("t") as tool, agent.device() as device:
+        await device.send({"jsonrpc": "2.0", "id": 1, "method": "vendor/reset"})
+        request = await tool.next("vendor/reset")
+        await tool.send(spelled(id=request["id"], result=value))
+        answer = await device.reply(1)
+    assert answer.get("result") == {} if reason is None else fault(answer) == (-32603, reason)
+
+
+async def test_an_error_without_an_id_ends_the_only_call(agent: Agent) -> None:
+    answer, noted = await answered(agent, spelled(id="null", error='{"code":-32603,"message":"it broke"}'))
+    assert (answer["error"]["code"], answer["error"]["message"]) == (-32603, "it broke")
+    assert noted == ["ids_respelled"]
+
+
+async def test_an_answer_without_an_id_is_nobodys_while_another_may_still_come(agent: Agent) -> None:
+    async with agent.tool_side("t", calls=False) as tool, agent.device() as device:
+        await device.begin_call("t", 1)
+        await tool.next("tools/call")
+        await device.send({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}})
+        await tool.next("notifications/cancelled")
+        await device.begin_call("t", 2)
+        call = await tool.next("tools/call")
+        await tool.send(spelled(id="null", result=result("of the first")))
+        await tool.send(spelled(id=call["id"], result=result("of the second")))
+        assert said(await device.reply(2)) == "of the second"
+
+
+@pytest.mark.parametrize("value", ['"done"', "42", '["done"]', "true"])
+async def test_a_result_that_is_no_object_is_content_for_who_reads_results(agent: Agent, value: str) -> None:
+    """SDK clients drop an answer with any other result, and wait for it for ever."""
+    async with agent.tool_side("t", calls=False) as tool, agent.device() as device:
+        await device.begin_call("t", 1)
+        call = await tool.next("tools/call")
+        await tool.send(spelled(id=call["id"], result=value))
+        answer = await device.reply(1)
+    assert said(answer) == ("done" if "done" in value else value)
 
 
 async def test_a_frame_of_a_log_that_is_our_own_request_is_not_taken_for_the_programs(agent: Agent) -> None:

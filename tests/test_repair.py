@@ -124,6 +124,8 @@ def test_whatever_comes_is_read_without_an_error(value: Any, before: bytes, afte
         (FRAME.replace(b"x", b"\xed\xa0\xbd"), [FRAME.replace(b"x", "\ufffd".encode())], HALF),
         (FRAME[:-3] + "中".encode() + b"\xe4\xb8" + FRAME[-3:], [FRAME[:-3] + "中\ufffd".encode() + FRAME[-3:]], HALF),
         (FRAME.replace(b'"2.0"', b"2.0"), [FRAME], []),
+        (json.dumps(FRAME.decode()).encode(), [FRAME], []),
+        (json.dumps(json.dumps(FRAME.decode())).encode(), [], []),
         (FRAME.replace(b"7,", b'7,"method":null,'), [FRAME], []),
     ],
     ids=lambda value: repr(value)[:40],

@@ -234,7 +234,6 @@ BLOB = base64.b64encode(b"\x89PNG" + bytes(range(256)) * 600).decode()
         ("en", {"content": []}, "Done."),
         ("en", {"no": "content"}, '{"no":"content"}'),
         ("en", {"content": "odd"}, "odd"),
-        ("en", "odd", "odd"),
         ("zh", text_result('{"action":"turn_on","ok":true}'), '结果：{"action":"turn_on","ok":true}'),
     ],
 )

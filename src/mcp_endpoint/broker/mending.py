@@ -180,8 +180,15 @@ def meant(tool: "ToolSide", raw: bytes, error: Raw | UnsetType, now: float) -> i
         tool.note(Note.IDS_RESPELLED, now)
         return respelled(raw)
     awaited = tool.awaited_ids
+    if raw not in (b"", wire.NULL_ID) or len(awaited) != 1:
+        return 0
     # Who cannot read a request does not know its id (JSON-RPC 2.0, section 5).
-    return awaited[0] if raw in (b"", wire.NULL_ID) and len(awaited) == 1 and is_unread(error) else 0
+    if is_unread(error):
+        return awaited[0]
+    if tool.gave_up:
+        return 0  # it may be the late answer to another caller
+    tool.note(Note.IDS_RESPELLED, now)
+    return awaited[0]
 
 
 def is_echo(tool: "ToolSide", method: str, id_: bytes, params: Raw | UnsetType) -> bool:

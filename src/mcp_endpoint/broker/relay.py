@@ -23,6 +23,7 @@ from mcp_endpoint.wire.absent import no_arguments, without_arguments, without_em
 from mcp_endpoint.wire.cut import shortened
 from mcp_endpoint.wire.error_objects import EMPTY_RESULTS, is_none, proper
 from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.wire.spoken import spoken
 from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi, for_xiaozhi
 
 if TYPE_CHECKING:
@@ -338,8 +339,10 @@ class Relay:
             error = UNSET
         if result is not UNSET and error is not UNSET and bytes(result) in EMPTY_RESULTS:
             result = UNSET
-        if result == wire.NULL and call.is_tool_call:
-            result = UNSET
+        if result == wire.NULL:
+            result = UNSET if call.is_tool_call else Raw(b"{}")
+        elif result is not UNSET and not call.is_tool_call and not _is_object(result):
+            result = UNSET  # clients drop such an answer; of a tool's it is known what it means
         succeeded = False
         if error is UNSET and result is not UNSET:
             succeeded = True
@@ -372,6 +375,8 @@ class Relay:
         limit = limits.max_result_bytes if device.link.call_timeout is None else maxsize
         if device.client.name in (XIAOZHI, CONSOLE):
             limit = min(limit, FRAME_LIMIT - AROUND_RESULT - len(call.id))
+        if not _is_object(result):
+            result = Raw(spoken(result, limits.language))
         make = for_xiaozhi if device.client.name == XIAOZHI else shortened
         return make(result, limit, limits.language)
 
@@ -411,3 +416,7 @@ class Relay:
 
 def _with_uri(params: dict[str, Raw], own: str, uri: str) -> dict[str, Raw]:
     return params if own == uri else params | {"uri": Raw(encode(own))}
+
+
+def _is_object(value: Raw) -> bool:
+    return bytes(memoryview(value)[:1]) == b"{"

@@ -223,6 +223,11 @@ class ToolSide(Side):
         self.note(Note.PRINTS_TO_STDOUT, now)
 
     @property
+    def gave_up(self) -> bool:
+        """Whether answers may come that nobody waits for any more."""
+        return bool(self._given_up)
+
+    @property
     def awaited_ids(self) -> list[int]:
         """The ids of answers that are waited for."""
         return [*self.pending, *self._answers]

@@ -11,7 +11,7 @@ from json import JSONDecodeError, JSONDecoder
 from typing import NamedTuple
 
 from msgspec import UNSET, Raw
-from msgspec.json import Decoder, encode
+from msgspec.json import Decoder, decode, encode
 
 from mcp_endpoint.wire import envelope as wire
 
@@ -212,7 +212,7 @@ def _tidied(text: bytes) -> Step:
     return escaped, flaws
 
 
-def _frames(text: bytes) -> tuple[bytes, ...] | None:
+def _frames(text: bytes, *, quoted: bool = False) -> tuple[bytes, ...] | None:
     """The frames that a JSON text is; none if it is something else, None if it is no JSON."""
     try:
         return (text,) if _says_something(wire.read(text)) else ()
@@ -222,6 +222,8 @@ def _frames(text: bytes) -> tuple[bytes, ...] | None:
         if text[:1] == b"[":
             parts = [bytes(part) for part in _batch(text)[:MOST_FRAMES]]
             return tuple(one for part in parts if part[:1] == b"{" for one in _frames(part) or ())
+        if text[:1] == b'"':
+            return () if quoted else _frames(decode(text).encode(), quoted=True)  # a frame that was encoded twice
         members = wire.members(text)
         return () if members is None else _with_texts(members)
 
