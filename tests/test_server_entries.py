@@ -10,7 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_endpoint.providers.child import CommandNotFound, resolve
-from mcp_endpoint.providers.child_environ import child_environment, secrets_of_environment, whole_environment
+from mcp_endpoint.providers.child_environ import (
+    PASSED_ON,
+    child_environment,
+    secrets_of_environment,
+    whole_environment,
+)
 from mcp_endpoint.providers.entry_members import BadEntry
 from mcp_endpoint.providers.json_file import read_json, without_comments
 from mcp_endpoint.providers.server_entry import Server, expanded, read_entry, server_of
@@ -386,6 +391,18 @@ def test_what_leads_to_the_network_is_passed_on_unless_it_is_kept_back() -> None
     assert child_environment({"HTTPS_PROXY": "x", "PYTHONUTF8": "1"}, mine)["HTTPS_PROXY"] == "x"
     assert whole_environment({}, mine) == mine | python
     assert whole_environment({}, mine, proxy_env=False).keys() == (mine.keys() - PROXIES.keys()) | python.keys()
+
+
+@pytest.mark.parametrize("get", [child_environment, whole_environment])
+def test_what_an_entry_says_in_other_letters_takes_the_place_of_what_the_broker_has(get: Any) -> None:
+    mine = {"PATH": "/p", "https_proxy": "http://mine:1", "no_proxy": "a", "npm_config_registry": "https://mine"}
+    got = get({"HTTPS_PROXY": "", "NO_PROXY": "b", "NPM_CONFIG_REGISTRY": "https://own"}, mine)
+    assert {name: value for name, value in got.items() if name.upper() in PASSED_ON} == {
+        "HTTPS_PROXY": "",
+        "NO_PROXY": "b",
+        "NPM_CONFIG_REGISTRY": "https://own",
+    }
+    assert "https_proxy" in get({"no_proxy": ""}, mine) or sys.platform == "win32"
 
 
 def test_addresses_and_what_is_in_them_are_secret_and_words_are_not() -> None:

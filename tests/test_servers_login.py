@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
@@ -116,6 +117,20 @@ async def test_the_address_is_pasted_where_the_browser_is_elsewhere(tmp_path: Pa
         code, out = await login.end()
     assert (code, out.count("not the address of this sign-in")) == (0, 2)
     assert back.startswith("http://127.0.0.1:")
+
+
+async def test_a_port_that_cannot_be_used_is_told_in_a_line(tmp_path: Path) -> None:
+    config = config_of(tmp_path, far={"url": "http://127.0.0.1:1/mcp"})
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        async with logging_in(config, "far", "--port", str(taken.getsockname()[1])) as login:
+            code, out = await login.end()
+    assert code == 1
+    assert "choose another as --port (" in out
+    assert "请用 --port 换一个" in out
+    for wrong in ("99999", "0", "x", "-1"):
+        async with logging_in(config, "far", f"--port={wrong}") as login:
+            code, out = await login.end()
+        assert (code, "a number from 1 to 65535" in out, len(out) < 400) == (2, True, True)
 
 
 async def test_a_port_that_is_named(tmp_path: Path) -> None:

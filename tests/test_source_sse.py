@@ -62,6 +62,16 @@ async def test_a_refusal(status: int, reason: Why) -> None:
     assert await why(script) is reason
 
 
+async def test_a_server_of_the_newer_transport_is_hinted_at() -> None:
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer(405)
+
+    async with scripted(script) as url:
+        with pytest.raises(Stopped) as raised:
+            await source(url).open(lambda _: None, lambda _: None)
+    assert ["Streamable HTTP" in said for said in raised.value.todo] == [True, True]
+
+
 async def test_a_redirect_to_another_host() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(302, Location="http://127.0.0.2/sse")

@@ -276,7 +276,13 @@ def _add_servers(commands: "argparse._SubParsersAction[argparse.ArgumentParser]"
         one.add_argument("name", metavar="NAME")
         if action == "login":
             text = "where the browser comes back to on this machine (default: any free port) / 浏览器转回的本机端口"
-            one.add_argument("--port", type=int, default=0, choices=range(1, 65536), metavar="PORT", help=text)
+            one.add_argument("--port", type=_port, default=0, metavar="PORT", help=text)
+
+
+def _port(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 5 or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("must be a number from 1 to 65535 / 应为 1 到 65535 之间的数字")
+    return int(text)
 
 
 def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) -> int:

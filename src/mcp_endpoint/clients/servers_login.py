@@ -115,7 +115,13 @@ async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], per
     """
     store = token_file(folder, server.name)
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    sign_in = await person.begin(port, (server.way.oauth or OAuthClient()).redirect_uri)
+    try:
+        sign_in = await person.begin(port, (server.way.oauth or OAuthClient()).redirect_uri)
+    except OSError as error:
+        raise OSError(
+            "本机端口无法使用，请用 --port 换一个 / the browser cannot come back to that port: choose another as "
+            f"--port ({error.strerror or error})"
+        ) from None
     try:
         oauth = oauth_of(server, folder, environ, sign_in)
         try:

@@ -69,7 +69,7 @@ def child_environment(env: Mapping[str, str], environ: Mapping[str, str], *, pro
     `proxy_env` says that proxies, mirrors and certificates are passed on.
     """
     found = {}
-    for name, value in environ.items():
+    for name, value in _not_said(env, environ).items():
         known = name in INHERITED or name in PYTHON or (sys.platform == "win32" and name.upper() in INHERITED)
         # A value that begins with () is a function of a shell, and code to another one.
         if (known or (proxy_env and name.upper() in PASSED_ON)) and not value.startswith("()"):
@@ -79,8 +79,16 @@ def child_environment(env: Mapping[str, str], environ: Mapping[str, str], *, pro
 
 def whole_environment(env: Mapping[str, str], environ: Mapping[str, str], *, proxy_env: bool = True) -> dict[str, str]:
     """What a program gets that its user started from here: all that the user has, and `env`, which goes first."""
-    kept = {name: value for name, value in environ.items() if proxy_env or name.upper() not in PASSED_ON}
+    mine = _not_said(env, environ)
+    kept = {name: value for name, value in mine.items() if proxy_env or name.upper() not in PASSED_ON}
     return spelled(PYTHON) | spelled(kept) | spelled(env)
+
+
+def _not_said(env: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """What `environ` has without what `env` says in other letters: of `https_proxy` and `HTTPS_PROXY` programs take
+    either, and one that an entry empties is to be none."""
+    said = {name.upper() for name in env} & PASSED_ON
+    return {name: value for name, value in environ.items() if name.upper() not in said}
 
 
 def spelled(environ: Mapping[str, str]) -> dict[str, str]:

@@ -46,6 +46,12 @@ POST_WITHIN = 60.0
 MOST_BEFORE = 100
 """Events before the one that names the URL for frames."""
 _NOT_THERE = (404, 405)
+_NO_STREAM = (400, *_NOT_THERE, 406)
+"""What a server of the newer transport says of a stream that is asked for before a session."""
+_PERHAPS_NEWER = (
+    '请检查 url 的路径；若对方使用 Streamable HTTP，请写 "type": "http"',
+    'check the path of its url; if it speaks Streamable HTTP, write "type": "http"',
+)
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,10 @@ class SseSource:
         except TimeoutError:
             raise Stopped(Why.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s") from None
         except Stopped as why:
-            raise self._outlet.clean(why) from None
+            told = self._outlet.clean(why)
+            if isinstance(why, Refusal) and why.status in _NO_STREAM:
+                told.todo = _PERHAPS_NEWER
+            raise told from None
         if named is None:
             raise Stopped(Why.NOT_MCP, "it does not name the endpoint for frames")
         self._posts = self._places(named)
