@@ -108,13 +108,13 @@ async def told(agent: Agent, path: str = "/mcp", **headers: str) -> tuple[int, s
 async def test_tokens_of_two_agents_in_one_request_name_nobody(agent: Agent) -> None:
     other = agent.broker.agent()
     mine, others = f"Bearer {agent.token}", quote(other.token, safe="")
-    assert await told(agent, f"/mcp?token={others}", Authorization=mine) == (401, "bad_token")
-    assert await told(agent, f"/mcp?token={quote(agent.token, safe='')}&token={others}") == (401, "bad_token")
+    assert await told(agent, f"/mcp?token={others}", Authorization=mine) == (401, "two_tokens")
+    assert await told(agent, f"/mcp?token={quote(agent.token, safe='')}&token={others}") == (401, "two_tokens")
     assert await told(agent, Authorization=f"{mine}, Bearer {other.token}") == (401, "bad_token")
-    assert await told(agent, Authorization=mine, X_API_Key=other.token) == (401, "bad_token")
+    assert await told(agent, Authorization=mine, X_API_Key=other.token) == (401, "two_tokens")
     async with dialled(agent.broker.url(f"/call/?token={others}"), additional_headers={"Authorization": mine}) as peer:
         await peer.wait_closed()
-        assert (peer.close_code, peer.close_reason) == (1008, "token解密失败")
+        assert (peer.close_code, peer.close_reason) == (1008, "token不一致")
 
 
 async def test_one_good_token_is_enough_wherever_it_stands(agent: Agent) -> None:

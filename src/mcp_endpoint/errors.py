@@ -199,6 +199,7 @@ class End(Enum):
 
     MISSING_TOKEN = (1008, "缺少token参数", "地址中没有 token", "no token in the URL")
     BAD_TOKEN = (1008, "token解密失败", "token 无法用本服务的密钥解密", "the token does not decrypt with this key")
+    TWO_TOKENS = (1008, "token不一致", "请求中有多个智能体的 token", "the request shows tokens of more than one agent")
     REPLACED = (1000, "新连接替换", "被同一程序的新连接替换", "replaced by a newer connection of the same program")
     NOT_ANSWERING = (1011, "工具程序无响应", "工具程序不再应答", "the tool program does not answer any more")
     TOO_MANY_TOOL_SIDES = (1013, "工具端数量超限", "该智能体的工具端数量超限", "too many tool sides for this agent")
@@ -413,6 +414,7 @@ STATELESS_STATUS: dict[int, int] = {
 HTTP_STATUS: dict[End, int] = {
     End.MISSING_TOKEN: 401,
     End.BAD_TOKEN: 401,
+    End.TWO_TOKENS: 401,
     End.TOO_MANY_DEVICES: 429,
     End.TOO_MUCH_UNFINISHED: 503,
     End.RESTART: 503,
@@ -430,7 +432,14 @@ _A_TOKEN: tuple[str, str] = (
     "; copy the agent's URL again from the management console, or run main.py token --agent NAME where the broker "
     "runs: the token belongs behind ?token= in the URL, or into the header Authorization: Bearer (there is no OAuth)",
 )
-ADVICE: dict[End | Refusal, tuple[str, str]] = {End.MISSING_TOKEN: _A_TOKEN, End.BAD_TOKEN: _A_TOKEN}
+ADVICE: dict[End | Refusal, tuple[str, str]] = {
+    End.MISSING_TOKEN: _A_TOKEN,
+    End.BAD_TOKEN: _A_TOKEN,
+    End.TWO_TOKENS: (
+        "；请只保留一个：地址中 ?token= 之后的，或请求头中的",
+        "; leave one of them, that behind ?token= in the URL or that in a header",
+    ),
+}
 """What an answer over HTTP adds to a reason's words, in Chinese and English; clients show it to who set them up."""
 
 

@@ -25,6 +25,8 @@ OpenDoor = Callable[[Exchange], Awaitable[None]]
 
 MCP_HEADERS = frozenset({b"mcp-session-id", b"mcp-protocol-version", b"last-event-id", b"mcp-method"})
 
+WRONG = frozenset({End.BAD_TOKEN, End.TWO_TOKENS})
+
 
 class ByPath:
     """The ASGI app of the port: hands `mcp`, `sse` and `messages` what comes from MCP clients, and `pages` the rest."""
@@ -65,7 +67,7 @@ class ByPath:
             case "messages":
                 return self._messages
         # The page with help would not tell whoever opens it with a wrong token that it is wrong.
-        if role_of(path) is not None and (_from_mcp_client(scope) or agent_shown(exchange) is End.BAD_TOKEN):
+        if role_of(path) is not None and (_from_mcp_client(scope) or agent_shown(exchange) in WRONG):
             return partial(_admitted, self._mcp)
         return None
 

@@ -42,7 +42,9 @@ def agent_of(
     agents = _agents(tokens, shown) if len(shown) <= MOST else set()
     if len(agents) == 1:
         return agents.pop()
-    missing = not agents and _NOT_MEANT.match(authorization) and not any(name == _PARAMETER for name, _ in parameters)
+    if agents:
+        return End.TWO_TOKENS
+    missing = _NOT_MEANT.match(authorization) and not any(name == _PARAMETER for name, _ in parameters)
     return End.MISSING_TOKEN if missing else End.BAD_TOKEN
 
 
