@@ -165,7 +165,21 @@ async def test_a_body_over_the_limit() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(200, b"x" * 2000)
 
-    assert (await end_of(script, event_limit=1000)).why is Why.NOT_MCP
+    end = await end_of(script, event_limit=1000)
+    assert (end.why, "longer than 1000 bytes" in end.detail) == (Why.FRAME_TOO_LONG, True)
+    assert all(end.todo)
+
+
+async def test_a_refused_initialize_is_told_in_the_servers_words() -> None:
+    async def script(exchange: Exchange) -> None:
+        frame = json.loads(exchange.body)
+        error = {"code": -32001, "message": "license expired"}
+        await exchange.answer(200, json.dumps({"jsonrpc": "2.0", "id": frame.get("id"), "error": error}).encode())
+
+    end = await end_of(script)
+    assert "license expired" in end.detail
+    assert "own words" in end.todo[1]
+    assert "path of its url" not in end.todo[1]
 
 
 async def test_a_redirect_to_another_host() -> None:

@@ -131,7 +131,7 @@ def answer_to(frame: bytes, id_: bytes, *, has_state: bool) -> bytes | None:
 async def frames_in(response: httpx.Response, most: int, within: float) -> list[bytes]:
     """The frames in the body of an answer that is no stream of events, or does not say that it is one.
 
-    Raises Stopped: NOT_MCP where it is something else, or too long; CONNECTION_LOST.
+    Raises Stopped: NOT_MCP where it is something else, FRAME_TOO_LONG, CONNECTION_LOST.
     """
     body = await read_body(response, most, within)
     words = Words.of(response.status_code, response.headers.get("content-type", ""), body)

@@ -165,7 +165,7 @@ def _port(url: httpx.URL) -> int | None:
 async def read_body(response: httpx.Response, most: int, within: float) -> bytes:
     """The body of an answer, which is closed then; at most `most` bytes, within so many seconds.
 
-    Raises Stopped: NOT_MCP for a longer one or one in several compressions, CONNECTION_LOST if it is cut short or slow.
+    Raises Stopped: FRAME_TOO_LONG, NOT_MCP for one in several compressions, CONNECTION_LOST if it is cut short or slow.
     """
     try:
         async with asyncio.timeout(within):
@@ -185,7 +185,7 @@ async def body_chunks(response: httpx.Response, most: int | None = None) -> Asyn
         async for chunk in response.aiter_bytes():
             count += len(chunk)
             if most is not None and count > most:
-                raise Stopped(Why.NOT_MCP, f"its answer is longer than {most} bytes")
+                raise Stopped(Why.FRAME_TOO_LONG, f"its answer is longer than {most} bytes")
             yield chunk
     except httpx.HTTPError as error:
         raise explained(error) from error

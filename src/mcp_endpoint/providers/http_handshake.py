@@ -22,6 +22,10 @@ _PERHAPS_OLDER = (
     '请检查 url 的路径；若对方使用较旧的 HTTP+SSE，请写 "type": "sse"',
     'check the path of its url; if it speaks the older HTTP+SSE, write "type": "sse"',
 )
+_ITS_OWN_WORDS = (
+    "括号中是对方的说明；若与协议无关，请检查 headers 和对方的设置",
+    "its own words are in brackets; where they are not about MCP, check headers, and the settings of the server",
+)
 _KEPT = {"logging/setLevel": "level", "resources/subscribe": "uri", "resources/unsubscribe": "uri"}
 
 
@@ -98,7 +102,7 @@ class Handshake:
         result = members(answer.result)
         if result is None:
             error = bytes(answer.error).decode(errors="replace") if isinstance(answer.error, Raw) else ""
-            raise Stopped(Why.NOT_MCP, quote_peer(f"it refused initialize: {error}"))
+            raise Stopped(Why.NOT_MCP, quote_peer(f"it refused initialize: {error}"), _ITS_OWN_WORDS)
         version = mcp.text(result.get("protocolVersion"))
         if version in mcp.REVISIONS:
             self._session.speak(version)

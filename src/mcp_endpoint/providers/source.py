@@ -41,7 +41,12 @@ class Why(Enum):
         "请让它每次少返回一些",
         "have it send less at once",
     )
-    FRAME_TOO_LONG = ("对方发来了过大的一帧", "it sent a frame over the size limit")
+    FRAME_TOO_LONG = (
+        "对方发来了过大的一帧",
+        "it sent a frame over the size limit",
+        "请让它一次少发一些",
+        "have it send less at once",
+    )
     NO_VARIABLE = (
         "环境变量未设置",
         "an environment variable it needs is not set",
