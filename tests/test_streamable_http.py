@@ -270,6 +270,24 @@ async def test_who_takes_json_alone_gets_the_answer_alone(broker: Broker) -> Non
         await client.delete()
 
 
+@pytest.mark.parametrize("accept", [None, "*/*", "application/*, */*;q=0.1", "application/json, text/event-stream"])
+async def test_log_messages_make_no_stream_for_who_names_none(broker: Broker, accept: str | None) -> None:
+    """Scripts send `*/*` or nothing, and read JSON: a tool that logs must not change the form of its answer."""
+    agent = broker.agent()
+    async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:
+        await client.initialize()
+        asked = asyncio.create_task(client.post(client.calling("a", 1), Accept=accept))
+        called = await program.next("tools/call")
+        await program.notify("notifications/message", level="info", data="half way")
+        await program.settled()
+        await program.answer(called, text_result("done"))
+        reply = await asked
+        named = accept is not None and "event-stream" in accept
+        assert reply.headers["content-type"] == ("text/event-stream" if named else "application/json")
+        assert ("half way" in reply.text, "done" in reply.text) == (named, True)
+        await client.delete()
+
+
 async def test_a_question_for_who_takes_json_alone_ends_the_call(broker_with: Brokers) -> None:
     agent = broker_with(ask_clients="elicitation").agent()
     async with agent.tool_side("a", calls=False) as program, mcp_client(agent) as client:

@@ -12,6 +12,7 @@ from mcp_endpoint.broker.device import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer
 from mcp_endpoint.doors.body import Message
 from mcp_endpoint.doors.event_store import EventStore
+from mcp_endpoint.doors.media import Accepted
 from mcp_endpoint.doors.streams import STANDING, Reader, Stream
 from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.errors import End
@@ -94,11 +95,12 @@ class HttpSession:
 
     # --- from the client ---
 
-    def ask(self, messages: Iterable[Message], connection: "HttpDoor", *, answers_only: bool = False) -> Reader:
-        """Hand the messages of one POST to the broker; who reads what comes about them, or the answers alone."""
+    def ask(self, messages: Iterable[Message], connection: "HttpDoor", takes: Accepted) -> Reader:
+        """Hand the messages of one POST to the broker; who reads what comes about them, as far as its client can."""
         self._numbers += 1
         keys = [message.key for message in messages if message.key is not None]
-        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys, answers_only=answers_only)
+        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys, answers_only=not takes.events)
+        stream.logs = takes.streams or not takes.json
         self.pending.update(dict.fromkeys(keys, stream))
         reader = stream.read(connection)
         self.tell(messages)
@@ -176,6 +178,8 @@ class HttpSession:
             elif stream.answers_only:
                 if envelope.id is not UNSET and stream.reader is not None:
                     stream.reader.close()  # a question: without a stream the request cannot be completed
+                return
+            elif envelope.method == mcp.MESSAGE and not stream.logs:
                 return
         self.frames_out += 1
         self.bytes_out += len(frame)

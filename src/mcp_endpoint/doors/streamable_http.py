@@ -130,7 +130,7 @@ class StreamableHttp:
     async def _answer(self, exchange: Exchange, session: HttpSession, posted: Posted, *headers: Header) -> None:
         """Answer the requests of one POST."""
         takes = posted.takes
-        reader = session.ask(posted.messages, exchange.connection, answers_only=not takes.events)
+        reader = session.ask(posted.messages, exchange.connection, takes)
         stream = reader.stream
         try:
             if takes.json and not await _settled(exchange, reader, SOON if takes.streams else None):

@@ -85,7 +85,7 @@ class Reader:
 class Stream:
     """The events about the requests of one POST, or about none."""
 
-    __slots__ = ("answers", "answers_only", "last", "number", "pending", "reader", "session", "taken")
+    __slots__ = ("answers", "answers_only", "last", "logs", "number", "pending", "reader", "session", "taken")
 
     def __init__(
         self, session: "HttpSession", number: int, pending: Iterable[bytes] = (), *, answers_only: bool = False
@@ -93,6 +93,8 @@ class Stream:
         self.session = session
         self.answers_only = answers_only
         """Whether its client takes nothing else about its requests."""
+        self.logs = True
+        """Whether its client is told what tool programs log: one that reads no streams never asked for them."""
         self.number = number
         self.pending = set(pending)
         """The keys of its requests that have no answer yet."""
