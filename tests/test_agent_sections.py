@@ -114,6 +114,7 @@ def test_the_environment_overrides_broker_and_not_the_agent(tmp_path: Path) -> N
 def test_tools_and_sources_are_read(tmp_path: Path) -> None:
     settings = read(
         tmp_path,
+        "[mcp]\nascii_names = true\n"  # else the new names are warned of
         f"[agent a]\ntools_from = hall, {md5('attic')} ,single_module, hall,\n"
         "allow = lamp_*, hall__dim,\ndeny =\n"
         "rename = lamp_on: 开灯; lamp_off : 关灯 ;\n"

@@ -175,6 +175,8 @@ async def test_an_answer_that_is_none_is_an_error_to_the_program(broker: Broker,
         answer = await answer_of(program)
         if odd == '"result":null':
             assert answer["result"] is None
+        elif odd == '"error":5':
+            assert answer["error"] == {"code": 5, "message": "5"}
         else:
             assert answer["error"]["data"]["reason"] == "no_answer"
 
