@@ -228,6 +228,8 @@ async def test_half_a_character_of_a_caller_is_replaced_and_its_call_is_served(a
         ('{"a":NaN}', Flaw.NOT_A_NUMBER),
         ('{"a":' + "[" * 5000 + "]" * 5000 + "}", Flaw.TOO_DEEP),
         (r'{"a":"\x"}', Flaw.NOT_JSON),
+        ('{"a":"b\tc\nd"}', Flaw.LOOSE),
+        ('{"a":True,}', Flaw.LOOSE),
     ],
     ids=short,
 )

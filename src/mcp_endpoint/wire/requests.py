@@ -9,18 +9,20 @@ from msgspec import UNSET
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.repair import Flaw, Reading, read, whose
 
-NOT_CLEAR = {Flaw.OTHER_TEXT, Flaw.LOOSE}
+UNCLEAR = (Flaw.NOT_A_NUMBER, Flaw.LOOSE)
+"""What is wrong with a request that is otherwise known, so that it is refused under its id."""
 
 
 def read_request(frame: bytes) -> Reading:
     """The requests that it can only mean, or what is lost; neither if its id cannot be told."""
     reading = read(frame)
-    if Flaw.NOT_A_NUMBER in reading.flaws and len(reading.frames) == 1:
-        return Reading(lost=whose(reading.frames[0], Flaw.NOT_A_NUMBER))
+    unclear = next((flaw for flaw in UNCLEAR if flaw in reading.flaws), None)
+    if unclear is not None and len(reading.frames) == 1 and Flaw.OTHER_TEXT not in reading.flaws:
+        return Reading(lost=whose(reading.frames[0], unclear))
     lost = reading.lost
     if lost is not None:
         return Reading(lost=lost if lost.flaw is not Flaw.CUT_SHORT and not reading.frames else None)
-    if NOT_CLEAR.intersection(reading.flaws) or not all(_keeps_its_id(one, frame) for one in reading.frames):
+    if not {Flaw.OTHER_TEXT, *UNCLEAR}.isdisjoint(reading.flaws) or not all(_keeps_its_id(one, frame) for one in reading.frames):
         return Reading()
     return reading
 
