@@ -261,7 +261,9 @@ async def test_a_method_the_only_tool_side_does_not_answer_ends_in_five_seconds(
 @pytest.mark.parametrize("params", [None, [], {}, {"name": 1}, {"name": None}, "t"])
 async def test_a_call_without_a_tools_name_is_refused(agent: Agent, params: object) -> None:
     async with agent.tool_side("t") as tool, agent.device() as device:
-        assert fault(await device.request("tools/call", params)) == (-32602, "bad_params")
+        refused = await device.request("tools/call", params)
+        assert fault(refused) == (-32602, "bad_params")
+        assert refused["error"]["data"]["details"] == "请求的 params 有误：缺少 name，或其值无效。"
         assert fault(await device.request("tools/call")) == (-32602, "bad_params")
         assert tool.waiting("tools/call") == 0
 

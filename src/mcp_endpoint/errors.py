@@ -115,7 +115,11 @@ class Fault(Enum):
         "客户端没有回答：它的调用已结束，或回答无效。",
         "The client gave no answer: its call is over, or what it said was none.",
     )
-    BAD_PARAMS = (Code.INVALID_PARAMS, "参数有误：{why}。", "The params are wrong: {why}.")
+    BAD_PARAMS = (
+        Code.INVALID_PARAMS,
+        "请求的 params 有误：缺少 {member}，或其值无效。",
+        "The params of the request are wrong: {member} is missing, or is not what it has to be.",
+    )
     UNKNOWN_TOOL = (
         Code.INVALID_PARAMS,
         "没有名为 {tool} 的工具。现有工具：{known}。{why}",

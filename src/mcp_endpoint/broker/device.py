@@ -206,7 +206,7 @@ class DeviceSide(Side):
         """`logging/setLevel` is this client's wish; tool sides are asked for the lowest of all."""
         level = mcp.string((wire.members(raw) or {}).get("level"))
         if level not in mcp.LEVELS:
-            self.fail(id_, Fault.BAD_PARAMS, why=f"level must be one of {', '.join(mcp.LEVELS)}")
+            self.fail(id_, Fault.BAD_PARAMS, member=f"level ({', '.join(mcp.LEVELS)})")
             return
         self.log_level = mcp.LEVELS.index(level)
         self.link.send(wire.result(id_, b"{}"), key)

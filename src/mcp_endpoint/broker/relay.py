@@ -57,7 +57,7 @@ class Relay:
         try:
             params = mcp.read_call_params(b"null" if raw is UNSET else raw)
         except (DecodeError, UnicodeDecodeError, RecursionError):
-            device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the name of a tool")
+            device.fail(id_, Fault.BAD_PARAMS, member="name")
             return
         name = params.name
         entry = device.showing.find(Kind.TOOLS, name)
@@ -73,7 +73,7 @@ class Relay:
             device.showing.call_done(key)
             return
         if params.task is not UNSET and params.task != wire.NULL and wire.members(params.task) is None:
-            device.fail(id_, Fault.BAD_PARAMS, why="task must be an object")
+            device.fail(id_, Fault.BAD_PARAMS, member="task")
             device.showing.call_done(key)
             return
         if not device.may_wait(id_):
@@ -122,7 +122,7 @@ class Relay:
         params = wire.members(raw) or {}
         name = mcp.string(params.get("name"))
         if name is None:
-            self.device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the name of a prompt")
+            self.device.fail(id_, Fault.BAD_PARAMS, member="name")
             return
         entry = self.device.showing.find(Kind.PROMPTS, name)
         if entry is None:
@@ -185,7 +185,7 @@ class Relay:
             kind, member = Kind.TEMPLATES, "uri"
         name = mcp.string(ref.get(member))
         if name is None:
-            self.device.fail(id_, Fault.BAD_PARAMS, why="ref must name a prompt, or the URI of a resource")
+            self.device.fail(id_, Fault.BAD_PARAMS, member=f"ref.{member}")
             return
         showing = self.device.showing
         entry = showing.find(kind, name) or (None if kind is Kind.PROMPTS else showing.find_resource(name))
@@ -204,7 +204,7 @@ class Relay:
         params = wire.members(raw) or {}
         public = mcp.string(params.get("taskId"))
         if public is None:
-            device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with a taskId")
+            device.fail(id_, Fault.BAD_PARAMS, member="taskId")
             return
         task = device.agent.tasks.find(public, device.link.peer.provider)
         if task is None:
@@ -246,7 +246,7 @@ class Relay:
         """
         uri = mcp.string(raw)
         if uri is None:
-            self.device.fail(id_, Fault.BAD_PARAMS, why="params must be an object with the uri of a resource")
+            self.device.fail(id_, Fault.BAD_PARAMS, member="uri")
             return None
         agent = self.device.agent
         entry = self.device.showing.find_resource(uri)

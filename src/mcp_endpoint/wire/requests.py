@@ -22,7 +22,9 @@ def read_request(frame: bytes) -> Reading:
     lost = reading.lost
     if lost is not None:
         return Reading(lost=lost if lost.flaw is not Flaw.CUT_SHORT and not reading.frames else None)
-    if not {Flaw.OTHER_TEXT, *UNCLEAR}.isdisjoint(reading.flaws) or not all(_keeps_its_id(one, frame) for one in reading.frames):
+    if unclear is not None or Flaw.OTHER_TEXT in reading.flaws:
+        return Reading()
+    if not all(_keeps_its_id(one, frame) for one in reading.frames):
         return Reading()
     return reading
 
