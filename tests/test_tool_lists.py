@@ -8,7 +8,15 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.listing import MOST_MENDED, MOST_REFERENCES, MOST_REMARKS, REFRESH_DELAY, REFRESH_PAUSE
+from mcp_endpoint.broker.listing import (
+    ASKED_AGAIN,
+    MOST_MENDED,
+    MOST_REFERENCES,
+    MOST_REMARKS,
+    REFRESH_DELAY,
+    REFRESH_PAUSE,
+)
+from mcp_endpoint.broker.why import explain
 from mcp_endpoint.wire.flaws import Flaw
 from mcp_endpoint.wire.mcp import Kind
 from programs import Program, World
@@ -54,6 +62,40 @@ def test_a_list_that_changes_all_the_time_is_asked_for_once_a_second() -> None:
     assert program.asked.count("tools/list") == 2 + 2
     world.passes(REFRESH_PAUSE)
     assert list(world.agent().catalogue[Kind.TOOLS].entries) == ["t29"]
+
+
+def test_a_list_that_cannot_be_had_is_asked_for_again_and_then_no_longer_told() -> None:
+    """A server that is just starting, or was asked too often, refuses once."""
+    world = World()
+    program = world.join(mute=("tools/list",))
+    refusal = {"error": {"code": -32603, "message": "HTTP 503"}}
+
+    def answer(what: dict[str, Any]) -> None:
+        [(number, _)] = program.session._answers.items()
+        program.session.receive(encode({"jsonrpc": "2.0", "id": number} | what), world.now)
+
+    answer(refusal)
+    assert explain(world.agent(), world.now).reason == "list_failed"
+    world.passes(ASKED_AGAIN[0] + REFRESH_PAUSE)
+    answer(refusal)
+    world.passes(ASKED_AGAIN[1] - 1)
+    assert not program.session._answers
+    world.passes(1 + REFRESH_PAUSE)
+    answer({"result": {"tools": tools("a")}})
+    assert list(world.agent().catalogue[Kind.TOOLS].entries) == ["a"]
+    assert explain(world.agent(), world.now).reason != "list_failed"
+    world.passes(ASKED_AGAIN[2] + REFRESH_PAUSE)
+    assert not program.session._answers
+
+
+def test_a_list_that_is_refused_every_time_is_left_alone_in_the_end() -> None:
+    world = World()
+    program = world.join(mute=("tools/list",))
+    for wait in (*ASKED_AGAIN, 86_400):
+        [(number, _)] = program.session._answers.items()
+        program.session.receive(encode({"jsonrpc": "2.0", "id": number, "error": {"code": -32601}}), world.now)
+        world.passes(wait + REFRESH_PAUSE)
+    assert not program.session._answers
 
 
 def answered(pages: Callable[[str | None], object], **limits: Any) -> tuple[World, Program]:

@@ -24,6 +24,9 @@ REFRESH_DELAY = 0.1
 """Seconds in which several `list_changed` of one tool side become one refresh."""
 REFRESH_PAUSE = 1.0
 """Seconds from one refresh to the next: each is work for every device of the agent, and of those it serves."""
+ASKED_AGAIN = (5.0, 30.0, 180.0)
+"""Seconds until tools are asked for again where that failed: a server that is just starting, or is asked too often,
+refuses once and would have none until its next start."""
 MOST_MENDED = 512 * 1024
 """Bytes of definitions of one list that are looked into further than to see that something is wrong with them."""
 MOST_REFERENCES = 30_000
@@ -80,10 +83,12 @@ class Listing:
         "_refresh",
         "_refreshed",
         "_remarks",
+        "_retry",
         "_room",
         "_size",
         "_tool",
         "_useless",
+        "failures",
         "not_taken",
         "remarks",
         "settled",
@@ -96,6 +101,9 @@ class Listing:
         self._refresh: Timer | None = None
         self._refreshed = -inf
         """When it was asked for again."""
+        self._retry: Timer | None = None
+        self.failures = 0
+        """How often in a row it could not be had."""
         self.not_taken = 0
         """How many there are over the limits; 0 where there are further pages, which nobody looks at."""
         self.remarks = NOTHING
@@ -105,6 +113,7 @@ class Listing:
     def ask(self, now: float) -> None:
         """Ask for all pages, from the first."""
         self._asking = True
+        self._stop_retry()
         self._cursor: Raw | None = None
         self._got: dict[str, Offer] = {}
         self._useless: set[int] = set()
@@ -133,6 +142,18 @@ class Listing:
         """The link is gone."""
         if self._refresh is not None:
             self._refresh.cancel()
+        self._stop_retry()
+
+    def _stop_retry(self) -> None:
+        if self._retry is not None:
+            self._retry.cancel()
+            self._retry = None
+
+    def _try_again(self, now: float) -> None:
+        """Ask again later, a few times."""
+        if self.failures < len(ASKED_AGAIN):
+            self._retry = self._tool.agent.timers.at(now + ASKED_AGAIN[self.failures], self.changed)
+        self.failures += 1
 
     def remark(self, remark: Remark) -> None:
         """Something is wrong with a definition of the list that is being asked for."""
@@ -152,6 +173,7 @@ class Listing:
         if page is None:
             self._failed(now)
             return
+        self.failures = 0
         definitions, cursor = page
         known = len(self._got) + len(self._useless)
         for place, raw in enumerate(definitions):
@@ -228,6 +250,8 @@ class Listing:
         """No such list: what is known stays; a tool side that has just come serves without it."""
         self._asking = False
         tools = self._kind is mcp.Kind.TOOLS
+        if tools and self._pages == 1:
+            self._try_again(now)
         if tools and self._tool.seat is not None and self._cursor != NO_CURSOR:
             return
         if self._pages > 1:

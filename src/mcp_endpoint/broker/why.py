@@ -219,6 +219,8 @@ def explain(agent: "Agent", now: float) -> Why:
         notes = set(tool.notes)
         if tool.seat is None or not tool.seat.standby:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
+        if not tool.lists[Kind.TOOLS].failures:
+            notes.discard(Note.LIST_FAILED)  # it was asked again, and answered
         facts: dict[str, object] = {"name": tool.name, **_not_taken(tool.lists[Kind.TOOLS].not_taken)}
         parts += [(state, facts) for note, state in _ON_A_LIVE_LINK.items() if note in notes]
         parts += _of_definitions(tool)
