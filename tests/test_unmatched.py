@@ -110,3 +110,14 @@ async def test_an_entry_names_tools_that_its_server_has_not(opening: Brokers, tm
         await broker.logged(rf" agent {agent.id}: .*\(entry_unmatched\)$")
         _, out, _ = await command(tmp_path / "data", broker=broker)
         assert "tools.allow = Hass* fits no tool of it" in out
+
+
+async def test_doctor_knows_what_serves_an_agent_that_nobody_is_connected_for(opening: Brokers) -> None:
+    settings = {"more": "[agent agent 0]\nallow = lamp, gone\n", "tools_wait": 5}
+    broker = opening(settings, home=server("lamp", "other"))
+    agent = broker.agent()
+    async with agent.device() as caller:
+        assert await caller.names() == ["lamp"]
+    await agent.ended("device")
+    [found] = [one for one in (await of_broker(broker, agent=agent.name)).checks if one["check"] == "agent"]
+    assert found["en"].endswith(missing("allow = gone", "lamp, other", 1, 1).en)

@@ -234,8 +234,7 @@ class ConnectionManager:
         agent = self._agents.get(agent_id)
         if agent is None:
             agent = self._make(agent_id)
-            sources = self._settings.sources(agent_id)
-            agent.sources = tuple(self._agents.get(source) or self._make(source) for source in sources)
+            agent.sources = tuple(self._agents.get(source) or self._make(source) for source in self._sources(agent_id))
             agent.views.clear()  # `renew` would tell the journal
             agent.view(EVERYTHING)
         return agent
