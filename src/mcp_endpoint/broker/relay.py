@@ -33,6 +33,7 @@ UNKNOWN_METHOD_TIMEOUT = 5.0
 """Seconds the only tool side has to answer a method the broker does not know (routing page)."""
 AROUND_RESULT = len(wire.result(b"", b""))
 """Bytes of an answer beside its result and its id."""
+_OPENS_OBJECT = ord("{")
 
 Params = Raw | bytes | UnsetType
 
@@ -348,7 +349,12 @@ class Relay:
             succeeded = True
             if call.rewrite is not None:
                 result = call.rewrite(call, tool, result, now)
-            frame = wire.result(call.id, self._readable(call, result) if call.is_tool_call else result)
+            limit = device.agent.limits.max_result_bytes
+            if call.is_tool_call and (
+                device.client.name in (XIAOZHI, CONSOLE) or len(result) > limit or not _is_object(result)
+            ):
+                result = self._readable(call, result)
+            frame = wire.result(call.id, result)
         elif result is UNSET and error is not UNSET and error != wire.NULL:
             said = proper(error)
             if said is not error:
@@ -368,7 +374,7 @@ class Relay:
             call.done(succeeded)
         self._done(call)
 
-    def _readable(self, call: Call, result: Raw) -> Raw | bytes:
+    def _readable(self, call: Call, result: Raw) -> Raw:
         """The result of a tool as its client can read it, and as much of it as it can take."""
         device, limits = self.device, self.device.agent.limits
         # Programs that come by HTTP have time and room; a device reads its results out.
@@ -378,7 +384,7 @@ class Relay:
         if not _is_object(result):
             result = Raw(spoken(result, limits.language))
         make = for_xiaozhi if device.client.name == XIAOZHI else shortened
-        return make(result, limit, limits.language)
+        return Raw(make(result, limit, limits.language))
 
     def timed_out(self, call: Call, tool: ToolSide, now: float) -> None:
         """The tool side did not answer in time; it was told to stop."""
@@ -419,4 +425,4 @@ def _with_uri(params: dict[str, Raw], own: str, uri: str) -> dict[str, Raw]:
 
 
 def _is_object(value: Raw) -> bool:
-    return bytes(memoryview(value)[:1]) == b"{"
+    return memoryview(value)[0] == _OPENS_OBJECT
