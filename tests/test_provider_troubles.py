@@ -20,6 +20,7 @@ from conftest import Brokers
 from opened import server, write
 from support import Agent, Broker, Device, Frame, said
 from troubled import Functions, Peer, Program, Remote, Trouble, programs, remotes
+from wire import PATIENCE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -233,8 +234,10 @@ async def test_a_session_that_a_restarted_server_does_not_know_is_made_anew(
     async with broker.agent().device() as device:
         await well(broker, device, [peer])
         peer.signal(SIGSTOP)
+        peer.gate.asked.clear()
         await device.begin_call("http", 1, **peer.arguments)
-        await device.settled()
+        async with asyncio.timeout(PATIENCE):
+            await peer.gate.asked.wait()
         await peer.gate.hold()  # nobody finds out that it is away
         await peer.begin(Trouble.KILLED)
         await peer.mend(Trouble.KILLED)

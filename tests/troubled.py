@@ -123,6 +123,8 @@ class Gate:
         self._target = target
         self._says = b""
         self._opened = asyncio.Event()
+        self.asked = asyncio.Event()
+        """Set when something is passed on to the port."""
         self._passing: set[asyncio.Task[None]] = set()
         self._writers: set[asyncio.StreamWriter] = set()
         self._listening: asyncio.Server | None = None
@@ -181,14 +183,18 @@ class Gate:
                 await self._opened.wait()
                 inner, outer = await asyncio.open_connection("127.0.0.1", self._target)
                 self._writers.add(outer)
-                await asyncio.gather(self._copy(reader, outer), self._copy(inner, writer))
+                await asyncio.gather(self._copy(reader, outer, self.asked), self._copy(inner, writer))
         self._close(writer)
 
-    async def _copy(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _copy(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passed: asyncio.Event | None = None
+    ) -> None:
         with contextlib.suppress(OSError):
             while data := await reader.read(65_536):
                 writer.write(data)
                 await writer.drain()
+                if passed is not None:
+                    passed.set()
         self._close(writer)
 
     def _close(self, writer: asyncio.StreamWriter) -> None:
