@@ -263,6 +263,7 @@ async def test_one_message_in_another_encoding_is_no_batch(agent: Agent, codec: 
         text = json.dumps([ASKED] if batch else ASKED, ensure_ascii=False)
         reply = await client.post((mark + text).encode(codec))
         assert reply.json() == ([ANSWERED] if batch else ANSWERED)
+        await client.delete()
 
 
 @pytest.mark.parametrize("half", [b"\xed\xa0\xbd", b"\xf0\x9f"], ids=["surrogate", "cut"])
@@ -274,6 +275,7 @@ async def test_half_a_character_in_bytes_at_the_http_door(agent: Agent, half: by
         asking = asyncio.create_task(client.post(text.encode().replace(b"HALF", half)))
         assert (await heard(tool))["text"].rstrip("\ufffd") == "你好 "
         assert said((await asking).json()) == "done"
+        await client.delete()
 
 
 @pytest.mark.parametrize("door", DOORS)
