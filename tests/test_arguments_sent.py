@@ -165,6 +165,10 @@ async def test_bodies_and_forms_get_what_was_meant(api: tuple[Broker, Echo]) -> 
             assert "2.0" not in (await sent(device, "add", {"body": body}))["body"]
             assert (await sent(device, "form", {"body": body}))["body"] == "title=milk&most=2"
         assert json.loads((await sent(device, "add", milk | {"toolCallId": "t"}))["body"]) == milk
+        for body in ({"title": "milk"}, '{"title": "milk"}', None):
+            beside = {"body": body, "most": "2"} | ({} if body else {"title": "milk"})
+            assert json.loads((await sent(device, "add", beside))["body"]) == milk
+        assert "unexpected" not in await sent(device, "add", {"body": milk, "most": 3})
         assert (await sent(device, "form", {"body": ""}))["body"] == ""
         assert "unexpected" in await sent(device, "add", {"body": milk | {"toolCallId": "t"}})
         assert "'title' is a required property" in await sent(device, "add", {"body": {"title": None} and {"most": 1}})

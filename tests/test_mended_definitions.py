@@ -71,6 +71,12 @@ def fitted(definition: object, kind: Kind = Kind.TOOLS) -> tuple[Any, set[Flaw]]
             inputs(OBJECT | {"properties": {"x": {}}, "required": ["x"]}),
             {Flaw.WRONG_TYPE},
         ),
+        (inputs(OBJECT | {"required": ["x", 3, "x"]}), inputs(OBJECT | {"required": ["x"]}), {Flaw.WRONG_TYPE}),
+        (
+            inputs(OBJECT | {"required": {"x": True, "y": False, "z": "true"}}),
+            inputs(OBJECT | {"required": ["x", "z"]}),
+            {Flaw.WRONG_TYPE},
+        ),
         (inputs(OBJECT | {"required": ["x", None, 3]}), inputs(OBJECT | {"required": ["x"]}), {Flaw.WRONG_TYPE}),
         (
             inputs(OBJECT | {"properties": {"x": {"type": "string", "required": True}, "y": {"required": False}}}),

@@ -111,11 +111,16 @@ def test_a_bad_operation_is_left_out_and_the_others_are_there() -> None:
         "/bad": {"get": {"parameters": [{"$ref": "#/nowhere"}]}, "post": {"operationId": "fine"}},
         "/gone": {"$ref": "#/nowhere"},
         "/x\x1b[2J": {"put": {"requestBody": {"content": {"application/vnd.odd": {}}}}},
-        "no-slash": {"get": {}},
+        "no-slash": {"GET": {}},
+        "x-note": {"get": {}},
         "/null": None,
     }
     result = operations(document(paths), ALL, frozenset())
-    assert [one.name for one in result.found] == ["good", "fine"]
+    assert [(one.name, one.path) for one in result.found] == [
+        ("good", "/good"),
+        ("fine", "/bad"),
+        ("get_no-slash", "/no-slash"),
+    ]
     assert len(result.left_out) == 3
     assert "\x1b" not in "".join(result.left_out)
 

@@ -228,3 +228,15 @@ def test_how_much_is_mended_and_followed_in_one_list_is_bounded() -> None:
     assert names(program) == ["b", "a"]
     [remark] = program.session.lists[Kind.TOOLS].remarks.told
     assert remark.flaws[0].flaw is Flaw.TOO_MANY_REFERENCES
+
+
+@pytest.mark.parametrize(
+    ("result", "names"), [([GOOD | {"name": "a"}, GOOD | {"name": "b"}], ["a", "b"]), ({}, []), ({"tools": None}, [])]
+)
+def test_a_list_without_a_name_and_one_that_is_left_out_for_it_is_empty(result: object, names: list[str]) -> None:
+    world = World()
+    program = world.join(mute=("tools/list",))
+    answer = {"jsonrpc": "2.0", "id": program.session._last_id, "result": result}
+    program.session.receive(encode(answer), world.now)
+    assert [offer.name for offer in program.session.offers[Kind.TOOLS]] == names
+    assert world.told.notes == []

@@ -98,12 +98,22 @@ async def test_one_that_refuses(agent: Agent, language: Language) -> None:
         await explained(agent, why)
 
 
+async def test_one_that_is_greeted_and_does_not_list(agent: Agent) -> None:
+    """The sentence names what is not answered."""
+    why = Why("stuck", STUCK.zh.replace("initialize", "tools/list"), STUCK.en.replace("initialize", "tools/list"))
+    async with agent.tool_side(lists=False, server_id="hall") as program:
+        await program.next("tools/list")
+        await agent.broker.logged(rf" agent {agent.id}: .*\(stuck\)$")
+        await explained(agent, why)
+
+
 async def test_one_without_a_list(agent: Agent) -> None:
     why = Why(
         "list_failed",
-        "calc 没有回应 tools/list，它的工具都没有列出，请查看它的日志；1 个工具程序在线，共 0 个工具。",
-        "calc did not answer `tools/list`, so none of its tools are listed; see its log; tool programs connected: 1, "
-        "tools: 0.",
+        "calc 对 tools/list 没有给出列表（没有应答、出错或格式不对），它的工具都没有列出，请查看它的日志；"
+        "1 个工具程序在线，共 0 个工具。",
+        "calc answered `tools/list` with an error, with no list or not at all, so none of its tools are listed; see "
+        "its log; tool programs connected: 1, tools: 0.",
     )
     async with agent.tool_side(lists=False) as program:
         request = await program.next("tools/list")

@@ -470,6 +470,6 @@ class Note(Enum):
     ERRORS_RESPELLED = "sends errors that are none of JSON-RPC (code and message); they are made such"
     REFUSED_INITIALIZE = "answered `initialize` with an error; none of its tools are listed"
     LOOK_ALIKE = "another program looks just like it; to use both, add a different ?server_id= to each URL"
-    LIST_FAILED = "did not answer `tools/list`; none of its tools are listed"
+    LIST_FAILED = "answered `tools/list` with an error, with no list or not at all; none of its tools are listed"
     TOO_MANY_TOOLS = "has more tools than the limits in [broker] allow; the rest is left out"
     LIST_BROKEN_OFF = "lists the same again, nothing or an error page after page; what came first is taken for all"

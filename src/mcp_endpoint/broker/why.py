@@ -44,9 +44,9 @@ class State(Enum):
         "a device program is connected to the tool URL (/mcp/); it needs the one with /call/",
     )
     JUNK_ON_STDOUT = (
-        "工具程序 {name} 已连接 {for_zh}，但没有完成 initialize：它的输出不是 JSON-RPC（程序在往标准输出打印内容），"
+        "工具程序 {name} 已连接 {for_zh}，但没有完成 {asked}：它的输出不是 JSON-RPC（程序在往标准输出打印内容），"
         "日志请写到 stderr",
-        "the tool program {name} is connected, but has not finished `initialize` for {for_en}: its output is not "
+        "the tool program {name} is connected, but has not finished `{asked}` for {for_en}: its output is not "
         "JSON-RPC (it prints to stdout); logs belong on stderr",
     )
     GBK = (
@@ -79,8 +79,8 @@ class State(Enum):
         "{name}, which the broker opens itself, does not serve: {why_en}; `main.py servers` says more",
     )
     STUCK = (
-        "工具程序 {name} 已连接 {for_zh}，但没有回应 initialize，请确认它是 MCP 服务、桥接的子进程已经启动",
-        "the tool program {name} has been connected for {for_en} without answering `initialize`; check that it is an "
+        "工具程序 {name} 已连接 {for_zh}，但没有回应 {asked}，请确认它是 MCP 服务、桥接的子进程已经启动",
+        "the tool program {name} has been connected for {for_en} without answering `{asked}`; check that it is an "
         "MCP server and that the bridge has started it",
     )
     STARTING = (
@@ -131,8 +131,9 @@ class State(Enum):
         "chooses those that are needed",
     )
     LIST_FAILED = (
-        "{name} 没有回应 tools/list，它的工具都没有列出，请查看它的日志",
-        "{name} did not answer `tools/list`, so none of its tools are listed; see its log",
+        "{name} 对 tools/list 没有给出列表（没有应答、出错或格式不对），它的工具都没有列出，请查看它的日志",
+        "{name} answered `tools/list` with an error, with no list or not at all, so none of its tools are listed; see "
+        "its log",
     )
     LIST_BROKEN_OFF = (
         "{name} 的列表后续各页重复、为空或出错，只列出了之前的内容，请检查它的分页（nextCursor）",
@@ -299,6 +300,7 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
     """What keeps a link from serving."""
     # What a program calls itself before it has an alias is its own words.
     facts: dict[str, object] = {"name": tool.name and slug(tool.name)} | _for(now - tool.opened)
+    facts["asked"] = "initialize" if tool.info is None else "tools/list"
     if tool.seat is not None:
         return (State.NOT_ANSWERING, facts | _for(now - tool.heard)) if tool.doubted else None
     for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():

@@ -211,6 +211,10 @@ def read_page(kind: Kind, raw: Raw | bytes | UnsetType) -> tuple[list[Raw], Raw 
     members have numbers or names; a cursor that is no text is sent back as it came.
     """
     page = members(raw)
+    if page is None and raw is not UNSET and bytes(raw)[:1] == b"[":
+        page = {kind.member: Raw(raw)}  # the list alone
+    if page == {}:
+        page = {kind.member: NULL}  # an empty list, where members that are empty are left out
     if page is None or kind.member not in page:
         return None
     cursor = page.get("nextCursor", NULL)

@@ -162,9 +162,11 @@ class Mender:
             properties = node.get("properties")
             meant = [value] if isinstance(properties, dict) and value in properties else GONE
             return self._told(meant, value, place)
+        if isinstance(value, dict):
+            value = [name for name, needed in value.items() if flag(needed) is True]
         if not isinstance(value, list):
             return GONE
-        names = [name for name in value if isinstance(name, str)]
+        names = list(dict.fromkeys(name for name in value if isinstance(name, str)))
         return before if names == before else self._told(names, before, place)
 
     def _number(self, node: dict[str, Any], keyword: str, value: Any, place: str) -> Any:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from mcp_endpoint.providers.openapi.operation import METHODS
 from mcp_endpoint.providers.openapi.references import References
 from mcp_endpoint.providers.openapi.v2 import PathConverter, head_of_version_2
 from mcp_endpoint.providers.openapi.values import BadDocument, an_object
@@ -52,7 +53,8 @@ class Document:
 
     def path(self, node: Any) -> dict[str, Any]:
         """What a path stands for, its operations by method. Raises BadDocument."""
-        item = an_object(self.follow(node))
+        given = an_object(self.follow(node))
+        item = {name.lower() if name.lower() in METHODS else name: value for name, value in given.items()}
         return item if self._converter is None else self._converter.path(item)
 
     def _followed_if_it_can_be(self, node: Any) -> Any:

@@ -76,8 +76,9 @@ def _all(
 ) -> Iterator[tuple[str, str, dict[str, Any], dict[str, Any]]]:
     """All operations, those too that are not wanted: the names of the others must not depend on what is."""
     for path, node in document.paths().items():
-        if not path.startswith("/"):
+        if path.startswith("x-"):
             continue
+        path = path if path.startswith("/") else f"/{path}"
         shown = clean(path, 200)
         try:
             item = document.path(node)

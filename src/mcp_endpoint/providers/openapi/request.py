@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from mcp_endpoint.providers.arguments import Reader
+from mcp_endpoint.providers.meanings import is_blank, is_word_for_nothing, structure
 from mcp_endpoint.providers.openapi.body import Part, written
 from mcp_endpoint.providers.openapi.operation import BODY, Operation
 from mcp_endpoint.providers.openapi.styles import in_cookie, in_header, in_path, in_query
@@ -67,11 +68,18 @@ class Preparer:
         return Prepared(path, headers, tuple(cookies), content, parts)
 
     def _gathered(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The arguments with what are members of the body put into it, where they were given in its place."""
+        """The arguments with what are members of the body put into it, where they were given in its place or beside."""
         body = self._operation.body
-        if body is None or BODY in given:
+        if body is None:
             return given
         parameters, members = self._operation.schema["properties"], an_object(body.schema.get("properties"))
         inside = {name: value for name, value in given.items() if name not in parameters and name in members}
+        if not inside:
+            return given
+        there = given.get(BODY)
+        there = {} if is_blank(there) or is_word_for_nothing(there) else there
+        there = there if isinstance(there, dict) else structure(there)
+        if not isinstance(there, dict) or inside.keys() & there.keys():
+            return given
         rest = {name: value for name, value in given.items() if name not in inside}
-        return rest | {BODY: inside} if inside else given
+        return rest | {BODY: there | inside}
