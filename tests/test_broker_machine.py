@@ -523,7 +523,7 @@ def late_answer_delivered() -> contextlib.AbstractContextManager[None]:
         (late_answer_delivered, "an answer that nobody waits for|the answer to another call"),
     ],
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_machine_finds_a_planted_fault(
     fault: Callable[[], contextlib.AbstractContextManager[None]], found: str
 ) -> None:

@@ -48,7 +48,7 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
     assert len(told.stderr.splitlines()) == 1
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 def test_the_wheel_brings_the_command_and_the_shipped_settings(tmp_path: Path) -> None:
     built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ".", timeout=150)
     assert built.returncode == 0, built.stderr

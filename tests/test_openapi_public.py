@@ -44,7 +44,7 @@ def text_of(name: str) -> bytes:
     return gzip.decompress(data) if name.endswith(".gz") else data
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", ["github.json.gz", *NAMES])
 async def test_requests_are_as_the_document_says(name: str, echo: tuple[Echo, str], tmp_path: Path) -> None:
     data = text_of(name)

@@ -386,7 +386,7 @@ QUICK = settings(max_examples=100, stateful_step_count=20, deadline=None, suppre
 HUNT = settings(QUICK, max_examples=500, database=None, derandomize=True, phases=[Phase.generate])
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_a_name_leads_to_what_its_agent_may_use_now() -> None:
     run_state_machine_as_test(Machine, settings=QUICK)
 
@@ -448,7 +448,7 @@ def what_was_found_holds_for_ever() -> Fault:
         (what_was_found_holds_for_ever, "which it may not use|told by the link"),
     ],
 )
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 def test_the_machine_finds_a_planted_fault(fault: Callable[[], Fault], found: str) -> None:
     with fault(), pytest.raises(AssertionError, match=found):
         run_state_machine_as_test(Machine, settings=HUNT)

@@ -132,7 +132,7 @@ async def all_gone(broker: Broker, census: dict[str, int]) -> None:
 
 @pytest.mark.alone
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux shows the descriptors of another process")
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(600)
 async def test_a_thousand_tool_sides_and_devices_are_reset_at_once_five_times(new_broker: Brokers) -> None:
     broker = new_broker(max_connections=2 * AGENTS, offline_grace=0, tools_wait=0.5)
     agents = [broker.agent() for _ in range(AGENTS)]
