@@ -213,7 +213,7 @@ async def test_a_silent_server_has_its_time() -> None:
 
 async def test_a_body_has_a_limit() -> None:
     async with server(lambda head: ok(b"x" * 1001)) as url:
-        assert await why(url) is Why.NOT_MCP
+        assert await why(url) is Why.FRAME_TOO_LONG
 
 
 async def test_a_body_compressed_more_than_once_is_refused() -> None:

@@ -41,7 +41,7 @@ def test_ids_that_are_not(raw: bytes) -> None:
     assert wire.id_key(raw) is None
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"])))
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=wire.LONGEST_ID // 12 - 1))  # escaped it fits too
 def test_equal_ids_have_equal_keys_however_they_are_spelled(text: str) -> None:
     plain, escaped = encode(text), json.dumps(text, ensure_ascii=True).encode()
     assert wire.id_key(plain) == wire.id_key(escaped)
