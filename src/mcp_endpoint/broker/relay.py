@@ -33,7 +33,8 @@ UNKNOWN_METHOD_TIMEOUT = 5.0
 """Seconds the only tool side has to answer a method the broker does not know (routing page)."""
 AROUND_RESULT = len(wire.result(b"", b""))
 """Bytes of an answer beside its result and its id."""
-_OPENS_OBJECT = ord("{")
+OPENS_OBJECT = ord("{")
+"""The first byte of a value that is an object. Where each call comes by, it is looked at without a function's cost."""
 
 Params = Raw | bytes | UnsetType
 
@@ -84,7 +85,8 @@ class Relay:
         if params.meta is not UNSET:
             token = (wire.members(params.meta) or {}).get("progressToken")
         body: Params = raw
-        if no_arguments(params.arguments):
+        given = params.arguments
+        if given is not UNSET and memoryview(given)[0] != OPENS_OBJECT and no_arguments(given):
             body = without_arguments(raw)
         elif device.agent.limits.drop_empty or tool.link.peer.drop_empty:
             body = without_empty(raw, definition_of(tool.offers, entry.name)) or raw
@@ -351,7 +353,7 @@ class Relay:
                 result = call.rewrite(call, tool, result, now)
             limit = device.agent.limits.max_result_bytes
             if call.is_tool_call and (
-                device.client.name in (XIAOZHI, CONSOLE) or len(result) > limit or not _is_object(result)
+                device.client.name in (XIAOZHI, CONSOLE) or len(result) > limit or memoryview(result)[0] != OPENS_OBJECT
             ):
                 result = self._readable(call, result)
             frame = wire.result(call.id, result)
@@ -425,4 +427,4 @@ def _with_uri(params: dict[str, Raw], own: str, uri: str) -> dict[str, Raw]:
 
 
 def _is_object(value: Raw) -> bool:
-    return memoryview(value)[0] == _OPENS_OBJECT
+    return memoryview(value)[0] == OPENS_OBJECT

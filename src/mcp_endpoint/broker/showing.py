@@ -52,7 +52,7 @@ class Showing:
         self._device = device
         self.entries: dict[Kind, dict[str, Entry]] = {}
         """Every name the session was shown, and where it led."""
-        self._found: dict[tuple[Kind, str], Entry] = {}
+        self._found: dict[Kind, dict[str, Entry]] = {}
         """Where names lead that were looked up since the agent's catalogue was made."""
         self._found_at = -1
         self.waiting: dict[bytes, Waiting] = {}
@@ -167,7 +167,7 @@ class Showing:
         agent = self._device.agent
         if self._found_at != agent.renewals:
             self._found, self._found_at = {}, agent.renewals
-        entry = self._found.get((kind, name))
+        entry = self._found[kind].get(name) if kind in self._found else None
         if entry is not None and entry.seat.live is not None:
             return entry
         known = self.entries.get(kind, {})
@@ -179,7 +179,7 @@ class Showing:
                 return None
             if shown is None and len(known) <= NAMES_KEPT:
                 self.entries[kind] = known | {name: entry}
-        self._found[kind, name] = entry
+        self._found.setdefault(kind, {})[name] = entry
         return entry
 
     def find_resource(self, uri: str) -> Entry | None:

@@ -191,7 +191,7 @@ class ToolSide(Side):
             return self._mended(frame, now)  # a program that logs in JSON, or a piece of a frame
         raw = b"" if envelope.id is UNSET else bytes(envelope.id)
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else meant(self, raw, envelope.error, now)
-        if envelope.id is UNSET and not number:
+        if not number and envelope.id is UNSET:
             self.drop("answer_without_id")
             return None
         call = self.pending.pop(number, None)
