@@ -59,7 +59,7 @@ class Mending:
             self._tool.drop("blank_line")
             return []
         if self._pieces is None and int(now) == self._second and self._in_vain > MOST_IN_VAIN:
-            self._stray(now)
+            self._tool.stray(now)
             return []
         reading = repair.read(frame)
         if self._pieces is not None and not reading.frames:
@@ -122,11 +122,8 @@ class Mending:
             if int(now) != self._second:
                 self._second, self._in_vain = int(now), 0
             self._in_vain += len(text)
-            self._stray(now)
+            self._tool.stray(now)
         return frames
-
-    def _stray(self, now: float) -> None:
-        self._tool.stray(now)
 
     def _checked(self, frame: bytes, flaws: tuple[Flaw, ...]) -> bytes | None:
         """The frame; None for a copy of our own in a line of a log, an error where null would break a promise."""
