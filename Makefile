@@ -17,7 +17,7 @@ run: setup  ## the broker on the shipped settings
 demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one terminal; EXPR='7*6'
 	$(PY) examples/demo.py
 
-test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/openapi/public/.stamp  ## all tests but those of `make timing`
+test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/providers/openapi/documents/public/.stamp  ## all tests but those of `make timing`
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not alone"
 
 # The tests that measure time are apart: beside other work on the machine they fail without a fault.
@@ -39,7 +39,7 @@ conformance: .venv/demo.stamp $(CONFORMANCE)/node_modules/stamp  ## the official
 	PYTHONPATH=src:tests $(PY) $(CONFORMANCE)/run.py
 
 clean:
-	rm -rf .venv .venv-mcp1 tests/npm/node_modules tests/openapi/public $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-mcp1 tests/npm/node_modules tests/providers/openapi/documents/public $(CONFORMANCE)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
 .venv/bin/python:
 	@$(PYTHON) -c 'import sys; sys.exit("%s is Python %d.%d; 3.11 or newer is needed. Try: make PYTHON=python3.11" % ((sys.executable,) + sys.version_info[:2]) if sys.version_info < (3, 11) else 0)'
@@ -68,8 +68,8 @@ tests/npm/node_modules/.stamp: tests/npm/package.json tests/npm/package-lock.jso
 	else echo "npm is not there: the tests that talk to Node programs will be skipped"; fi
 
 # Public API documents that some tests read, 45 MB to fetch; without npm those tests are skipped and say so.
-tests/openapi/public/.stamp: tests/openapi/PUBLIC.json tests/openapi/public.py | .venv/bin/python
-	@$(PY) tests/openapi/public.py || echo "the public OpenAPI documents could not be fetched: the tests that read them will be skipped"
+tests/providers/openapi/documents/public/.stamp: tests/providers/openapi/documents/PUBLIC.json tests/providers/openapi/documents/public.py | .venv/bin/python
+	@$(PY) tests/providers/openapi/documents/public.py || echo "the public OpenAPI documents could not be fetched: the tests that read them will be skipped"
 
 # The suite needs Node 24; npm brings one where the machine's is older.
 $(CONFORMANCE)/node_modules/stamp: $(CONFORMANCE)/package.json $(CONFORMANCE)/package-lock.json

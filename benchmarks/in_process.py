@@ -19,11 +19,11 @@ from websockets.frames import apply_mask
 
 from mcp_endpoint.app import LinkLog, _loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.doors.front import Front
-from mcp_endpoint.doors.heartbeat import Heartbeat
-from mcp_endpoint.doors.outbox import Outbox
-from mcp_endpoint.doors.websocket import WebSocketLink
-from mcp_endpoint.settings import ServerSettings, Settings
+from mcp_endpoint.doors.port_state import PortState
+from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
+from mcp_endpoint.doors.websocket.link import WebSocketLink
+from mcp_endpoint.doors.websocket.outbox import Outbox
+from mcp_endpoint.settings.schema import ServerSettings, Settings
 from mcp_endpoint.tokens import Tokens, urls
 
 KEY = "0123456789abcdef0123456789abcdef"
@@ -72,10 +72,10 @@ async def measure(calls: int, window: int, profile: bool) -> None:
     loop = Loop(asyncio.get_running_loop())
     settings = Settings(server=ServerSettings(key=KEY))
     manager = ConnectionManager(settings, LinkLog(), "bench")
-    front = Front(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
+    port_state = PortState(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
 
     def connect(url: str) -> WebSocketLink:
-        link = WebSocketLink(SimpleNamespace(front=front), None, None)
+        link = WebSocketLink(SimpleNamespace(port_state=port_state), None, None)
         link.connection_made(Nowhere())
         link.data_received(UPGRADE.format(path=url.removeprefix("ws://bench")).encode())
         return link
@@ -85,7 +85,7 @@ async def measure(calls: int, window: int, profile: bool) -> None:
 
     pairs = []
     for agent in range(AGENTS):
-        tool_url, device_url = urls("http://bench", front.tokens.mint(f"bench{agent}"))
+        tool_url, device_url = urls("http://bench", port_state.tokens.mint(f"bench{agent}"))
         tool, device = connect(tool_url), connect(device_url)
         tool.data_received(answer(1, {"protocolVersion": "2024-11-05", "capabilities": {"tools": {}}}))
         tool.data_received(answer(2, {"tools": [{"name": "calculator", "inputSchema": {"type": "object"}}]}))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from opened import write
-from support import Broker
+from support.opened import write
+from support.peers import Broker
 
 Brokers = Callable[..., Broker]
 

@@ -15,11 +15,12 @@ from time import monotonic
 
 import pytest
 
-from certificates import make_pair
 from conftest import Brokers
-from mcp_http import mcp_client
-from support import ROOT, Agent, Broker, device, said, spelled, tool_side
-from wire import CLOSE, PATIENCE, TEXT, Wire
+from support.certificates import make_pair
+from support.mcp_http import mcp_client
+from support.paths import ROOT
+from support.peers import Agent, Broker, device, said, spelled, tool_side
+from support.sockets import CLOSE, PATIENCE, TEXT, Wire
 
 
 def trust(cert: Path) -> ssl.SSLContext:

@@ -18,27 +18,29 @@ from uvicorn.server import HANDLED_SIGNALS
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
-from mcp_endpoint.doors.by_era import ByEra
-from mcp_endpoint.doors.by_path import ByPath
-from mcp_endpoint.doors.front import Front, FrontConfig
-from mcp_endpoint.doors.heartbeat import Heartbeat
-from mcp_endpoint.doors.http import HttpDoor
-from mcp_endpoint.doors.ops import build_app
-from mcp_endpoint.doors.outbox import Outbox
-from mcp_endpoint.doors.sse import Sse
-from mcp_endpoint.doors.stateless import Stateless
-from mcp_endpoint.doors.streamable_http import StreamableHttp
-from mcp_endpoint.doors.websocket import WebSocketLink
+from mcp_endpoint.doors.http.connection import HttpDoor
+from mcp_endpoint.doors.http.era import EraRouter
+from mcp_endpoint.doors.http.ops import build_app
+from mcp_endpoint.doors.http.router import Router
+from mcp_endpoint.doors.http.sse import Sse
+from mcp_endpoint.doors.http.stateless.requests import Stateless
+from mcp_endpoint.doors.http.streamable.requests import StreamableHttp
+from mcp_endpoint.doors.port_state import PortConfig, PortState
+from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
+from mcp_endpoint.doors.websocket.link import WebSocketLink
+from mcp_endpoint.doors.websocket.outbox import Outbox
 from mcp_endpoint.errors import End, Note
-from mcp_endpoint.providers.job_office import JobOffice
-from mcp_endpoint.providers.make import make_source
+from mcp_endpoint.logs.redaction import quote_peer
+from mcp_endpoint.providers.entries.servers_file import SERVERS
+from mcp_endpoint.providers.factory import make_source
+from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Hub
-from mcp_endpoint.providers.servers_file import SERVERS
 from mcp_endpoint.providers.supervisor import Providers
-from mcp_endpoint.redaction import quote_peer
-from mcp_endpoint.reload import Reload
-from mcp_endpoint.settings import Loaded, Settings, SettingsError
+from mcp_endpoint.settings.file import SettingsError
+from mcp_endpoint.settings.load import Loaded
+from mcp_endpoint.settings.reload import Reload
+from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tls import Certificate
 from mcp_endpoint.tokens import Tokens
 
@@ -99,18 +101,18 @@ def _facts(session: Session, peer: Peer) -> dict[str, str | None]:
 class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
-    def __init__(self, config: FrontConfig, providers: Providers, office: JobOffice) -> None:
+    def __init__(self, config: PortConfig, providers: Providers, job_store: JobStore) -> None:
         super().__init__(config)
-        self._front = config.front
+        self._port_state = config.port_state
         self._providers = providers
-        self._office = office
+        self._store = job_store
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
-        loop, config, limits = asyncio.get_running_loop(), self.config, self._front.settings.websocket
+        loop, config, limits = asyncio.get_running_loop(), self.config, self._port_state.settings.websocket
 
         def door() -> HttpDoor:
-            assert isinstance(config, FrontConfig)
+            assert isinstance(config, PortConfig)
             return HttpDoor(config, self.server_state, {}, loop)
 
         timeout = limits.handshake_timeout if config.ssl else None
@@ -124,22 +126,22 @@ class Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
-        front = self._front
-        front.draining = True
-        self._office.stop()  # the clients hear of it before they are closed
+        port_state = self._port_state
+        port_state.draining = True
+        self._store.stop()  # the clients hear of it before they are closed
         for role in Role:  # tool sides first, so that devices still hear what became of their calls
-            for link in list(front.links):
+            for link in list(port_state.links):
                 if link.session is None or link.session.role is role:
                     link.close(End.RESTART)
             if role is Role.DEVICE:
-                front.sessions.close(End.RESTART)
-                for reading in list(front.event_links):
+                port_state.sessions.close(End.RESTART)
+                for reading in list(port_state.event_links):
                     reading.close(End.RESTART)
             await asyncio.sleep(0)
         ending = asyncio.ensure_future(self._providers.stop())
-        if front.links:
+        if port_state.links:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(front.emptied.wait(), front.settings.websocket.close_timeout + 0.2)
+                await asyncio.wait_for(port_state.emptied.wait(), port_state.settings.websocket.close_timeout + 0.2)
         await ending
         await super().shutdown(sockets)
 
@@ -197,7 +199,7 @@ async def _serve(
     tls: Certificate | None,
 ) -> None:
     loop = asyncio.get_running_loop()
-    front = Front(
+    port_state = PortState(
         settings=settings,
         manager=ConnectionManager(settings, LinkLog(), __version__),
         tokens=Tokens(settings.server.key),
@@ -205,20 +207,22 @@ async def _serve(
         outbox=Outbox(loop),
         heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
     )
-    front.manager.pays = lambda agent_id, work: front.turns.carried(agent_id, work, loop.time())
-    office = JobOffice(front.manager, loop, lambda: front.settings)
-    hub = Hub(front.manager, loop, os.environ, folder, make_source, office, lambda: front.settings.server.debug)
+    port_state.manager.pays = lambda agent_id, work: port_state.fairness.carried(agent_id, work, loop.time())
+    job_store = JobStore(port_state.manager, loop, lambda: port_state.settings)
+    hub = Hub(
+        port_state.manager, loop, os.environ, folder, make_source, job_store, lambda: port_state.settings.server.debug
+    )
     pins = PinFile(folder / PINS)
-    providers = Providers(folder / SERVERS, hub, pins, lambda: front.settings.security.pin_tools == "block")
-    pages = build_app(front, loop.time, providers.stats)
-    stateless = Stateless(front)
-    sse = Sse(front)
-    streamable = StreamableHttp(front)
-    mcp = ByEra(streamable, streamable.post, stateless.post)
-    config = FrontConfig(
-        front,
+    providers = Providers(folder / SERVERS, hub, pins, lambda: port_state.settings.security.pin_tools == "block")
+    pages = build_app(port_state, loop.time, providers.stats)
+    stateless = Stateless(port_state)
+    sse = Sse(port_state)
+    streamable = StreamableHttp(port_state)
+    mcp = EraRouter(streamable, streamable.post, stateless.post)
+    config = PortConfig(
+        port_state,
         tls=None if tls is None else tls.context,
-        app=ByPath(front, pages=pages, mcp=mcp, sse=sse.stream, messages=sse.post),
+        app=Router(port_state, pages=pages, mcp=mcp, sse=sse.stream, messages=sse.post),
         http=HttpDoor,
         ws=WebSocketLink,
         lifespan="off",
@@ -232,9 +236,9 @@ async def _serve(
 
     def tick() -> None:
         try:
-            front.sweep(loop.time())
+            port_state.sweep(loop.time())
             providers.sweep(loop.time())
-            office.sweep(loop.time())
+            job_store.sweep(loop.time())
         except Exception:  # noqa: BLE001  one bad deadline must not stop all the others for ever
             logger.exception("a deadline could not be worked off")
         loop.call_later(TICK, tick)
@@ -244,7 +248,7 @@ async def _serve(
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    server = Server(config, providers, office)
+    server = Server(config, providers, job_store)
 
     def show_also(new: Settings) -> None:
         show(new)
@@ -254,7 +258,8 @@ async def _serve(
         logging.getLogger("uvicorn.access").propagate = True  # the next line only ever takes it away
         config.configure_logging()
 
-    _reload_on_hangup(loop, server, Reload(front, read, [show_also]))
+    reload = Reload(settings, read, [port_state.reconfigure, show_also], lambda: port_state.draining)
+    _reload_on_hangup(loop, server, reload)
     await server.serve(sockets=[listener])
 
 

@@ -11,11 +11,18 @@ from pathlib import Path
 from loguru import logger
 
 from mcp_endpoint import __version__, app
-from mcp_endpoint.clients import device, doctor, pipe, pipe_source, servers, servers_command
-from mcp_endpoint.logs import Logs
-from mcp_endpoint.providers.child_environ import secrets_of_environment
-from mcp_endpoint.providers.servers_file import SERVERS
-from mcp_endpoint.settings import Loaded, Settings, SettingsError, load, prepare, preview
+from mcp_endpoint.clients import device
+from mcp_endpoint.clients.doctor import command as doctor
+from mcp_endpoint.clients.pipe import functions as pipe_source
+from mcp_endpoint.clients.pipe import program as pipe
+from mcp_endpoint.clients.pipe import servers
+from mcp_endpoint.clients.servers import command as servers_command
+from mcp_endpoint.logs.setup import Logs
+from mcp_endpoint.providers.entries.servers_file import SERVERS
+from mcp_endpoint.providers.transports.child_environ import secrets_of_environment
+from mcp_endpoint.settings.file import SettingsError
+from mcp_endpoint.settings.load import Loaded, load, prepare, preview
+from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tls import certificate
 from mcp_endpoint.tokens import TokenError, Tokens, urls
 
@@ -310,7 +317,7 @@ def _servers(options: argparse.Namespace, command: Sequence[str], path: Path) ->
             case "accept":
                 return servers_command.accept(files, options.name, out)
             case "login":
-                from mcp_endpoint.clients import servers_login  # it needs an HTTP client, which is slow to import
+                from mcp_endpoint.clients.servers import login as servers_login
 
                 return servers_login.login(files.servers, options.name, os.environ, out, options.port)
             case action:

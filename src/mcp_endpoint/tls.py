@@ -3,8 +3,8 @@
 import ssl
 from pathlib import Path
 
-from mcp_endpoint.settings import Settings
-from mcp_endpoint.settings_file import SettingsError
+from mcp_endpoint.settings.file import SettingsError
+from mcp_endpoint.settings.schema import Settings
 
 
 class Certificate:

@@ -12,8 +12,9 @@ from pathlib import Path
 
 from everything import PARTS
 from relay import Relay
-from support import ROOT, Agent, Broker
-from wire import PATIENCE
+from support.paths import ROOT
+from support.peers import Agent, Broker
+from support.sockets import PATIENCE
 
 SERVER = Path(__file__).with_name("everything.py")
 SETTINGS: dict[str, object] = {"poll_after": 2, "ask_clients": "sampling, elicitation, roots"}

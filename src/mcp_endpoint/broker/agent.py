@@ -9,19 +9,19 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.catalogue import EMPTY, Catalogue
-from mcp_endpoint.broker.choice import Choice, Unmatched
-from mcp_endpoint.broker.device import DeviceSide
-from mcp_endpoint.broker.levels import renew_levels
-from mcp_endpoint.broker.link import Ended, Journal, Link, View
+from mcp_endpoint.broker.device_side import DeviceSide
+from mcp_endpoint.broker.link import Ended, Journal, Link, Scope
+from mcp_endpoint.broker.log_levels import renew_levels
 from mcp_endpoint.broker.permission import reaches
-from mcp_endpoint.broker.seat import Offer, Seat
-from mcp_endpoint.broker.seating import Seating
+from mcp_endpoint.broker.registration import Offer, Registration
+from mcp_endpoint.broker.registry import Registry
 from mcp_endpoint.broker.tasks import Tasks, does_tasks
 from mcp_endpoint.broker.timers import Timers
-from mcp_endpoint.broker.tool import ToolSide
-from mcp_endpoint.broker.why import PROVIDER, State, Trouble, Why, explain, explain_seat
+from mcp_endpoint.broker.tool_filter import ToolFilter, Unmatched
+from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.why import PROVIDER, State, Trouble, Why, explain, explain_registration
 from mcp_endpoint.errors import MESSAGES, End, Fault
-from mcp_endpoint.settings import BrokerSettings
+from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
 from mcp_endpoint.wire.mcp import Kind
 
@@ -30,7 +30,7 @@ LATELY = 600.0
 """Seconds for which a refused token is worth a word."""
 
 
-EVERYTHING = View()
+EVERYTHING = Scope()
 """What devices see, and `/stats` shows."""
 UNTOLD = {State.STARTING.name.lower(), State.NEVER.name.lower()}
 
@@ -53,7 +53,7 @@ class BadTokens:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class Counts:
     """Reason → how often in this broker's run, of all agents; what a link has counted goes with it."""
 
     errors: Counter[str] = field(default_factory=Counter)
@@ -63,14 +63,14 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class Shared:
     """What all agents of one broker share."""
 
     timers: Timers
     journal: Journal
     version: str
     bad_tokens: BadTokens = field(default_factory=BadTokens)
-    tally: Tally = field(default_factory=Tally)
+    counts: Counts = field(default_factory=Counts)
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers for links."""
     troubles: dict[str, dict[str, Trouble]] = field(default_factory=dict)
@@ -88,38 +88,38 @@ class Agent:
         "_troubles",
         "_unmatched",
         "bad_tokens",
-        "choice",
+        "catalogues",
+        "counts",
         "cuts_results",
         "devices",
         "followers",
         "id",
         "in_flight",
         "journal",
-        "last_seat",
+        "last_registration",
         "limits",
         "numbers",
+        "registry",
         "renewals",
-        "seating",
         "sources",
-        "tally",
         "tasks",
         "timers",
+        "tool_filter",
         "tools",
         "version",
-        "views",
     )
 
-    def __init__(self, id_: str, limits: BrokerSettings, choice: Choice, shared: Surroundings) -> None:
+    def __init__(self, id_: str, limits: BrokerSettings, tool_filter: ToolFilter, shared: Shared) -> None:
         self.id = id_
         self.limits = limits
-        self.choice = choice
+        self.tool_filter = tool_filter
         self.cuts_results = False
         """Whether a result may be longer than what a device is given of it."""
         self.timers = shared.timers
         self.journal = shared.journal
         self.version = shared.version
         self.bad_tokens = shared.bad_tokens
-        self.tally = shared.tally
+        self.counts = shared.counts
         self.numbers = shared.numbers
         self._troubles = shared.troubles
         self.tools: dict[ToolSide, None] = {}
@@ -127,22 +127,22 @@ class Agent:
         self.sources: tuple[Agent, ...] = ()
         self.followers: set[Agent] = set()
         """Agents that have this one among their sources."""
-        self.views: dict[View, Catalogue] = {EVERYTHING: EMPTY}
-        """What there is to see, for each view that some client has."""
+        self.catalogues: dict[Scope, Catalogue] = {EVERYTHING: EMPTY}
+        """What there is to see, for each scope that some client has."""
         self.renewals = 0
         """How often that was made anew: what was found out about names holds as long as this number."""
         self.in_flight = 0
         self.tasks = Tasks()
-        self.seating = Seating(self)
-        self.last_seat: Seat | None = None
+        self.registry = Registry(self)
+        self.last_registration: Registration | None = None
         """The place that was given up last: what there is to say about an agent without any."""
         self._known_state: object = None
-        self._unmatched: tuple[Catalogue, Choice, Unmatched] | None = None
+        self._unmatched: tuple[Catalogue, ToolFilter, Unmatched] | None = None
 
     @property
     def idle(self) -> bool:
         """Whether nothing is left of it: no link, no tool side whose return is awaited, nobody it serves, no task."""
-        return not (self.tools or self.devices or self.seating.seats or self.followers or self.tasks)
+        return not (self.tools or self.devices or self.registry.registrations or self.followers or self.tasks)
 
     # --- links come and go ---
 
@@ -162,7 +162,7 @@ class Agent:
             return End.TOO_MANY_DEVICES
         device = DeviceSide(self, link, now)
         self.devices[device] = None
-        self.view(link.peer.view)
+        self.catalogue_for(link.peer.scope)
         if not link.peer.brief:
             self.journal.opened(device, link.peer)
         return device
@@ -171,7 +171,7 @@ class Agent:
         """A tool side's link is gone: its calls end now; its tools stay listed for `offline_grace`."""
         del self.tools[tool]
         self.fail_pending(tool, ended)
-        self.seating.left(tool, ended, now)
+        self.registry.left(tool, ended, now)
         for agent in (self, *self.followers):
             agent.settle_lists(now)
         self.review(now)
@@ -191,68 +191,68 @@ class Agent:
     @property
     def catalogue(self) -> Catalogue:
         """What the agent offers."""
-        return self.views[EVERYTHING]
+        return self.catalogues[EVERYTHING]
 
-    def view(self, view: View) -> Catalogue:
+    def catalogue_for(self, scope: Scope) -> Catalogue:
         """What a client sees that asked for one tool side alone, or for all."""
-        seen = self.views.get(view)
+        seen = self.catalogues.get(scope)
         if seen is None:
-            seen = self.views[view] = self._seen(view)
+            seen = self.catalogues[scope] = self._seen(scope)
         return seen
 
-    def _seen(self, view: View) -> Catalogue:
-        publish = self.choice.publish if view.provider is None else self._under_own_name
-        return Catalogue(self.seats(view.provider), publish, ascii_names=view.ascii_names)
+    def _seen(self, scope: Scope) -> Catalogue:
+        publish = self.tool_filter.publish if scope.provider is None else self._under_own_name
+        return Catalogue(self.registrations(scope.provider), publish, ascii_names=scope.ascii_names)
 
     def _under_own_name(self, alias: str, tool: Offer) -> tuple[str, bytes] | None:
         """What is hidden stays hidden, but nothing is renamed (issue C, part 1)."""
-        return None if self.choice.publish(alias, tool) is None else (tool.name, tool.definition)
+        return None if self.tool_filter.publish(alias, tool) is None else (tool.name, tool.definition)
 
     def listed(self, tool: ToolSide, kind: Kind, now: float) -> None:
         """A tool side said what it has of one kind, at the end of its handshake or because it changed."""
         if kind is Kind.TOOLS:
-            self.seating.listed(tool, now)
+            self.registry.listed(tool, now)
             renew_levels(self, now)
-        elif tool.seat is not None and tool.seat.live is tool:
-            tool.seat.offers = tool.offers
-        self.seats_changed(now)
+        elif tool.registration is not None and tool.registration.live is tool:
+            tool.registration.offers = tool.offers
+        self.registrations_changed(now)
 
-    def seats_changed(self, now: float) -> None:
+    def registrations_changed(self, now: float) -> None:
         """Other tool sides serve, or other tools are served: bring everybody up to date."""
         for agent in (self, *self.followers):
             agent.renew(now)
 
     def renew(self, now: float) -> None:
         """Rebuild the catalogue; tell the devices only if they would see another list (routing page)."""
-        old = self.views
-        wanted = {EVERYTHING} | {device.link.peer.view for device in self.devices}
-        self.views = {view: self._seen(view) for view in wanted}
+        old = self.catalogues
+        wanted = {EVERYTHING} | {device.link.peer.scope for device in self.devices}
+        self.catalogues = {scope: self._seen(scope) for scope in wanted}
         self.renewals += 1
-        changed = {view: seen.differs(old.get(view, EMPTY)) for view, seen in self.views.items()}
+        changed = {scope: seen.differs(old.get(scope, EMPTY)) for scope, seen in self.catalogues.items()}
         for device in list(self.devices):
-            device.relay.subscriptions.keep(lambda seat: reaches(self, seat), now)
-            kinds = changed[device.link.peer.view]
+            device.relay.subscriptions.keep(lambda registration: reaches(self, registration), now)
+            kinds = changed[device.link.peer.scope]
             if kinds:
-                device.showing.changed(kinds)
+                device.view.changed(kinds)
         self.settle_lists(now)
         self.tell(now)
 
-    def seats(self, provider: str | None = None) -> Iterator[Seat]:
+    def registrations(self, provider: str | None = None) -> Iterator[Registration]:
         """The places of all tool sides that serve this agent, its own first; or of the one with that alias."""
-        seats = chain(self.seating.seats, *(source.seating.seats for source in self.sources))
-        return seats if provider is None else (seat for seat in seats if seat.alias == provider)
+        registrations = chain(self.registry.registrations, *(source.registry.registrations for source in self.sources))
+        return registrations if provider is None else (one for one in registrations if one.alias == provider)
 
     def all_tools(self) -> Iterator[ToolSide]:
         """Every tool link that serves this agent, or may once it has finished its handshake."""
         return chain(self.tools, *(source.tools for source in self.sources))
 
-    def seats_away(self) -> list[Seat]:
+    def registrations_away(self) -> list[Registration]:
         """The places whose tool sides are away for now."""
-        return [seat for seat in self.seats() if seat.live is None]
+        return [one for one in self.registrations() if one.live is None]
 
     def live_tools(self, provider: str | None = None) -> list[ToolSide]:
-        """The tool sides that serve now, in the order of their seats."""
-        return [seat.live for seat in self.seats(provider) if seat.live is not None]
+        """The tool sides that serve now, in the order of their registrations."""
+        return [registration.live for registration in self.registrations(provider) if registration.live is not None]
 
     def only_tool_side(self, provider: str | None, capability: str | None = None) -> ToolSide | None:
         """The tool side there is, if there is just one (that can do this): it gets what no table has a place for."""
@@ -269,7 +269,7 @@ class Agent:
         """
         provider = device.link.peer.provider
         live = bool(self.live_tools(provider))
-        somebody = live or (not live_only and bool(self.view(device.link.peer.view)[kind].definitions))
+        somebody = live or (not live_only and bool(self.catalogue_for(device.link.peer.scope)[kind].definitions))
         return max(now if somebody else now + wait, self.starting_until(device, kind, now, wait))
 
     def starting_until(self, device: DeviceSide, kind: Kind, now: float, wait: float) -> float:
@@ -285,7 +285,7 @@ class Agent:
     def settle_lists(self, now: float) -> None:
         """Go on with requests that have nothing to wait for any more."""
         for device in list(self.devices):
-            device.showing.settle(now)
+            device.view.settle(now)
 
     # --- answers of the broker's own ---
 
@@ -328,16 +328,16 @@ class Agent:
             data["requiredCapabilities"] = {str(facts["ability"]): {}}  # as the specification wants it (2026-07-28)
         return failure(id_, fault.code, MESSAGES[fault.code], data)
 
-    def offline(self, seat: Seat, now: float) -> tuple[Fault, Facts]:
+    def offline(self, registration: Registration, now: float) -> tuple[Fault, Facts]:
         """Why a tool that is still listed cannot be called."""
-        return Fault.TOOL_SIDE_OFFLINE, {"why": explain_seat(seat, now).sentence(self.limits.language)}
+        return Fault.TOOL_SIDE_OFFLINE, {"why": explain_registration(registration, now).sentence(self.limits.language)}
 
     def nobody(self, now: float) -> tuple[Fault, Facts]:
         """Why there is no tool to call at all."""
         facts: Facts = {"why": self.why(now).sentence(self.limits.language)}
-        if any(tool.seat is None for tool in self.all_tools()):
+        if any(tool.registration is None for tool in self.all_tools()):
             return Fault.TOOL_SIDE_STARTING, facts
-        return Fault.TOOL_SIDE_OFFLINE if self.seats_away() else Fault.NEVER_CONNECTED, facts
+        return Fault.TOOL_SIDE_OFFLINE if self.registrations_away() else Fault.NEVER_CONNECTED, facts
 
     # --- why it is as it is ---
 
@@ -351,14 +351,18 @@ class Agent:
         if any(tool.awaited(Kind.TOOLS) for tool in self.all_tools()) or self._source_may_come():
             return Unmatched()
         known = self._unmatched
-        if known is None or known[0] is not self.catalogue or known[1] is not self.choice:
-            tools = ((seat.alias, offer.name) for seat in self.seats() for offer in seat.offers.get(Kind.TOOLS, ()))
-            known = self._unmatched = self.catalogue, self.choice, self.choice.unmatched(tools)
+        if known is None or known[0] is not self.catalogue or known[1] is not self.tool_filter:
+            tools = (
+                (registration.alias, offer.name)
+                for registration in self.registrations()
+                for offer in registration.offers.get(Kind.TOOLS, ())
+            )
+            known = self._unmatched = self.catalogue, self.tool_filter, self.tool_filter.unmatched(tools)
         return known[2]
 
     def _source_may_come(self) -> bool:
         """Whether a server was not needed yet, or nobody came whom `tools_from` names; each name means two ids."""
-        away = {source.id for source in self.sources if not source.seating.seats}
+        away = {source.id for source in self.sources if not source.registry.registrations}
         dial_in = [source.id for source in self.sources if not source.id.startswith(PROVIDER)]
         idle = (id_ for id_ in away if id_.startswith(PROVIDER) and id_ not in self._troubles)
         return any(idle) or (bool(dial_in) and away.issuperset(dial_in))

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.relay import Relay
     from mcp_endpoint.broker.tasks import Task
     from mcp_endpoint.broker.timers import Timer
-    from mcp_endpoint.broker.tool import ToolSide
+    from mcp_endpoint.broker.tool_side import ToolSide
 
 
 class Call(Struct, gc=False, eq=False):

@@ -13,8 +13,8 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.naming import clean, model_names, public_names, public_uris
 from mcp_endpoint.broker.pattern import Pattern
-from mcp_endpoint.broker.seat import Offer, Seat
-from mcp_endpoint.wire.clients import Client, shown
+from mcp_endpoint.broker.registration import Offer, Registration
+from mcp_endpoint.wire.definitions.client_views import Client, shown
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind
 
@@ -25,7 +25,7 @@ PAGE_BYTES = 1_048_576 - 4_096
 class Entry(NamedTuple):
     """Where a public name or URI leads: the place, and what is asked for there."""
 
-    seat: Seat
+    registration: Registration
     name: str
 
 
@@ -39,22 +39,27 @@ class Shelf:
     __slots__ = ("_pages", "_shown", "definitions", "entries", "kind")
 
     def __init__(
-        self, kind: Kind, seats: Iterable[Seat] = (), publish: Publish | None = None, *, ascii_names: bool = False
+        self,
+        kind: Kind,
+        registrations: Iterable[Registration] = (),
+        publish: Publish | None = None,
+        *,
+        ascii_names: bool = False,
     ) -> None:
         self.kind = kind
         self.entries: dict[str, Entry] = {}
-        self.definitions: list[tuple[Seat, bytes]] = []
+        self.definitions: list[tuple[Registration, bytes]] = []
         self._shown: dict[str, bytes] = {}
         self._pages: dict[Client, list[bytes]] = {}
         entries: list[Entry] = []
         shown: list[tuple[str, bytes]] = []
-        for seat in seats:
-            for offer in seat.offers.get(kind, ()):
-                published = offer if publish is None else publish(seat.alias, offer)
+        for registration in registrations:
+            for offer in registration.offers.get(kind, ()):
+                published = offer if publish is None else publish(registration.alias, offer)
                 if published is not None:
-                    entries.append(Entry(seat, offer.name))
+                    entries.append(Entry(registration, offer.name))
                     shown.append(published)
-        holders = [(entry.seat.owner, entry.seat.alias, entry.name) for entry in entries]
+        holders = [(entry.registration.owner, entry.registration.alias, entry.name) for entry in entries]
         named = public_names if kind.naming == "name" else public_uris
         public = named(holders, [name for name, _ in shown])
         if ascii_names:
@@ -62,7 +67,7 @@ class Shelf:
         for name, entry, (own, definition) in zip(public, entries, shown, strict=True):
             self.entries[name] = entry
             raw = self._shown[name] = definition if name == own else _renamed(kind, definition, name)
-            self.definitions.append((entry.seat, raw))
+            self.definitions.append((entry.registration, raw))
 
     def same(self, other: "Shelf") -> bool:
         """Whether a client would see the same list."""
@@ -83,7 +88,7 @@ class Shelf:
 
     def live_page(self) -> bytes:
         """The definitions of tool sides that are connected now, as far as they fit one page."""
-        return _paged([raw for seat, raw in self.definitions if seat.live is not None])[0]
+        return _paged([raw for registration, raw in self.definitions if registration.live is not None])[0]
 
     def find(self, name: str) -> Entry | None:
         """The entry under a public name or URI; of a tool, also under its spelling after the Xiaozhi cleaning."""
@@ -106,13 +111,17 @@ class Catalogue:
     __slots__ = ("_shelves",)
 
     def __init__(
-        self, seats: Iterable[Seat] = (), publish: Publish | None = None, *, ascii_names: bool = False
+        self, registrations: Iterable[Registration] = (), publish: Publish | None = None, *, ascii_names: bool = False
     ) -> None:
-        seats = list(seats)
+        registrations = list(registrations)
         # Most agents have tools alone: what is bare is the same for all of them.
         self._shelves = {
-            kind: (Shelf(kind, seats, publish, ascii_names=ascii_names) if kind is Kind.TOOLS else Shelf(kind, seats))
-            if any(seat.offers.get(kind) for seat in seats)
+            kind: (
+                Shelf(kind, registrations, publish, ascii_names=ascii_names)
+                if kind is Kind.TOOLS
+                else Shelf(kind, registrations)
+            )
+            if any(registration.offers.get(kind) for registration in registrations)
             else _BARE[kind]
             for kind in Kind
         }
@@ -137,7 +146,7 @@ def by_template(templates: dict[str, Entry], uri: str) -> Entry | None:
         pattern = Pattern.of_template(public)
         if pattern.fits(uri) and (best is None or pattern.literal > best[0]):
             # A template that several have stands behind a prefix, which is not the tool side's.
-            best = pattern.literal, Entry(entry.seat, uri[len(public) - len(entry.name) :])
+            best = pattern.literal, Entry(entry.registration, uri[len(public) - len(entry.name) :])
     return best[1] if best is not None else None
 
 

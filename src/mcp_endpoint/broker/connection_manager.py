@@ -4,18 +4,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mcp_endpoint.broker.agent import EVERYTHING, Agent, Surroundings
-from mcp_endpoint.broker.choice import Choice
-from mcp_endpoint.broker.device import DeviceSide
+from mcp_endpoint.broker.agent import EVERYTHING, Agent, Shared
+from mcp_endpoint.broker.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
-from mcp_endpoint.broker.seat import Seat
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.broker.tool_filter import ToolFilter
+from mcp_endpoint.broker.tool_side import ToolSide
 from mcp_endpoint.broker.why import Trouble
 from mcp_endpoint.errors import End
-from mcp_endpoint.settings import Settings
+from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire.mcp import Kind
-from mcp_endpoint.wire.xiaozhi import CONSOLE
+from mcp_endpoint.wire.xiaozhi.answers import CONSOLE
 
 ENDED_KEPT = 200
 """How many ended links `/stats` remembers."""
@@ -25,11 +25,11 @@ REMEMBERED = 1000
 
 Report = dict[str, object]
 Stamp = Callable[[float], str]
-"""Turns monotonic seconds into the wall-clock text that `/stats` shows."""
+"""Fairness monotonic seconds into the wall-clock text that `/stats` shows."""
 
 
 @dataclass(frozen=True, slots=True)
-class Obituary:
+class EndedLink:
     """What is remembered of a link that ended."""
 
     role: Role
@@ -47,13 +47,13 @@ class ConnectionManager:
     def __init__(self, settings: Settings, journal: Journal, version: str) -> None:
         self.timers = Timers()
         self._settings = settings
-        self._shared = Surroundings(self.timers, journal, version)
+        self._shared = Shared(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
         self._farewells: dict[Agent, Timer] = {}
         """When agents without a link are let go."""
-        self._last_seats: dict[str, Seat] = {}
-        self._obituaries: deque[Obituary] = deque(maxlen=ENDED_KEPT)
+        self._last_registrations: dict[str, Registration] = {}
+        self._obituaries: deque[EndedLink] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._providers: Mapping[str, Callable[[str], bool]] = {}
@@ -93,14 +93,14 @@ class ConnectionManager:
         agent = self._agents.get(agent_id)
         if agent is None:
             agent = self._agents[agent_id] = self._make(agent_id)
-            self._last_seats.pop(agent_id, None)
+            self._last_registrations.pop(agent_id, None)
         return agent
 
     def _make(self, agent_id: str) -> Agent:
         settings = self._settings
-        agent = Agent(agent_id, settings.limits(agent_id), Choice(settings.agent(agent_id)), self._shared)
+        agent = Agent(agent_id, settings.limits(agent_id), ToolFilter(settings.agent(agent_id)), self._shared)
         agent.cuts_results = agent.limits.max_result_bytes < settings.websocket.max_message_size
-        agent.last_seat = self._last_seats.get(agent_id)
+        agent.last_registration = self._last_registrations.get(agent_id)
         return agent
 
     def _sources(self, agent_id: str) -> tuple[str, ...]:
@@ -153,7 +153,7 @@ class ConnectionManager:
         for agent in list(self._agents.values()):
             agent.limits = settings.limits(agent.id)
             agent.cuts_results = agent.limits.max_result_bytes < settings.websocket.max_message_size
-            agent.choice = Choice(settings.agent(agent.id))
+            agent.tool_filter = ToolFilter(settings.agent(agent.id))
         self._reconnect(now)
 
     def _reconnect(self, now: float) -> None:
@@ -167,7 +167,7 @@ class ConnectionManager:
         assert isinstance(session, ToolSide | DeviceSide)
         if not link.peer.brief:
             name, opened, peer = session.name, session.opened, link.peer
-            self._obituaries.append(Obituary(session.role, session.agent_id, name, peer.address, opened, now, ended))
+            self._obituaries.append(EndedLink(session.role, session.agent_id, name, peer.address, opened, now, ended))
             self._ends[ended.end.reason] += 1
             self._journal.ended(session, peer, ended, now - opened)
         if session.role is Role.TOOL:
@@ -200,10 +200,10 @@ class ConnectionManager:
         for source in agent.sources:
             source.followers.discard(agent)
             self._let_go_if_idle(source)
-        if agent.last_seat is not None:
-            self._last_seats[agent.id] = agent.last_seat
-            if len(self._last_seats) > REMEMBERED:
-                del self._last_seats[next(iter(self._last_seats))]
+        if agent.last_registration is not None:
+            self._last_registrations[agent.id] = agent.last_registration
+            if len(self._last_registrations) > REMEMBERED:
+                del self._last_registrations[next(iter(self._last_registrations))]
 
     def refused(self, end: End, now: float) -> None:
         """Count a peer that was not let in."""
@@ -235,8 +235,8 @@ class ConnectionManager:
         if agent is None:
             agent = self._make(agent_id)
             agent.sources = tuple(self._agents.get(source) or self._make(source) for source in self._sources(agent_id))
-            agent.views.clear()  # `renew` would tell the journal
-            agent.view(EVERYTHING)
+            agent.catalogues.clear()  # `renew` would tell the journal
+            agent.catalogue_for(EVERYTHING)
         return agent
 
     def report(self, now: float, stamp: Stamp, asked: Iterable[str] = ()) -> Report:
@@ -244,15 +244,15 @@ class ConnectionManager:
 
         Agents are told of if they have a link or a tool side whose return is awaited, and if their ids are `asked` for.
         """
-        agents = [one for one in self._agents.values() if one.tools or one.devices or one.seating.seats]
+        agents = [one for one in self._agents.values() if one.tools or one.devices or one.registry.registrations]
         agents += [self._as_if_here(id_, now) for id_ in asked]
         return {
             "agents": {agent.id: _agent_report(agent, now, stamp) for agent in agents},
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
-            "errors_by_reason": dict(self._shared.tally.errors),
-            "notes_by_reason": dict(self._shared.tally.notes),
+            "errors_by_reason": dict(self._shared.counts.errors),
+            "notes_by_reason": dict(self._shared.counts.notes),
         }
 
 
@@ -265,8 +265,12 @@ def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
         "tasks": len(agent.tasks),
         **{kind.member: list(agent.catalogue[kind].entries) for kind in Kind},
         "offline": [
-            {"alias": seat.alias, "since": stamp(seat.gone_at), "reason": seat.gone and seat.gone.end.reason}
-            for seat in agent.seats_away()
+            {
+                "alias": registration.alias,
+                "since": stamp(registration.gone_at),
+                "reason": registration.gone and registration.gone.end.reason,
+            }
+            for registration in agent.registrations_away()
         ],
         "links": [_link_report(tool, stamp) for tool in agent.tools]
         + [_link_report(device, stamp) for device in agent.devices],
@@ -310,13 +314,13 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
             for kind, listing in session.lists.items()
             if listing.remarks.told
         }
-        report["standby"] = session.seat is not None and session.seat.live is not session
+        report["standby"] = session.registration is not None and session.registration.live is not session
     else:
         report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}
     return report
 
 
-def _obituary_report(one: Obituary, stamp: Stamp) -> Report:
+def _obituary_report(one: EndedLink, stamp: Stamp) -> Report:
     return {
         "role": one.role,
         "agent": one.agent_id,

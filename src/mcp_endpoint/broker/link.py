@@ -19,7 +19,7 @@ class Role(StrEnum):
     DEVICE = "device"
 
 
-class View(NamedTuple):
+class Scope(NamedTuple):
     """What there is to see of an agent: all of it or one tool side, under which kind of names."""
 
     provider: str | None = None
@@ -53,9 +53,9 @@ class Peer:
     """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
 
     @property
-    def view(self) -> View:
+    def scope(self) -> Scope:
         """What it sees of its agent."""
-        return View(self.provider, self.ascii_names)
+        return Scope(self.provider, self.ascii_names)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,22 +12,22 @@ from mcp_endpoint.broker.call import Call, Rewrite
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.permission import reaches
-from mcp_endpoint.broker.seat import Seat, definition_of
+from mcp_endpoint.broker.registration import Registration, definition_of
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
-from mcp_endpoint.broker.tool import ToolSide
+from mcp_endpoint.broker.tool_side import ToolSide
 from mcp_endpoint.errors import Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.absent import no_arguments, without_arguments, without_empty
-from mcp_endpoint.wire.cut import shortened
-from mcp_endpoint.wire.error_objects import EMPTY_RESULTS, is_none, proper
+from mcp_endpoint.wire.absent_arguments import no_arguments, without_arguments, without_empty
 from mcp_endpoint.wire.mcp import Kind
-from mcp_endpoint.wire.spoken import spoken
-from mcp_endpoint.wire.xiaozhi import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi, for_xiaozhi
+from mcp_endpoint.wire.repair.error_objects import EMPTY_RESULTS, is_none, proper
+from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi, for_xiaozhi
+from mcp_endpoint.wire.xiaozhi.cut import shortened
+from mcp_endpoint.wire.xiaozhi.spoken import spoken
 
 if TYPE_CHECKING:
-    from mcp_endpoint.broker.device import DeviceSide
+    from mcp_endpoint.broker.device_side import DeviceSide
 
 UNKNOWN_METHOD_TIMEOUT = 5.0
 """Seconds the only tool side has to answer a method the broker does not know (routing page)."""
@@ -62,24 +62,24 @@ class Relay:
             device.fail(id_, Fault.BAD_PARAMS, member="name")
             return
         name = params.name
-        entry = device.showing.find(Kind.TOOLS, name)
+        entry = device.view.find(Kind.TOOLS, name)
         if entry is None:
             if waited_since is None and self._held(id_, key, name, raw, now):
                 return
             device.no_such_tool(id_, name, now)
-            device.showing.call_done(key)
+            device.view.call_done(key)
             return
-        tool = entry.seat.live
+        tool = entry.registration.live
         if tool is None:
-            self._offline(id_, entry.seat, now)
-            device.showing.call_done(key)
+            self._offline(id_, entry.registration, now)
+            device.view.call_done(key)
             return
         if params.task is not UNSET and params.task != wire.NULL and wire.members(params.task) is None:
             device.fail(id_, Fault.BAD_PARAMS, member="task")
-            device.showing.call_done(key)
+            device.view.call_done(key)
             return
         if not device.may_wait(id_):
-            device.showing.call_done(key)
+            device.view.call_done(key)
             return
         token = None
         if params.meta is not UNSET:
@@ -101,7 +101,7 @@ class Relay:
         call = Call(self, id_, key, name, now, deadline, token)
         if params.task is not UNSET:
             if params.task != wire.NULL and "tasks" in tool.capabilities and does_tasks(device):
-                call.rewrite = partial(device.agent.tasks.begun, tool.seat or entry.seat)
+                call.rewrite = partial(device.agent.tasks.begun, tool.registration or entry.registration)
             else:  # who has no tasks takes the request as if it did not ask for one
                 members = wire.members(body) or {}
                 members.pop("task", None)
@@ -111,14 +111,14 @@ class Relay:
 
     def _held(self, id_: bytes, key: bytes, name: str, raw: Raw | UnsetType, now: float) -> bool:
         """Whether a call waits, `tools_wait` at most, for a tool side that may bring the tool it names."""
-        device, showing = self.device, self.device.showing
+        device, view = self.device, self.device.view
         wait = device.agent.limits.tools_wait
 
         def until(now: float) -> float:
-            there = showing.find(Kind.TOOLS, name) is not None
+            there = view.find(Kind.TOOLS, name) is not None
             return now if there else device.agent.starting_until(device, Kind.TOOLS, now, wait)
 
-        return showing.hold(id_, key, until, lambda later: self.call_tool(id_, key, raw, later, now), now)
+        return view.hold(id_, key, until, lambda later: self.call_tool(id_, key, raw, later, now), now)
 
     def get_prompt(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`prompts/get`, by the name of the prompt."""
@@ -127,7 +127,7 @@ class Relay:
         if name is None:
             self.device.fail(id_, Fault.BAD_PARAMS, member="name")
             return
-        entry = self.device.showing.find(Kind.PROMPTS, name)
+        entry = self.device.view.find(Kind.PROMPTS, name)
         if entry is None:
             self._not_there(id_, Fault.UNKNOWN_PROMPT, now, prompt=name[:100])
             return
@@ -135,15 +135,15 @@ class Relay:
             del params["arguments"]
         if entry.name != name:
             params["name"] = Raw(encode(entry.name))
-        self._send(id_, key, method, params, entry.seat, entry.seat.live, name, now)
+        self._send(id_, key, method, params, entry.registration, entry.registration.live, name, now)
 
     def read(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`resources/read`, by URI."""
         params = wire.members(raw) or {}
         target = self._resource(id_, params.get("uri"), now)
         if target is not None:
-            seat, tool, own, uri = target
-            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now)
+            registration, tool, own, uri = target
+            self._send(id_, key, method, _with_uri(params, own, uri), registration, tool, uri, now)
 
     def subscribe(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`resources/subscribe`: sent on for the first subscriber, answered here for the others."""
@@ -151,20 +151,20 @@ class Relay:
         target = self._resource(id_, params.get("uri"), now)
         if target is None:
             return
-        seat, tool, own, uri = target
+        registration, tool, own, uri = target
         held = self.subscriptions
-        if own in seat.subscribers:
-            held.add(seat, own, uri)
+        if own in registration.subscribers:
+            held.add(registration, own, uri)
             self.device.link.send(wire.result(id_, b"{}"), key)
         elif len(held) >= MAX_SUBSCRIPTIONS:
             self.device.fail(id_, Fault.TOO_MANY_SUBSCRIPTIONS, limit=MAX_SUBSCRIPTIONS)
         else:
 
             def done(succeeded: bool) -> None:
-                if succeeded and reaches(self.device.agent, seat):
-                    held.add(seat, own, uri)
+                if succeeded and reaches(self.device.agent, registration):
+                    held.add(registration, own, uri)
 
-            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now, done)
+            self._send(id_, key, method, _with_uri(params, own, uri), registration, tool, uri, now, done)
 
     def unsubscribe(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`resources/unsubscribe`: sent on for the last subscriber only."""
@@ -172,9 +172,13 @@ class Relay:
         target = self._resource(id_, params.get("uri"), now)
         if target is None:
             return
-        seat, tool, own, uri = target
-        if self.subscriptions.holds(seat, own) and self.subscriptions.remove(seat, own) and tool is not None:
-            self._send(id_, key, method, _with_uri(params, own, uri), seat, tool, uri, now)
+        registration, tool, own, uri = target
+        if (
+            self.subscriptions.holds(registration, own)
+            and self.subscriptions.remove(registration, own)
+            and tool is not None
+        ):
+            self._send(id_, key, method, _with_uri(params, own, uri), registration, tool, uri, now)
         else:
             self.device.link.send(wire.result(id_, b"{}"), key)
 
@@ -190,8 +194,8 @@ class Relay:
         if name is None:
             self.device.fail(id_, Fault.BAD_PARAMS, member=f"ref.{member}")
             return
-        showing = self.device.showing
-        entry = showing.find(kind, name) or (None if kind is Kind.PROMPTS else showing.find_resource(name))
+        view = self.device.view
+        entry = view.find(kind, name) or (None if kind is Kind.PROMPTS else view.find_resource(name))
         if entry is None:
             fault = Fault.UNKNOWN_PROMPT if kind is Kind.PROMPTS else Fault.UNKNOWN_RESOURCE
             facts = {"prompt" if kind is Kind.PROMPTS else "uri": name[:200]}
@@ -199,7 +203,7 @@ class Relay:
             return
         if entry.name != name:
             params["ref"] = Raw(encode(ref | {member: Raw(encode(entry.name))}))
-        self._send(id_, key, method, params, entry.seat, entry.seat.live, name, now)
+        self._send(id_, key, method, params, entry.registration, entry.registration.live, name, now)
 
     def task(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """`tasks/get`, `tasks/result` and `tasks/cancel`, by the id of the task."""
@@ -219,7 +223,17 @@ class Relay:
             # It comes when the task is over. A client may give up in silence, so it waits no longer than for a call.
             rewrite, overdue = partial(result_of, task), Fault.TASK_NOT_OVER
         self._send(
-            id_, key, method, params, task.seat, task.tool, public, now, rewrite=rewrite, overdue=overdue, task=task
+            id_,
+            key,
+            method,
+            params,
+            task.registration,
+            task.tool,
+            public,
+            now,
+            rewrite=rewrite,
+            overdue=overdue,
+            task=task,
         )
 
     def unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
@@ -242,7 +256,9 @@ class Relay:
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
-    def _resource(self, id_: bytes, raw: Raw | None, now: float) -> tuple[Seat, ToolSide | None, str, str] | None:
+    def _resource(
+        self, id_: bytes, raw: Raw | None, now: float
+    ) -> tuple[Registration, ToolSide | None, str, str] | None:
         """Place, tool side, own URI and URI as asked of a resource; None if the request was answered with an error.
 
         A tool side may have more resources than it lists, so the only one that has any is asked for what none lists.
@@ -252,14 +268,14 @@ class Relay:
             self.device.fail(id_, Fault.BAD_PARAMS, member="uri")
             return None
         agent = self.device.agent
-        entry = self.device.showing.find_resource(uri)
+        entry = self.device.view.find_resource(uri)
         if entry is None:
             only = agent.only_tool_side(self.device.link.peer.provider, Kind.RESOURCES.capability)
-            if only is None or only.seat is None:
+            if only is None or only.registration is None:
                 self._not_there(id_, Fault.UNKNOWN_RESOURCE, now, uri=uri[:200])
                 return None
-            entry = Entry(only.seat, uri)
-        return entry.seat, entry.seat.live, entry.name, uri
+            entry = Entry(only.registration, uri)
+        return entry.registration, entry.registration.live, entry.name, uri
 
     # --- on the way ---
 
@@ -272,7 +288,7 @@ class Relay:
         key: bytes,
         method: str,
         params: dict[str, Raw],
-        seat: Seat,
+        registration: Registration,
         tool: ToolSide | None,
         name: str,
         now: float,
@@ -283,7 +299,7 @@ class Relay:
     ) -> None:
         device = self.device
         if tool is None:
-            self._offline(id_, seat, now)
+            self._offline(id_, registration, now)
             return
         if not device.may_wait(id_):
             return
@@ -298,8 +314,8 @@ class Relay:
         self.calls[key] = (call, tool)
         tool.call(call, method, body)
 
-    def _offline(self, id_: bytes, seat: Seat, now: float) -> None:
-        fault, facts = self.device.agent.offline(seat, now)
+    def _offline(self, id_: bytes, registration: Registration, now: float) -> None:
+        fault, facts = self.device.agent.offline(registration, now)
         self.device.fail(id_, fault, **facts)
 
     def _not_there(self, id_: bytes, fault: Fault, now: float, **facts: object) -> None:
@@ -329,7 +345,7 @@ class Relay:
         self.device.agent.in_flight -= 1
         call, tool = self.calls.pop(key)
         if call.asks:
-            self.device.asking.call_over(call)
+            self.device.reverse_requests.call_over(call)
         return call, tool
 
     def answered(self, call: Call, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
@@ -419,7 +435,7 @@ class Relay:
 
     def _done(self, call: Call) -> None:
         if call.is_tool_call:
-            self.device.showing.call_done(call.key)
+            self.device.view.call_done(call.key)
 
 
 def _with_uri(params: dict[str, Raw], own: str, uri: str) -> dict[str, Raw]:

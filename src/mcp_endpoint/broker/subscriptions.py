@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 from msgspec.json import encode
 
 if TYPE_CHECKING:
-    from mcp_endpoint.broker.device import DeviceSide
-    from mcp_endpoint.broker.seat import Seat
+    from mcp_endpoint.broker.device_side import DeviceSide
+    from mcp_endpoint.broker.registration import Registration
 
 MAX_SUBSCRIPTIONS = 1000
 """Resources that one session may be subscribed to."""
@@ -24,52 +24,52 @@ class Subscriptions:
 
     def __init__(self, device: "DeviceSide") -> None:
         self._device = device
-        self._held: dict[tuple[Seat, str], None] = {}
+        self._held: dict[tuple[Registration, str], None] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def holds(self, seat: "Seat", uri: str) -> bool:
+    def holds(self, registration: "Registration", uri: str) -> bool:
         """Whether the session is subscribed to that resource of that tool side."""
-        return (seat, uri) in self._held
+        return (registration, uri) in self._held
 
-    def add(self, seat: "Seat", uri: str, public: str) -> None:
+    def add(self, registration: "Registration", uri: str, public: str) -> None:
         """The session hears of the resource from now on, under its `public` URI."""
-        seat.subscribers.setdefault(uri, {})[self._device] = public
-        self._held[seat, uri] = None
+        registration.subscribers.setdefault(uri, {})[self._device] = public
+        self._held[registration, uri] = None
 
-    def remove(self, seat: "Seat", uri: str) -> bool:
+    def remove(self, registration: "Registration", uri: str) -> bool:
         """The session hears of it no longer; whether it was the last one, so that the tool side should be told."""
-        self._held.pop((seat, uri), None)
-        devices = seat.subscribers.get(uri, {})
+        self._held.pop((registration, uri), None)
+        devices = registration.subscribers.get(uri, {})
         devices.pop(self._device, None)
-        if devices or uri not in seat.subscribers:
+        if devices or uri not in registration.subscribers:
             return False
-        del seat.subscribers[uri]
+        del registration.subscribers[uri]
         return True
 
-    def keep(self, reached: Callable[["Seat"], bool], now: float) -> None:
+    def keep(self, reached: Callable[["Registration"], bool], now: float) -> None:
         """The session hears no longer of resources of places that do not serve its agent any more."""
-        for seat, uri in list(self._held):
-            if not reached(seat) and self.remove(seat, uri):
-                _tell(seat, "resources/unsubscribe", uri, now)
+        for registration, uri in list(self._held):
+            if not reached(registration) and self.remove(registration, uri):
+                _tell(registration, "resources/unsubscribe", uri, now)
 
     def ended(self, now: float) -> None:
         """The session is over."""
-        self.keep(lambda seat: False, now)
+        self.keep(lambda registration: False, now)
 
 
-def renew(seat: "Seat", now: float) -> None:
+def renew(registration: "Registration", now: float) -> None:
     """Another link serves from this place: it has to be told what its forerunner knew."""
-    for uri in seat.subscribers:
-        _tell(seat, "resources/subscribe", uri, now)
+    for uri in registration.subscribers:
+        _tell(registration, "resources/subscribe", uri, now)
 
 
-def subscribers(seat: "Seat", uri: str) -> list[tuple["DeviceSide", str]]:
+def subscribers(registration: "Registration", uri: str) -> list[tuple["DeviceSide", str]]:
     """Who is to hear that a resource changed, and its URI for them; it may be part of the one they subscribed to."""
     found: dict[DeviceSide, str] = {}
-    for subscribed in wholes_of(uri) if seat.subscribers else ():
-        for device, public in seat.subscribers.get(subscribed, {}).items():
+    for subscribed in wholes_of(uri) if registration.subscribers else ():
+        for device, public in registration.subscribers.get(subscribed, {}).items():
             found[device] = public + uri[len(subscribed) :]
     return list(found.items())
 
@@ -89,6 +89,6 @@ def wholes_of(uri: str) -> Iterator[str]:
     yield uri
 
 
-def _tell(seat: "Seat", method: str, uri: str, now: float) -> None:
-    if seat.live is not None:
-        seat.live.ask(method, encode({"uri": uri}), lambda *_: None, now + RENEWAL_TIMEOUT)
+def _tell(registration: "Registration", method: str, uri: str, now: float) -> None:
+    if registration.live is not None:
+        registration.live.ask(method, encode({"uri": uri}), lambda *_: None, now + RENEWAL_TIMEOUT)

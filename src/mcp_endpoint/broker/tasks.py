@@ -13,13 +13,13 @@ from msgspec.json import encode
 from mcp_endpoint.broker.permission import reaches
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.xiaozhi import CONSOLE, XIAOZHI
+from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, XIAOZHI
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.call import Call
-    from mcp_endpoint.broker.device import DeviceSide
-    from mcp_endpoint.broker.seat import Seat
-    from mcp_endpoint.broker.tool import ToolSide
+    from mcp_endpoint.broker.device_side import DeviceSide
+    from mcp_endpoint.broker.registration import Registration
+    from mcp_endpoint.broker.tool_side import ToolSide
 
 MOST_TASKS = 1000
 """Tasks of one agent that are known; one more, and the oldest that is over is forgotten, else the oldest."""
@@ -42,12 +42,14 @@ _NUMBERS = ("ttl", "pollInterval")
 class Task:
     """One of them. `own` is its id at the tool side, `id` the one that the agent's clients know."""
 
-    __slots__ = ("_link", "agent", "call", "expires", "facts", "id", "number", "over", "own", "seat", "timer")
+    __slots__ = ("_link", "agent", "call", "expires", "facts", "id", "number", "over", "own", "registration", "timer")
 
-    def __init__(self, id_: str, own: str, seat: "Seat", call: "Call", tool: "ToolSide", expires: float) -> None:
+    def __init__(
+        self, id_: str, own: str, registration: "Registration", call: "Call", tool: "ToolSide", expires: float
+    ) -> None:
         self.id = id_
         self.own = own
-        self.seat = seat
+        self.registration = registration
         self.agent = call.relay.device.agent
         self.over = False
         self.facts: dict[str, Raw] = {"taskId": Raw(encode(id_))}
@@ -58,16 +60,24 @@ class Task:
         self._link = tool.number
         self.expires = expires
         self.timer = self.agent.timers.at(expires, lambda _: self.agent.tasks.forget(self))
-        seat.tasks[own] = self
-        seat.count_begun(self.agent, 1)
+        registration.tasks[own] = self
+        registration.count_begun(self.agent, 1)
 
     @property
     def tool(self) -> "ToolSide | None":
         """Whom to ask: the link that it began on, else one that serves from its place, else the program elsewhere."""
-        seat = self.seat
-        began = (tool for tool in (seat.live, *seat.standby) if tool is not None and tool.number == self._link)
-        heirs = (one.live for one in self.agent.seats() if one.identity == seat.identity and one.live is not None)
-        return next(began, seat.live) or next(heirs, None)
+        registration = self.registration
+        began = (
+            tool
+            for tool in (registration.live, *registration.standby)
+            if tool is not None and tool.number == self._link
+        )
+        heirs = (
+            one.live
+            for one in self.agent.registrations()
+            if one.identity == registration.identity and one.live is not None
+        )
+        return next(began, registration.live) or next(heirs, None)
 
     def began_on(self, tool: "ToolSide") -> bool:
         """Whether that is the link it began on."""
@@ -101,7 +111,7 @@ class Task:
         self.hear_no_more()
         if not self.over:
             self.over = True
-            self.seat.count_begun(self.agent, -1)
+            self.registration.count_begun(self.agent, -1)
 
     def hear_no_more(self) -> None:
         """Nobody wants its progress any more."""
@@ -127,7 +137,7 @@ class Tasks:
         """When the last of them will be forgotten; 0 if there is none."""
         return max((task.expires for task in self._by_id.values()), default=0.0)
 
-    def begun(self, seat: "Seat", call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
+    def begun(self, registration: "Registration", call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
         """A call that asked for a task is answered: the answer as its client is to see it."""
         members = wire.members(result) or {}
         facts = wire.members(members.get("task", UNSET)) or {}
@@ -137,13 +147,13 @@ class Tasks:
         if len(self._by_id) >= MOST_TASKS:
             tasks = self._by_id.values()
             self.forget(next((task for task in tasks if task.over), next(iter(tasks))))
-        earlier = seat.tasks.get(own)
+        earlier = registration.tasks.get(own)
         if earlier is not None:
             earlier.agent.tasks.forget(earlier)
         public, number = own, 2
         while public in self._by_id:
             public, number = f"{own}~{number}", number + 1
-        task = self._by_id[public] = Task(public, own, seat, call, tool, now + _seconds_kept(facts))
+        task = self._by_id[public] = Task(public, own, registration, call, tool, now + _seconds_kept(facts))
         if task.call is not None:
             tool.tasks[task.number] = task
         task.told(facts)
@@ -152,7 +162,11 @@ class Tasks:
     def find(self, id_: str, provider: str | None) -> Task | None:
         """The task with that id, for a client that sees one tool side alone or all of them."""
         task = self._by_id.get(id_)
-        if task is None or provider not in (None, task.seat.alias) or not reaches(task.agent, task.seat):
+        if (
+            task is None
+            or provider not in (None, task.registration.alias)
+            or not reaches(task.agent, task.registration)
+        ):
             return None
         return task
 
@@ -177,8 +191,8 @@ class Tasks:
         task.timer.cancel()
         task.end()
         del self._by_id[task.id]
-        if task.seat.tasks.get(task.own) is task:
-            del task.seat.tasks[task.own]
+        if task.registration.tasks.get(task.own) is task:
+            del task.registration.tasks[task.own]
 
 
 def _seconds_kept(facts: dict[str, Raw]) -> float:
@@ -212,18 +226,18 @@ def result_of(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: floa
 def status_told(tool: "ToolSide", params: dict[str, Raw]) -> bool:
     """A tool side says how a task is: its agent's clients hear of it. Whether there is such a task."""
     own = mcp.string(params.get("taskId"))
-    task = tool.seat.tasks.get(own) if tool.seat is not None and own is not None else None
+    task = tool.registration.tasks.get(own) if tool.registration is not None and own is not None else None
     if task is None or task.tool is not tool:
         return False  # of two look-alikes each may count its tasks
     task.told(params)
     frame = wire.notification(mcp.TASK_STATUS, encode(task.facts))
-    for device in list(task.agent.devices) if reaches(task.agent, task.seat) else ():
-        if does_tasks(device) and device.initialized and device.link.peer.provider in (None, task.seat.alias):
+    for device in list(task.agent.devices) if reaches(task.agent, task.registration) else ():
+        if does_tasks(device) and device.initialized and device.link.peer.provider in (None, task.registration.alias):
             device.link.send(frame)
     return True
 
 
-def moved(tool: "ToolSide", before: "Seat", after: "Seat") -> None:
+def moved(tool: "ToolSide", before: "Registration", after: "Registration") -> None:
     """A tool side has another place now: what began on its link goes with it."""
     for task in [task for task in before.tasks.values() if task.began_on(tool)]:
         del before.tasks[task.own]
@@ -231,7 +245,7 @@ def moved(tool: "ToolSide", before: "Seat", after: "Seat") -> None:
         if not task.over:
             before.count_begun(task.agent, -1)
             after.count_begun(task.agent, 1)
-        task.seat = after
+        task.registration = after
 
 
 def does_tasks(device: "DeviceSide") -> bool:

@@ -8,15 +8,15 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
-from mcp_endpoint.broker.choice import Unmatched
 from mcp_endpoint.broker.naming import slug
-from mcp_endpoint.broker.seat import Seat
+from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.tool_filter import Unmatched
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire.mcp import Kind
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
-    from mcp_endpoint.broker.tool import ToolSide
+    from mcp_endpoint.broker.tool_side import ToolSide
 
 DAY = 86_400.0
 MOST_NAMED = 3
@@ -214,11 +214,15 @@ def explain(agent: "Agent", now: float) -> Why:
     troubles = agent.troubles()
     parts += [(State.SERVER_FAILED, {"name": alias, "why_zh": one.zh, "why_en": one.en}) for alias, one in troubles]
     told = {alias for alias, _ in troubles}
-    parts += [_of_seat(seat, now) for seat in agent.seats_away() if seat.alias not in told]
+    parts += [
+        _of_registration(registration, now)
+        for registration in agent.registrations_away()
+        if registration.alias not in told
+    ]
     live = agent.live_tools()
     for tool in live:
         notes = set(tool.notes)
-        if tool.seat is None or not tool.seat.standby:
+        if tool.registration is None or not tool.registration.standby:
             notes.discard(Note.LOOK_ALIKE)  # its look-alike is gone
         if not tool.lists[Kind.TOOLS].failures:
             notes.discard(Note.LIST_FAILED)  # it was asked again, and answered
@@ -281,9 +285,9 @@ def _not_taken(count: int) -> dict[str, object]:
 
 def _of_nobody(agent: "Agent", now: float) -> Part:
     """What there is to say when there is neither a link nor a place: of the place given up last, if there was one."""
-    given_up = [one.last_seat for one in (agent, *agent.sources) if one.last_seat is not None]
+    given_up = [one.last_registration for one in (agent, *agent.sources) if one.last_registration is not None]
     if given_up:
-        return _of_seat(max(given_up, key=lambda seat: seat.gone_at), now)
+        return _of_registration(max(given_up, key=lambda registration: registration.gone_at), now)
     others = any(not source.id.startswith(PROVIDER) for source in agent.sources)
     return State.NEVER, {
         "sources_zh": "或 tools_from 中各智能体的接入点" if others else "",
@@ -291,9 +295,9 @@ def _of_nobody(agent: "Agent", now: float) -> Part:
     }
 
 
-def explain_seat(seat: Seat, now: float) -> Why:
+def explain_registration(registration: Registration, now: float) -> Why:
     """Why the tool side of one place cannot be called."""
-    return _joined([_of_seat(seat, now)])
+    return _joined([_of_registration(registration, now)])
 
 
 def _of_link(tool: "ToolSide", now: float) -> Part | None:
@@ -301,7 +305,7 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
     # What a program calls itself before it has an alias is its own words.
     facts: dict[str, object] = {"name": tool.name and slug(tool.name)} | _for(now - tool.opened)
     facts["asked"] = "initialize" if tool.info is None else "tools/list"
-    if tool.seat is not None:
+    if tool.registration is not None:
         return (State.NOT_ANSWERING, facts | _for(now - tool.heard)) if tool.doubted else None
     for note, state in _ON_A_LINK_THAT_DOES_NOT_SERVE.items():
         if note in tool.notes:
@@ -312,18 +316,18 @@ def _of_link(tool: "ToolSide", now: float) -> Part | None:
     return State.STUCK if now >= tool.opened + tool.agent.limits.tools_wait else State.STARTING, facts
 
 
-def _of_seat(seat: Seat, now: float) -> Part:
-    end = seat.gone
+def _of_registration(registration: Registration, now: float) -> Part:
+    end = registration.gone
     assert end is not None, "a place is away after its link has ended"
-    returns = sum(now - moment < DAY for moment in seat.returns)
+    returns = sum(now - moment < DAY for moment in registration.returns)
     return State.OFFLINE, {
-        "name": seat.alias,
+        "name": registration.alias,
         "why_zh": end.end.zh,
         "why_en": end.end.en,
         "code": end.code,
         "returns_zh": f"，今天已重连 {returns} 次" if returns else "",
         "returns_en": f"; it has reconnected {'once' if returns == 1 else f'{returns} times'} today" if returns else "",
-    } | _for(now - seat.gone_at)
+    } | _for(now - registration.gone_at)
 
 
 def _for(seconds: float) -> dict[str, object]:
@@ -343,9 +347,9 @@ def _joined(parts: list[Part]) -> Why:
     return Why(first.name.lower(), _sentence(zh, "；", "。"), _sentence(en, "; ", "."), key)
 
 
-def _sentence(clauses: list[str], joint: str, stop: str) -> str:
+def _sentence(clauses: list[str], provider_link: str, stop: str) -> str:
     """The clauses as one sentence; a question, which comes last if there is one, ends itself."""
-    return joint.join(clauses) + ("" if clauses[-1].endswith(("？", "?")) else stop)
+    return provider_link.join(clauses) + ("" if clauses[-1].endswith(("？", "?")) else stop)
 
 
 def duration(seconds: float, language: str) -> str:

@@ -15,7 +15,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, UnusableURL, dial, endpoint, explain
-from mcp_endpoint.redaction import escape_controls, quote_peer
+from mcp_endpoint.logs.redaction import escape_controls, quote_peer
 
 URL_VARIABLE = "MCP_ENDPOINT"
 TIMEOUT = 30.0

@@ -24,7 +24,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.errors import End
-from mcp_endpoint.redaction import Redactor, quote_peer
+from mcp_endpoint.logs.redaction import Redactor, quote_peer
 
 Door = Literal["mcp", "call"]
 

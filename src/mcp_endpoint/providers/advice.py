@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from mcp_endpoint.providers.server_entry import Kind, Server
+from mcp_endpoint.providers.entries.entry import Kind, Server
 from mcp_endpoint.providers.source import Why
 
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))

@@ -10,16 +10,16 @@ from collections.abc import Callable, Container, Mapping
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.choice import Choice, Unmatched, named, unmatched
-from mcp_endpoint.broker.seat import Offer
-from mcp_endpoint.providers.job_tasks import marked
-from mcp_endpoint.providers.server_entry import Tools
-from mcp_endpoint.settings import AgentSettings
+from mcp_endpoint.broker.registration import Offer
+from mcp_endpoint.broker.tool_filter import ToolFilter, Unmatched, named, unmatched
+from mcp_endpoint.providers.entries.entry import Tools
+from mcp_endpoint.providers.jobs.job_tasks import marked
+from mcp_endpoint.settings.schema import AgentSettings
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.clients import without_output
-from mcp_endpoint.wire.definitions import LONGEST_NAMES, fit
+from mcp_endpoint.wire.definitions.client_views import without_output
+from mcp_endpoint.wire.definitions.fit import LONGEST_NAMES, fit
+from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
 from mcp_endpoint.wire.envelope import members
-from mcp_endpoint.wire.flaws import At, Flaw, Remark
 
 MOST_DEFINITIONS = 5000
 """Definitions of one page that are looked at, good or bad: a page of megabytes may have a million of them, and to look
@@ -45,7 +45,7 @@ class Definitions:
 
     def __init__(self, alias: str, tools: Tools) -> None:
         self._alias = alias
-        self._choice = Choice(
+        self._choice = ToolFilter(
             AgentSettings.model_construct(
                 tools_from=(),
                 allow=tools.allow,

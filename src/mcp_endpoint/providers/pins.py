@@ -15,9 +15,9 @@ from loguru import logger
 from msgspec import Struct, field
 from msgspec.json import Decoder, decode, encode
 
+from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.definitions import canonical
-from mcp_endpoint.providers.servers_file import stamp_of, write_document
-from mcp_endpoint.redaction import quote_peer
+from mcp_endpoint.providers.entries.servers_file import stamp_of, write_document
 
 MOST_TOOLS = 2000
 """Tools of one server that are remembered; a server that invents ever new names must not fill the disk."""

@@ -15,14 +15,14 @@ from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.pattern import Pattern
 from mcp_endpoint.broker.why import PROVIDER, Trouble, duration
 from mcp_endpoint.errors import End
+from mcp_endpoint.logs.redaction import quote_peer
+from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.advice import advice, in_container
-from mcp_endpoint.providers.background import Background, Office
-from mcp_endpoint.providers.backoff import Backoff
 from mcp_endpoint.providers.definitions import Definitions, Judge
-from mcp_endpoint.providers.joint import Joint
-from mcp_endpoint.providers.server_entry import Kind, Server, expanded
+from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
+from mcp_endpoint.providers.jobs.job_watch import JobStoreLike, JobWatch
+from mcp_endpoint.providers.link import ProviderLink
 from mcp_endpoint.providers.source import Stopped, Why
-from mcp_endpoint.redaction import quote_peer
 
 if TYPE_CHECKING:
     from mcp_endpoint.providers.source import Source
@@ -65,7 +65,7 @@ class Hub:
     """That of the file: relative paths in it start there."""
     make: "Callable[[Server, Hub], Source]"
     """The source of an entry whose variables are put in. Raises Stopped."""
-    office: Office
+    job_store: JobStoreLike
     debug: Callable[[], bool] = lambda: False
     """Whether files of functions are loaded again when they change."""
     backoff: Callable[[], Backoff] = Backoff
@@ -91,7 +91,7 @@ class Provider:
         self._long = [Pattern(text) for text in server.tools.background]
         self._backoff = hub.backoff()
         self._failures = 0
-        self._joint: Joint | None = None
+        self._provider_link: ProviderLink | None = None
         self._source: Source | None = None
         self._over: asyncio.Future[Stopped] = hub.loop.create_future()
         self._serving: asyncio.Future[None] = hub.loop.create_future()
@@ -113,13 +113,13 @@ class Provider:
 
     def list_again(self) -> None:
         """Other tools of it may be shown than before."""
-        if self._joint is not None:
-            self._joint.list_again()
+        if self._provider_link is not None:
+            self._provider_link.list_again()
 
     @property
     def has_jobs(self) -> bool:
         """Whether calls go on that were answered as jobs."""
-        return self._joint is not None and self._joint.has_jobs
+        return self._provider_link is not None and self._provider_link.has_jobs
 
     @property
     def finishing(self) -> bool:
@@ -169,22 +169,22 @@ class Provider:
         )
         clock = hub.loop.time
         timers, local = hub.manager.timers, server.kind is Kind.PYTHON
-        joint = Joint(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
+        provider_link = ProviderLink(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
         if peer.wants_caller:
-            background = Background(hub.office, timers, clock, joint.to_broker, joint.to_source)
-            background.on_no_job = self._jobs_over
-            joint.watch(background, self._may_take_long, shared=self.agent_id.startswith(PROVIDER))
+            job_watch = JobWatch(hub.job_store, timers, clock, provider_link.to_broker, provider_link.to_source)
+            job_watch.on_no_job = self._jobs_over
+            provider_link.watch(job_watch, self._may_take_long, shared=self.agent_id.startswith(PROVIDER))
         self._over = hub.loop.create_future()
         self._serving = hub.loop.create_future()
-        joint.on_greeted = self._greeted
-        joint.pays = hub.manager.pays
-        joint.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
-        session = hub.manager.join(Role.TOOL, self.agent_id, joint, clock())
+        provider_link.on_greeted = self._greeted
+        provider_link.pays = hub.manager.pays
+        provider_link.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
+        session = hub.manager.join(Role.TOOL, self.agent_id, provider_link, clock())
         if isinstance(session, End):
             self._stopped(Stopped(Why.NOT_STARTED, session.en))
             return
-        joint.join(session)
-        self._joint = joint
+        provider_link.join(session)
+        self._provider_link = provider_link
         self.starts += 1
         self._become(State.STARTING)
 
@@ -241,14 +241,14 @@ class Provider:
 
     async def _one_run(self) -> Stopped:
         """From the start to the end; why it ended."""
-        joint = self._joint
-        if joint is None:
+        provider_link = self._provider_link
+        if provider_link is None:
             return await self._over
         try:
             source = self._source = self._hub.make(self._ready(), self._hub)
             async with asyncio.timeout(self.server.start_timeout) as deadline:
-                await source.open(joint.take, self._stopped)
-                joint.connect(source)
+                await source.open(provider_link.take, self._stopped)
+                provider_link.connect(source)
                 either: set[asyncio.Future[Any]] = {self._over, self._serving}
                 await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
                 deadline.reschedule(None)
@@ -276,10 +276,10 @@ class Provider:
     async def _end_run(self, why: Stopped) -> None:
         """Close the source; the broker hears of the end first, so that nobody waits for what cannot come."""
         self._part(str(why))
-        joint, self._joint = self._joint, None
+        provider_link, self._provider_link = self._provider_link, None
         source, self._source = self._source, None
-        if joint is not None:
-            joint.leave(str(why))
+        if provider_link is not None:
+            provider_link.leave(str(why))
         if source is not None:
             # Whoever is stopped meanwhile must not leave behind what the source had started.
             self._closing = self._hub.loop.create_task(self._close(source))
@@ -293,13 +293,13 @@ class Provider:
 
     def _part(self, why: str) -> None:
         """Take its link from the broker."""
-        joint = self._joint
-        session = joint.session if joint is not None else None
-        if joint is not None and session is not None:
-            joint.part()
+        provider_link = self._provider_link
+        session = provider_link.session if provider_link is not None else None
+        if provider_link is not None and session is not None:
+            provider_link.part()
             end = End.SERVER_ENDED
             self._hub.manager.ended(
-                session, joint, Ended(end, end.code, why, for_good=self._withdrawn), self._hub.loop.time()
+                session, provider_link, Ended(end, end.code, why, for_good=self._withdrawn), self._hub.loop.time()
             )
 
     # --- what there is to tell ---
@@ -342,7 +342,7 @@ class Provider:
             },
             "tools": list(self.definitions.own_names()),
             "left_out": self.definitions.left_out,
-            "not_listed": 0 if self._joint is None else self._joint.not_listed,
+            "not_listed": 0 if self._provider_link is None else self._provider_link.not_listed,
             "unmatched": list(self.definitions.unmatched.what),
             "said": list(lines),
         }

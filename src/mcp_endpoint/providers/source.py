@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Protocol
 
-from mcp_endpoint.redaction import quote_peer
+from mcp_endpoint.logs.redaction import quote_peer
 
 
 class Why(Enum):

@@ -7,13 +7,13 @@ from pathlib import Path
 from loguru import logger
 
 from mcp_endpoint.broker.why import PROVIDER, Trouble
-from mcp_endpoint.providers.entry_members import Remark
+from mcp_endpoint.logs.redaction import quote_peer
+from mcp_endpoint.providers.entries.entry import Kind, Server
+from mcp_endpoint.providers.entries.members import Remark
+from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers, stamp_of
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Hub, Provider, State
-from mcp_endpoint.providers.server_entry import Kind, Server
-from mcp_endpoint.providers.servers_file import UnusableFile, read_servers, stamp_of
 from mcp_endpoint.providers.source import Why
-from mcp_endpoint.redaction import quote_peer
 from mcp_endpoint.tokens import agent_ids
 
 LOOK_EVERY = 2.0

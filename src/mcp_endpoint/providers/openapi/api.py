@@ -4,14 +4,14 @@ import ssl
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.operations import Filter, operations
 from mcp_endpoint.providers.openapi.security import Security
 from mcp_endpoint.providers.openapi.servers import chosen_server
 from mcp_endpoint.providers.openapi.values import an_object
-from mcp_endpoint.providers.proxies import Route, direct
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.wire.text import clean
 
 
 @dataclass(frozen=True)

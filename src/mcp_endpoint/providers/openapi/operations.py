@@ -13,7 +13,7 @@ from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.operation import METHODS, WITHOUT_ASKING, Operation
 from mcp_endpoint.providers.openapi.reader import OperationReader
 from mcp_endpoint.providers.openapi.values import BadDocument, a_list, reference
-from mcp_endpoint.providers.text import clean, slug
+from mcp_endpoint.wire.text import clean, slug
 
 MOST_OPERATIONS = 2000
 

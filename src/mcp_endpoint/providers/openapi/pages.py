@@ -14,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from mcp_endpoint.providers.http_client import same_origin
+from mcp_endpoint.net.http_client import same_origin
 from mcp_endpoint.providers.openapi.values import a_list, a_text, an_object
 
 MOST_LOOKS = 16

@@ -11,7 +11,7 @@ from mcp_endpoint.providers.openapi.schema import stand_alone
 from mcp_endpoint.providers.openapi.servers import own_server
 from mcp_endpoint.providers.openapi.styles import QUERY_STYLES
 from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
-from mcp_endpoint.providers.text import clean, slug
+from mcp_endpoint.wire.text import clean, slug
 
 MOST_PARAMETERS = 2000
 """Of one operation; lists of NetBox have some hundreds, one for each way to filter by each member."""

@@ -8,8 +8,9 @@ from urllib.request import url2pathname
 
 import httpx
 
-from mcp_endpoint.providers.http_client import body_chunks, error_body, send
-from mcp_endpoint.providers.http_words import Words
+from mcp_endpoint.net.http_client import body_chunks, error_body, send
+from mcp_endpoint.net.http_words import Words
+from mcp_endpoint.providers.local.threads import Threads
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, read_api
 from mcp_endpoint.providers.openapi.document import Document, NoDocument, read_document
 from mcp_endpoint.providers.openapi.pages import PLACES, Search
@@ -18,8 +19,7 @@ from mcp_endpoint.providers.openapi.servers import is_url
 from mcp_endpoint.providers.openapi.texts import Page
 from mcp_endpoint.providers.openapi.values import BadDocument
 from mcp_endpoint.providers.source import Stopped, Why
-from mcp_endpoint.providers.text import clean
-from mcp_endpoint.providers.threads import Threads
+from mcp_endpoint.wire.text import clean
 
 
 class Shelf(Protocol):

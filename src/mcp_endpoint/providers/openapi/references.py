@@ -14,10 +14,10 @@ import httpx
 from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 
-from mcp_endpoint.providers.http_client import same_origin
+from mcp_endpoint.net.http_client import same_origin
 from mcp_endpoint.providers.openapi.texts import Values
 from mcp_endpoint.providers.openapi.values import BadDocument, reference
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.wire.text import clean
 
 MOST_BYTES = 32 * 1024 * 1024
 """Of all documents of an API together."""

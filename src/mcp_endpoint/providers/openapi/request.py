@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp_endpoint.providers.arguments import Reader
-from mcp_endpoint.providers.meanings import is_blank, is_word_for_nothing, structure
+from mcp_endpoint.providers.arguments.meanings import is_blank, is_word_for_nothing, structure
+from mcp_endpoint.providers.arguments.reader import Reader
 from mcp_endpoint.providers.openapi.body import Part, written
 from mcp_endpoint.providers.openapi.operation import BODY, Operation
 from mcp_endpoint.providers.openapi.styles import in_cookie, in_header, in_path, in_query

@@ -5,9 +5,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from mcp_endpoint.providers.http_words import Words, is_json
-from mcp_endpoint.providers.offer import failed
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.net.http_words import Words, is_json
+from mcp_endpoint.providers.local.tool_spec import failed
+from mcp_endpoint.wire.text import clean
 
 LONGEST_TEXT = 8000
 """Characters of a result's text; the structured content beside it is whole."""

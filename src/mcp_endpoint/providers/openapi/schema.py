@@ -11,7 +11,7 @@ from typing import Any
 
 from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.values import BadDocument, reference
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.wire.text import clean
 
 LARGEST = 48 * 1024
 """Bytes of the schema of one tool's input."""

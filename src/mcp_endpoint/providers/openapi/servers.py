@@ -11,7 +11,7 @@ from urllib.parse import urljoin, urlsplit
 
 from mcp_endpoint.providers.openapi.document import Document
 from mcp_endpoint.providers.openapi.values import BadDocument, a_text, an_object
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.wire.text import clean
 
 
 def is_url(text: str) -> bool:

@@ -13,10 +13,13 @@ from urllib.parse import urljoin, urlsplit
 
 import httpx
 
-from mcp_endpoint.providers.addresses import Allowed, checked_addresses
-from mcp_endpoint.providers.http_client import HttpLimits, HttpSettings, make_client, send
-from mcp_endpoint.providers.local import LocalServer
-from mcp_endpoint.providers.offer import Call, Limits, Offer, Offered, Refused, failed
+from mcp_endpoint.logs.redaction import Redactor, quote_peer
+from mcp_endpoint.net.addresses import Allowed, checked_addresses
+from mcp_endpoint.net.http_client import HttpLimits, HttpSettings, make_client, send
+from mcp_endpoint.net.proxies import Route
+from mcp_endpoint.providers.local.server import LocalServer
+from mcp_endpoint.providers.local.threads import Threads
+from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused, failed
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings
 from mcp_endpoint.providers.openapi.operation import Operation
 from mcp_endpoint.providers.openapi.reading import Files, Urls, body_of, read_documents
@@ -25,10 +28,7 @@ from mcp_endpoint.providers.openapi.response import Answer, error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
 from mcp_endpoint.providers.openapi.servers import is_url
 from mcp_endpoint.providers.openapi.values import BadDocument
-from mcp_endpoint.providers.proxies import Route
 from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.threads import Threads
-from mcp_endpoint.redaction import Redactor, quote_peer
 from mcp_endpoint.wire.mcp import Kind
 
 __all__ = ["OpenApi", "OpenApiSettings"]

@@ -8,7 +8,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from mcp_endpoint.providers.offer import BadArguments
+from mcp_endpoint.providers.local.tool_spec import BadArguments
 from mcp_endpoint.providers.openapi.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="
@@ -29,18 +29,18 @@ def in_path(parameter: Parameter, value: Any) -> str:
     if parameter.json:
         return quote(json.dumps(value), safe="")
     value = _present(value)
-    start, joint = {"label": (".", "."), "matrix": (";", ";")}.get(parameter.style, ("", ","))
+    start, provider_link = {"label": (".", "."), "matrix": (";", ";")}.get(parameter.style, ("", ","))
     name = _encoded(parameter.name)
     explode = parameter.explode
     if isinstance(value, dict):
-        text = _pairs(value, explode, joint if explode else ",")
+        text = _pairs(value, explode, provider_link if explode else ",")
         body = f"{name}={text}" if parameter.style == "matrix" and not explode else text
     elif isinstance(value, list):
         parts = [_encoded(plain(one)) for one in value]
         if parameter.style == "matrix":
-            body = joint.join(f"{name}={part}" for part in parts) if explode else f"{name}={','.join(parts)}"
+            body = provider_link.join(f"{name}={part}" for part in parts) if explode else f"{name}={','.join(parts)}"
         else:
-            body = (joint if explode else ",").join(parts)
+            body = (provider_link if explode else ",").join(parts)
     else:
         body = f"{name}={_encoded(plain(value))}" if parameter.style == "matrix" else _encoded(plain(value))
     text = start + body
@@ -67,8 +67,8 @@ def in_query(parameter: Parameter, value: Any) -> list[str]:
             return []
         if parameter.explode:
             return [f"{_encoded(key)}={_encoded(plain(one), safe)}" for key, one in value.items()]
-        joint = _JOINTS[parameter.style]
-        return [f"{name}={_pairs(value, explode=False, joint=joint, safe=safe)}"]
+        provider_link = _JOINTS[parameter.style]
+        return [f"{name}={_pairs(value, explode=False, provider_link=provider_link, safe=safe)}"]
     if isinstance(value, list):
         parts = [_encoded(plain(one), safe) for one in value]
         if not parts:
@@ -109,9 +109,9 @@ def _present(value: Any) -> Any:
     return [one for one in value if one is not None] if isinstance(value, list) else value
 
 
-def _pairs(value: dict[str, Any], explode: bool, joint: str, safe: str = "") -> str:
-    between = "=" if explode else joint
-    return joint.join(f"{_encoded(key)}{between}{_encoded(plain(one), safe)}" for key, one in value.items())
+def _pairs(value: dict[str, Any], explode: bool, provider_link: str, safe: str = "") -> str:
+    between = "=" if explode else provider_link
+    return provider_link.join(f"{_encoded(key)}{between}{_encoded(plain(one), safe)}" for key, one in value.items())
 
 
 def _deep(name: str, value: Any, depth: int) -> list[str]:

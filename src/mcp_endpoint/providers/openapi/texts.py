@@ -16,7 +16,7 @@ from typing import Any
 
 from mcp_endpoint.providers.openapi.values import BadDocument, reference
 from mcp_endpoint.providers.openapi.yaml_text import read_yaml
-from mcp_endpoint.providers.text import clean
+from mcp_endpoint.wire.text import clean
 
 MOST_VALUES = 4_000_000
 """Values in all documents of an API, those counted again that a YAML alias repeats."""

@@ -1,0 +1,1 @@
+"""The bridge from a tool program to an endpoint."""

@@ -1,0 +1,1 @@
+"""`servers`: the tool servers that the broker opens itself."""

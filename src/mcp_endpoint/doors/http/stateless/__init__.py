@@ -1,0 +1,1 @@
+"""Streamable HTTP without sessions, 2026-07-28."""

@@ -1,0 +1,1 @@
+"""The WebSocket door: tool sides on `mcp`, device sides on `call`."""

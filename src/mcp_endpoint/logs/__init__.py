@@ -1,0 +1,1 @@
+"""The log of this process. Lowest first: `redaction`, `sinks`, `setup`."""

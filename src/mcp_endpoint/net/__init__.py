@@ -1,0 +1,1 @@
+"""What goes out: the checked HTTP client and its ways, addresses, server-sent events, back-off."""

@@ -1,0 +1,1 @@
+"""The `mcpServers` file: its text, and what each entry of it means."""

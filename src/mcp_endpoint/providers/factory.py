@@ -1,0 +1,220 @@
+"""Which source an entry of the file stands for. Each kind is imported when there is one of it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from mcp_endpoint.net.proxies import route_of
+from mcp_endpoint.providers.entries.entry import Kind, OpenApi, Server
+from mcp_endpoint.providers.entries.headers import fit_headers
+from mcp_endpoint.providers.entries.members import BadEntry
+from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.providers.provider import Hub
+from mcp_endpoint.providers.source import Source, Stopped, Take, Why
+from mcp_endpoint.providers.supervisor import TOKENS
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from mcp_endpoint.net.http_client import Sending
+    from mcp_endpoint.net.proxies import Route
+    from mcp_endpoint.providers.oauth.client import OAuth, SignIn
+
+
+_OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal", "host.containers.internal")
+"""This machine, and the one that a container runs on; no public name ends in `.internal`."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where sources are opened from."""
+
+    environ: Mapping[str, str]
+    folder: Path
+    """Relative paths start there, and tokens are kept there."""
+    longest: Callable[[], float] | None = None
+    """Seconds that a call of a Python function may take; None: what it allows itself."""
+    debug: Callable[[], bool] = lambda: False
+    """Whether files of functions are loaded again when they change."""
+
+
+def make_source(server: Server, hub: Hub) -> Source:
+    """The source of an entry whose variables are put in; it is not open yet. Raises Stopped."""
+    return source_at(server, Place(hub.environ, hub.folder, hub.job_store.longest, hub.debug))
+
+
+def source_at(server: Server, place: Place) -> Source:
+    """The same for whoever is no broker. Raises Stopped."""
+    try:
+        return _make(server, place)
+    except BadEntry as error:
+        told = error.remark.told()
+        raise Stopped(Why.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
+    except ValueError as error:  # what only shows once variables are put in
+        raise Stopped(Why.BAD_ENTRY, str(error)) from None
+
+
+def _make(server: Server, place: Place) -> Source:
+    match server.kind:
+        case Kind.STDIO:
+            from mcp_endpoint.providers.transports.stdio import StdioSettings, StdioSource
+
+            program = StdioSettings(server.command, server.environ, server.cwd, server.proxy_env)
+            return StdioSource(program, place.environ)
+        case Kind.HTTP | Kind.SSE:
+            return _http(server, place)
+        case Kind.WS:
+            from mcp_endpoint.providers.transports.websocket import WebSocketSettings, WebSocketSource
+
+            tls, route = way_to(server, place.folder, place.environ)
+            headers = fit_headers(server.headers)
+            return WebSocketSource(
+                WebSocketSettings(server.url, headers, private(server, server.url), tls=tls, route=route)
+            )
+        case Kind.OPENAPI:
+            assert server.openapi is not None
+            return _openapi(server, server.openapi, place)
+        case Kind.PYTHON:
+            from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
+            from mcp_endpoint.providers.local.tool_spec import Limits
+
+            # A call ends when its caller is answered, or when its job has to; the file's own limit is for all of them.
+            longest = place.longest() if place.longest is not None else Limits().timeout
+            limits = Limits(timeout=server.timeout or longest)
+            return PythonFile(PythonSettings(_found(server.python, place.folder), place.debug(), limits))
+
+
+def _http(server: Server, place: Place) -> Source:
+    signed = None
+    if server.way.oauth is not None or token_file(place.folder, server.name).exists():
+        signed = oauth_of(server, place.folder, place.environ)
+    source = http_source(server, place.folder, place.environ, None if signed is None else signed.send)
+    return source if signed is None else Signed(source, signed)
+
+
+def http_source(
+    server: Server,
+    folder: Path,
+    environ: Mapping[str, str],
+    sending: "Sending | None" = None,
+    open_within: float | None = None,
+) -> Source:
+    """The source of a URL of HTTP, of either transport; opening it may wait for a person. Raises Stopped, BadEntry."""
+    from mcp_endpoint.net.http_client import send
+
+    tls, route = way_to(server, folder, environ)
+    headers, allowed = fit_headers(server.headers), private(server, server.url)
+    if server.kind is Kind.SSE:
+        from mcp_endpoint.providers.transports.sse import OPEN_WITHIN, SseSettings, SseSource
+
+        within = open_within or OPEN_WITHIN
+        settings = SseSettings(server.url, headers, allowed, open_within=within, tls=tls, route=route)
+        return SseSource(settings, sending or send)
+    from mcp_endpoint.providers.transports.streamable_http.client import StreamableHttpSettings, StreamableHttpSource
+
+    return StreamableHttpSource(
+        StreamableHttpSettings(server.url, headers, allowed, tls=tls, route=route), sending or send
+    )
+
+
+def oauth_of(server: Server, folder: Path, environ: Mapping[str, str], person: "SignIn | None" = None) -> "OAuth":
+    """What signs the requests to a server. Raises Stopped, BadEntry."""
+    from mcp_endpoint.net.addresses import Allowed
+    from mcp_endpoint.net.http_client import HttpSettings
+    from mcp_endpoint.providers.oauth.client import OAuth, OAuthSettings
+
+    tls, route = way_to(server, folder, environ)
+    http = HttpSettings(allowed=Allowed.of(private(server, server.url)), tls=tls, route=route)
+    client = server.way.oauth or OAuthClient()
+    return OAuth(server.url, OAuthSettings(token_file(folder, server.name), client=client, http=http), person)
+
+
+def way_to(server: Server, folder: Path, environ: Mapping[str, str]) -> "tuple[SSLContext | None, Route]":
+    """Whose certificates are trusted on the way to a server, and which proxy leads there. Raises Stopped, BadEntry."""
+    from mcp_endpoint.net.trust import tls_trusting
+
+    return tls_trusting(server.way.ca, folder), route_of(server.way.proxy, environ)
+
+
+def _openapi(server: Server, api: OpenApi, place: Place) -> Source:
+    from mcp_endpoint.providers.openapi.api import OpenApiSettings
+    from mcp_endpoint.providers.openapi.source import OpenApi as OpenApiSource
+
+    document = api.document if "://" in api.document else _found(api.document, place.folder)
+    defaults = OpenApiSettings(document)
+    tls, route = way_to(server, place.folder, place.environ)
+    return OpenApiSource(
+        OpenApiSettings(
+            document,
+            api.base_url,
+            fit_headers(server.headers, ascii_only=False),
+            server.environ,
+            fit_headers(api.document_headers, ascii_only=False),
+            frozenset(map(str.lower, api.methods)) or defaults.methods,
+            frozenset(api.tags),
+            frozenset(api.operations),
+            server.timeout or defaults.timeout,
+            api.max_response or defaults.max_response,
+            private(server, api.document, api.base_url),
+            tls=tls,
+            route=route,
+        )
+    )
+
+
+class Signed:
+    """A source whose requests are signed: both end together."""
+
+    def __init__(self, source: Source, oauth: "OAuth") -> None:
+        self._source = source
+        self._oauth = oauth
+
+    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+        """Open it. Raises Stopped."""
+        await self._source.open(take, stopped)
+
+    def send(self, frame: bytes) -> None:
+        """Hand it one frame."""
+        self._source.send(frame)
+
+    async def close(self) -> None:
+        """End both."""
+        await self._source.close()
+        await self._oauth.close()
+
+    @property
+    def said(self) -> Sequence[str]:
+        """Its last lines."""
+        return self._source.said
+
+
+def private(server: Server, *urls: str) -> tuple[str, ...]:
+    """The private places that a server may be at: those that it lists, and one that its URL spells out.
+
+    An address, or a name that can mean one machine only, is meant where the owner wrote it. Any other name may come
+    to mean something else: it has to be listed.
+    """
+    hosts = [urlsplit(url).hostname or "" for url in urls if "://" in url]
+    return (*server.allow_private, *(host for host in hosts if host in _OWN_NAMES or _is_address(host)))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def token_file(folder: Path, server: str) -> Path:
+    """Where the tokens of a server are kept."""
+    return folder / TOKENS / f"{server.encode().hex()}.json"
+
+
+def _found(path: str, folder: Path) -> str:
+    """A path as it is written, from the folder of the file where it is relative; a module's name stays one."""
+    place = folder / Path(path).expanduser()
+    return str(place) if place.exists() or path.endswith((".py", ".json", ".yaml", ".yml")) else path

@@ -1,0 +1,232 @@
+"""Calls of one running source that may become jobs: watched until they are answered, or accepted and let go on.
+
+It stands between the provider_link, which hands it frames both ways, and the jobs of all agents.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+from msgspec import UNSET, Raw
+from msgspec.json import encode
+
+from mcp_endpoint.broker.timers import Timer, Timers
+from mcp_endpoint.errors import Code
+from mcp_endpoint.providers.jobs.job_tasks import JobTasks, caller
+from mcp_endpoint.providers.jobs.jobs import Job, Jobs, Status, TooManyJobs
+from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.repair.error_objects import proper
+
+LONGEST_PROGRESS = 200
+
+
+class JobStoreLike(Protocol):
+    """Where jobs are kept, and what is said of them."""
+
+    jobs: Jobs
+
+    def answer_within(self) -> float:
+        """Seconds after which a call becomes a job."""
+
+    def longest(self) -> float:
+        """Seconds a job may take."""
+
+    def language(self, agent_id: str) -> str:
+        """The language of an agent."""
+
+    def opened(self, agent_id: str) -> None:
+        """An agent has a job: it can ask for it from now on."""
+
+    def stamp(self, moment: float) -> str:
+        """A moment of the clock as ISO 8601 has it."""
+
+
+class Watched(NamedTuple):
+    """A call that is not answered yet."""
+
+    agent_id: str
+    tool: str
+    timer: Timer
+
+
+class JobWatch:
+    """The long calls of one run of a source."""
+
+    def __init__(
+        self,
+        job_store: JobStoreLike,
+        timers: Timers,
+        clock: Callable[[], float],
+        to_broker: Callable[[bytes], None],
+        to_source: Callable[[bytes], None],
+    ) -> None:
+        self._store = job_store
+        self._timers = timers
+        self._clock = clock
+        self._to_broker = to_broker
+        self._to_source = to_source
+        self._watched: dict[int, Watched] = {}
+        self._jobs: dict[int, Job] = {}
+        self._limits: dict[int, Timer] = {}
+        """When running jobs have to be done."""
+        self._own_tokens: set[int] = set()
+        self._told_early: dict[int, str] = {}
+        """Progress of calls that are no jobs yet."""
+        self._heard: set[int] = set()
+        """Jobs whose callers go on hearing of their progress: tasks that asked for it."""
+        self.tasks = JobTasks(job_store, clock, to_broker)
+        self.on_no_job: Callable[[], None] = lambda: None
+        """Told when the last of its jobs is over."""
+
+    def __bool__(self) -> bool:
+        return bool(self._watched or self._jobs)
+
+    def call(self, number: int, tool: str, params: dict[str, Raw], *, as_task: bool) -> dict[str, Raw] | None:
+        """A call of a tool that may take long; its params for the source, which is asked for progress.
+
+        None: there are too many jobs for a task, and its caller heard so.
+        """
+        meta = wire.members(params.get("_meta", UNSET)) or {}
+        agent_id = caller(params)
+        if agent_id is None:
+            return params
+        now = self._clock()
+        if as_task:
+            job = self._begin(number, agent_id, tool, now)
+            if job is None:
+                self._to_broker(wire.failure(b"%d" % number, int(Code.NOT_SENT), self._too_many(agent_id)))
+                return None
+            if "progressToken" in meta:
+                self._heard.add(number)
+            self.tasks.begun(number, job)
+        else:
+            timer = self._timers.at(now + self._store.answer_within(), lambda now: self._accept(number, now))
+            self._watched[number] = Watched(agent_id, tool, timer)
+        if "progressToken" in meta:
+            return params
+        self._own_tokens.add(number)
+        return params | {"_meta": Raw(encode(meta | {"progressToken": number}))}
+
+    def cancelled(self, number: int) -> None:
+        """The caller gave up before it was answered, or it is answered now; or nobody waits for a task's result."""
+        self.tasks.cancelled(number)
+        self._told_early.pop(number, None)
+        watched = self._watched.pop(number, None)
+        if watched is not None:
+            watched.timer.cancel()
+            self._own_tokens.discard(number)
+
+    def answered(self, number: int, envelope: wire.Envelope) -> bool:
+        """A call's answer came; whether it was a job's, so that the broker must not see it."""
+        self.cancelled(number)
+        job = self._take(number)
+        if job is None:
+            return False
+        now = self._clock()
+        # A null twin is read as absent, as the broker reads it.
+        if envelope.result is not UNSET and (envelope.result != wire.NULL or envelope.error is UNSET):
+            head = mcp.read_call_result(envelope.result)
+            failed = head is not None and head.is_error
+            why = next((block.text for block in head.content if block.text), "") if head is not None and failed else ""
+            self._store.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
+        else:
+            error = {} if envelope.error is UNSET else wire.members(proper(envelope.error)) or {}
+            self._store.jobs.end(job, Status.FAILED, now, None, mcp.text(error.get("message"), 500))
+        return True
+
+    def progressed(self, params: dict[str, Raw]) -> bool:
+        """Progress came; whether it was asked for here, so that the broker must not see it."""
+        raw = bytes(params.get("progressToken", Raw(b"")))
+        number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
+        job = self._jobs.get(number)
+        if job is not None or number in self._watched:
+            done, total = mcp.text(params.get("progress")), mcp.text(params.get("total"))
+            told = f"{done}/{total}" if total else done
+            text = " ".join(filter(None, (told, mcp.text(params.get("message")))))[:LONGEST_PROGRESS]
+            if job is not None:
+                job.told(text, self._clock())
+            else:
+                self._told_early[number] = text
+        return (job is not None and number not in self._heard) or number in self._own_tokens
+
+    @property
+    def has_jobs(self) -> bool:
+        """Whether any of its calls has become a job that is not over."""
+        return bool(self._jobs)
+
+    def parted(self) -> None:
+        """The link is gone, and with it those who waited for answers; jobs go on as long as the source does."""
+        for number, watched in self._watched.items():
+            watched.timer.cancel()
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+        self._watched.clear()
+        self._told_early.clear()
+
+    def ended(self, why: str) -> None:
+        """The source is gone: its jobs have failed."""
+        for number in list(self._jobs):
+            job = self._take(number)
+            assert job is not None
+            self._store.jobs.end(job, Status.FAILED, self._clock(), None, why)
+
+    def _take(self, number: int) -> Job | None:
+        """A job that goes on no longer."""
+        self._own_tokens.discard(number)
+        self._heard.discard(number)
+        limit = self._limits.pop(number, None)
+        if limit is not None:
+            limit.cancel()
+        job = self._jobs.pop(number, None)
+        if job is not None and not self._jobs:
+            self.on_no_job()
+        return job
+
+    def _accept(self, number: int, now: float) -> None:
+        """It takes long: answer the caller, and let it go on as a job."""
+        watched = self._watched.pop(number)
+        job = self._begin(number, watched.agent_id, watched.tool, now)
+        if job is None:
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+            said = self._too_many(watched.agent_id)
+            self._reply(number, {"content": [{"type": "text", "text": said}], "isError": True})
+            return
+        job.told(self._told_early.pop(number, ""), now)
+        zh, en = (
+            f"已开始，任务编号 {job.id}，完成后可以问我结果。",
+            f"It has begun, as job {job.id}; ask for the result later.",
+        )
+        said = zh if self._store.language(watched.agent_id) == "zh" else en
+        facts = {"job_id": job.id, "status": Status.RUNNING.value}
+        self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
+
+    def _begin(self, number: int, agent_id: str, tool: str, now: float) -> Job | None:
+        """Make a job of a call; None if its agent has as many as it may have."""
+        job_store = self._store
+        try:
+            job = job_store.jobs.begin(agent_id, tool, lambda: self._stop(number), now)
+        except TooManyJobs:
+            return None
+        self._jobs[number] = job
+        self._limits[number] = self._timers.at(now + job_store.longest(), lambda now: self._overdue(number, now))
+        job_store.opened(agent_id)
+        return job
+
+    def _too_many(self, agent_id: str) -> str:
+        zh, en = "后台任务太多了，请稍后再试。", "Too many jobs are running; try again later."
+        return zh if self._store.language(agent_id) == "zh" else en
+
+    def _overdue(self, number: int, now: float) -> None:
+        job = self._jobs.get(number)
+        if job is not None:
+            self._stop(number)
+            seconds = f"{self._store.longest():g}"
+            zh = self._store.language(job.agent_id) == "zh"
+            why = f"超过了 {seconds} 秒的上限" if zh else f"it took longer than the limit of {seconds} s"
+            self._store.jobs.end(job, Status.FAILED, now, None, why)
+
+    def _stop(self, number: int) -> None:
+        if self._take(number) is not None:
+            self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
+
+    def _reply(self, number: int, result: object) -> None:
+        self._to_broker(wire.result(b"%d" % number, encode(result)))

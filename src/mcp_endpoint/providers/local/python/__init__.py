@@ -1,0 +1,1 @@
+"""A user's Python functions as tools."""

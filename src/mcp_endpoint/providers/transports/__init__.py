@@ -1,0 +1,1 @@
+"""Ways to tool servers that run elsewhere: a child process, a URL, a WebSocket."""

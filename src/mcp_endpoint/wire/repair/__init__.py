@@ -1,0 +1,1 @@
+"""What can be made of bytes that are not quite JSON-RPC."""

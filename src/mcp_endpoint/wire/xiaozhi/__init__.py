@@ -1,0 +1,1 @@
+"""What a Xiaozhi server is told of results and errors, which it reads out to a person."""
