@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from test_doctor import of_broker
 
 from conftest import Brokers
-from mcp_endpoint.broker.naming import Holder, model_names, public_names
+from mcp_endpoint.broker.offers.naming import Holder, model_names, public_names
 from mcp_endpoint.settings.load import load
 from mcp_endpoint.wire.mcp import is_model_name
 from support.every_door import HTTP

@@ -17,7 +17,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
-from mcp_endpoint.broker.naming import clean
+from mcp_endpoint.broker.offers.naming import clean
 from mcp_endpoint.broker.registry import Registry
 from mcp_endpoint.broker.relay import Relay
 from mcp_endpoint.broker.tool_side import ToolSide

@@ -21,7 +21,7 @@ from mcp_endpoint.broker import device_view as showing
 from mcp_endpoint.broker import permission
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
-from mcp_endpoint.broker.tool_filter import ToolFilter
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter
 from mcp_endpoint.broker.tool_side import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.definitions import Definitions

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_endpoint.broker.registration import Offer
-from mcp_endpoint.broker.tool_filter import Pattern, ToolFilter
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.tool_filter import Pattern, ToolFilter
 from mcp_endpoint.settings.schema import AgentSettings
 
 RAW = b'{"name":"lamp_on","description":"old","inputSchema":{"type":"object","maximum":1.0e2},"x-own":[1, 2]}'

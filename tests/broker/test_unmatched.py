@@ -9,8 +9,8 @@ from test_doctor import of_broker
 from test_servers_command import command
 
 from conftest import Brokers
-from mcp_endpoint.broker.registration import Offer
-from mcp_endpoint.broker.tool_filter import ToolFilter, named, unmatched
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter, named, unmatched
 from mcp_endpoint.settings.schema import AgentSettings
 from support.opened import server
 from support.peers import Agent, tool

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mcp_endpoint.broker.catalogue import Shelf
-from mcp_endpoint.broker.registration import Offer, Registration
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, Client, shown
 from mcp_endpoint.wire.definitions.fit import DEEPEST, fit
 from mcp_endpoint.wire.definitions.inline import alone

@@ -1,80 +1,33 @@
 """One agent: its tool sides, its device sides, and what goes where."""
 
-from collections import Counter, deque
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from itertools import chain, count
+from itertools import chain
 
 from msgspec import Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.broker_state import PROVIDER, BrokerState, Trouble
 from mcp_endpoint.broker.catalogue import EMPTY, Catalogue
 from mcp_endpoint.broker.device_side import DeviceSide
-from mcp_endpoint.broker.link import Ended, Journal, Link, Scope
+from mcp_endpoint.broker.link import Ended, Link, Scope
 from mcp_endpoint.broker.log_levels import renew_levels
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter, Unmatched
 from mcp_endpoint.broker.permission import reaches
-from mcp_endpoint.broker.registration import Offer, Registration
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.registry import Registry
 from mcp_endpoint.broker.tasks import Tasks, does_tasks
-from mcp_endpoint.broker.timers import Timers
-from mcp_endpoint.broker.tool_filter import ToolFilter, Unmatched
 from mcp_endpoint.broker.tool_side import ToolSide
-from mcp_endpoint.broker.why import PROVIDER, State, Trouble, Why, explain, explain_registration
+from mcp_endpoint.broker.why import State, Why, explain, explain_registration
 from mcp_endpoint.errors import MESSAGES, End, Fault
 from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire.envelope import failure
 from mcp_endpoint.wire.mcp import Kind
 
 Facts = dict[str, object]
-LATELY = 600.0
-"""Seconds for which a refused token is worth a word."""
-
-
 EVERYTHING = Scope()
 """What devices see, and `/stats` shows."""
 UNTOLD = {State.STARTING.name.lower(), State.NEVER.name.lower()}
-
-
-class BadTokens:
-    """When tokens were refused lately. They name no agent, so every agent without tools hears of their number."""
-
-    def __init__(self) -> None:
-        self._times: deque[float] = deque(maxlen=10_000)
-
-    def add(self, now: float) -> None:
-        """One more was refused."""
-        self._times.append(now)
-
-    def lately(self, now: float) -> int:
-        """How many there were in the last ten minutes."""
-        while self._times and now - self._times[0] > LATELY:
-            self._times.popleft()
-        return len(self._times)
-
-
-@dataclass(frozen=True, slots=True)
-class Counts:
-    """Reason → how often in this broker's run, of all agents; what a link has counted goes with it."""
-
-    errors: Counter[str] = field(default_factory=Counter)
-    """Requests that the broker answered with an error of its own."""
-    notes: Counter[str] = field(default_factory=Counter)
-    """Links that something was remarked on."""
-
-
-@dataclass(frozen=True, slots=True)
-class Shared:
-    """What all agents of one broker share."""
-
-    timers: Timers
-    journal: Journal
-    version: str
-    bad_tokens: BadTokens = field(default_factory=BadTokens)
-    counts: Counts = field(default_factory=Counts)
-    numbers: Iterator[int] = field(default_factory=lambda: count(1))
-    """Numbers for links."""
-    troubles: dict[str, dict[str, Trouble]] = field(default_factory=dict)
-    """By agent and by alias: what keeps servers from serving that the broker opens itself."""
 
 
 class Agent:
@@ -88,8 +41,8 @@ class Agent:
         "_troubles",
         "_unmatched",
         "bad_tokens",
+        "broker",
         "catalogues",
-        "counts",
         "cuts_results",
         "devices",
         "followers",
@@ -109,19 +62,19 @@ class Agent:
         "version",
     )
 
-    def __init__(self, id_: str, limits: BrokerSettings, tool_filter: ToolFilter, shared: Shared) -> None:
+    def __init__(self, id_: str, limits: BrokerSettings, tool_filter: ToolFilter, broker: BrokerState) -> None:
         self.id = id_
         self.limits = limits
         self.tool_filter = tool_filter
         self.cuts_results = False
         """Whether a result may be longer than what a device is given of it."""
-        self.timers = shared.timers
-        self.journal = shared.journal
-        self.version = shared.version
-        self.bad_tokens = shared.bad_tokens
-        self.counts = shared.counts
-        self.numbers = shared.numbers
-        self._troubles = shared.troubles
+        self.timers = broker.timers
+        self.journal = broker.journal
+        self.version = broker.version
+        self.bad_tokens = broker.bad_tokens
+        self.broker = broker
+        self.numbers = broker.numbers
+        self._troubles = broker.troubles
         self.tools: dict[ToolSide, None] = {}
         self.devices: dict[DeviceSide, None] = {}
         self.sources: tuple[Agent, ...] = ()

@@ -11,9 +11,10 @@ from typing import NamedTuple
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.naming import clean, model_names, public_names, public_uris
-from mcp_endpoint.broker.pattern import Pattern
-from mcp_endpoint.broker.registration import Offer, Registration
+from mcp_endpoint.broker.offers.naming import clean, model_names, public_names, public_uris
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.pattern import Pattern
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.wire.definitions.client_views import Client, shown
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind

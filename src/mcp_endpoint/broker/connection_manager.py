@@ -4,14 +4,14 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mcp_endpoint.broker.agent import EVERYTHING, Agent, Shared
+from mcp_endpoint.broker.agent import EVERYTHING, Agent
+from mcp_endpoint.broker.broker_state import BrokerState, Trouble
 from mcp_endpoint.broker.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter
 from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.broker.tool_filter import ToolFilter
 from mcp_endpoint.broker.tool_side import ToolSide
-from mcp_endpoint.broker.why import Trouble
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire.mcp import Kind
@@ -47,7 +47,7 @@ class ConnectionManager:
     def __init__(self, settings: Settings, journal: Journal, version: str) -> None:
         self.timers = Timers()
         self._settings = settings
-        self._shared = Shared(self.timers, journal, version)
+        self._state = BrokerState(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
         self._farewells: dict[Agent, Timer] = {}
@@ -98,7 +98,7 @@ class ConnectionManager:
 
     def _make(self, agent_id: str) -> Agent:
         settings = self._settings
-        agent = Agent(agent_id, settings.limits(agent_id), ToolFilter(settings.agent(agent_id)), self._shared)
+        agent = Agent(agent_id, settings.limits(agent_id), ToolFilter(settings.agent(agent_id)), self._state)
         agent.cuts_results = agent.limits.max_result_bytes < settings.websocket.max_message_size
         agent.last_registration = self._last_registrations.get(agent_id)
         return agent
@@ -126,13 +126,13 @@ class ConnectionManager:
 
     def troubled(self, agent_id: str, alias: str, trouble: Trouble | None, now: float) -> None:
         """What keeps a server from serving that the broker opens itself for an agent; None: nothing any more."""
-        troubles = self._shared.troubles.setdefault(agent_id, {})
+        troubles = self._state.troubles.setdefault(agent_id, {})
         if trouble is None:
             troubles.pop(alias, None)
         else:
             troubles[alias] = trouble
         if not troubles:
-            del self._shared.troubles[agent_id]
+            del self._state.troubles[agent_id]
         if agent_id in self._agents:
             self._agents[agent_id].review(now)
 
@@ -209,7 +209,7 @@ class ConnectionManager:
         """Count a peer that was not let in."""
         self._refused[end.reason] += 1
         if end is End.BAD_TOKEN:
-            self._shared.bad_tokens.add(now)
+            self._state.bad_tokens.add(now)
 
     def sweep(self, now: float) -> None:
         """End what is overdue; the app's timer calls this several times a second."""
@@ -251,8 +251,8 @@ class ConnectionManager:
             "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
-            "errors_by_reason": dict(self._shared.counts.errors),
-            "notes_by_reason": dict(self._shared.counts.notes),
+            "errors_by_reason": dict(self._state.errors),
+            "notes_by_reason": dict(self._state.notes),
         }
 
 

@@ -7,7 +7,7 @@ from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.catalogue import PAGE_BYTES
-from mcp_endpoint.broker.registration import Offer
+from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp

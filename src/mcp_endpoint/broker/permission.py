@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Protocol
 
 from mcp_endpoint.broker.catalogue import Entry
-from mcp_endpoint.broker.registration import Registration, names_of
-from mcp_endpoint.broker.tool_filter import ToolFilter
+from mcp_endpoint.broker.offers.offer import names_of
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.wire.mcp import Kind
 
 

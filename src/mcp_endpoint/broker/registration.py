@@ -1,11 +1,10 @@
 """A tool side's place in its agent, and what is offered from there."""
 
 from collections import deque
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from mcp_endpoint.broker.link import Ended
-from mcp_endpoint.wire.mcp import Kind
+from mcp_endpoint.broker.offers.offer import Offers
 
 if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
@@ -17,27 +16,6 @@ if TYPE_CHECKING:
 RETURNS_KEPT = 100
 NAMES_KEPT = 4096
 """Names of tools that were listed from a place, before those of earlier lists are forgotten."""
-
-
-class Offer(NamedTuple):
-    """One tool, prompt, resource or template as its tool side defines it; a resource's name is its URI."""
-
-    name: str
-    definition: bytes
-
-
-Offers = Mapping[Kind, tuple[Offer, ...]]
-"""What a tool side has, by kind."""
-
-
-def names_of(offers: Offers, kind: Kind = Kind.TOOLS) -> frozenset[str]:
-    """The tool side's own names of one kind; those of its tools tell two programs of one name apart."""
-    return frozenset(offer.name for offer in offers.get(kind, ()))
-
-
-def definition_of(offers: Offers, name: str) -> bytes:
-    """The definition of a tool by its tool side's own name; empty if there is none."""
-    return next((offer.definition for offer in offers.get(Kind.TOOLS, ()) if offer.name == name), b"")
 
 
 class Registration:

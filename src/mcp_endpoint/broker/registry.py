@@ -9,8 +9,9 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mcp_endpoint.broker.link import Ended
-from mcp_endpoint.broker.naming import slug, tail
-from mcp_endpoint.broker.registration import Registration, names_of
+from mcp_endpoint.broker.offers.naming import slug, tail
+from mcp_endpoint.broker.offers.offer import names_of
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.subscriptions import renew
 from mcp_endpoint.broker.tasks import moved
 from mcp_endpoint.errors import End, Note

@@ -11,8 +11,9 @@ from msgspec.json import encode
 from mcp_endpoint.broker.call import Call, Rewrite
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.link import Ended
+from mcp_endpoint.broker.offers.offer import definition_of
 from mcp_endpoint.broker.permission import reaches
-from mcp_endpoint.broker.registration import Registration, definition_of
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.broker.tasks import Task, does_tasks, of_task, result_of
 from mcp_endpoint.broker.tool_side import ToolSide

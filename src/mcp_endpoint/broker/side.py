@@ -38,13 +38,13 @@ class Side:
     def failure(self, id_: bytes, fault: Fault, **facts: object) -> bytes:
         """The answer to one of its requests that fails, counted."""
         self.errors[fault.reason] = self.errors.get(fault.reason, 0) + 1
-        self.agent.counts.errors[fault.reason] += 1
+        self.agent.broker.errors[fault.reason] += 1
         return self.agent.failure(id_, fault, **facts)
 
     def note(self, note: Note, now: float) -> None:
         """Tell the owner something about this peer, once."""
         if note not in self.notes:
             self.notes.append(note)
-            self.agent.counts.notes[note.reason] += 1
+            self.agent.broker.notes[note.reason] += 1
             self.agent.journal.noted(self, self.link.peer, note)  # type: ignore[arg-type]
             self.agent.review(now)

@@ -12,12 +12,13 @@ from mcp_endpoint.broker.frame_repair import Deliver, Mending, is_echo, meant
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.list_fetch import ListFetch
 from mcp_endpoint.broker.log_levels import listeners
-from mcp_endpoint.broker.registration import Offer, Offers, Registration
+from mcp_endpoint.broker.offers.offer import Offer, Offers
+from mcp_endpoint.broker.offers.tool_filter import Unmatched
+from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.reverse_requests import MOST_ASKED, refuse_to_ask, whom_to_ask
 from mcp_endpoint.broker.side import Side
 from mcp_endpoint.broker.subscriptions import subscribers
 from mcp_endpoint.broker.tasks import status_told
-from mcp_endpoint.broker.tool_filter import Unmatched
 from mcp_endpoint.errors import End, Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp

@@ -6,11 +6,12 @@ The sentence is the `details` of what a device is told, a field of `/stats`, a l
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from mcp_endpoint.broker.naming import slug
+from mcp_endpoint.broker.broker_state import PROVIDER
+from mcp_endpoint.broker.offers.naming import slug
+from mcp_endpoint.broker.offers.tool_filter import Unmatched
 from mcp_endpoint.broker.registration import Registration
-from mcp_endpoint.broker.tool_filter import Unmatched
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire.mcp import Kind
 
@@ -21,15 +22,6 @@ if TYPE_CHECKING:
 DAY = 86_400.0
 MOST_NAMED = 3
 """Definitions of one program that a sentence names."""
-PROVIDER = "@"
-"""What the ids of agents begin with that stand for a server the broker opens itself; no token has such an id."""
-
-
-class Trouble(NamedTuple):
-    """Why a server that the broker opens itself does not serve: words to stand inside a sentence."""
-
-    zh: str
-    en: str
 
 
 class State(Enum):

@@ -10,8 +10,8 @@ from collections.abc import Callable, Container, Mapping
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.registration import Offer
-from mcp_endpoint.broker.tool_filter import ToolFilter, Unmatched, named, unmatched
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.tool_filter import ToolFilter, Unmatched, named, unmatched
 from mcp_endpoint.providers.entries.entry import Tools
 from mcp_endpoint.providers.jobs.job_tasks import marked
 from mcp_endpoint.settings.schema import AgentSettings

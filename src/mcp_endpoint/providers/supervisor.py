@@ -6,7 +6,7 @@ from pathlib import Path
 
 from loguru import logger
 
-from mcp_endpoint.broker.why import PROVIDER, Trouble
+from mcp_endpoint.broker.broker_state import PROVIDER, Trouble
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Kind, Server
 from mcp_endpoint.providers.entries.members import Remark

@@ -11,9 +11,9 @@ from typing import NamedTuple
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.naming import MAX_NAME
-from mcp_endpoint.broker.pattern import Pattern
-from mcp_endpoint.broker.registration import Offer
+from mcp_endpoint.broker.offers.naming import MAX_NAME
+from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.pattern import Pattern
 from mcp_endpoint.settings.schema import AgentSettings
 from mcp_endpoint.wire.envelope import members
 
