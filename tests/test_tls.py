@@ -1,4 +1,4 @@
-"""TLS without a proxy: wss:// and https:// on the broker's port, and a renewed certificate (issue 3, part 9)."""
+"""TLS without a proxy: wss:// and https:// on the broker's port, and a renewed certificate."""
 
 import asyncio
 import contextlib

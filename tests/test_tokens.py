@@ -1,4 +1,4 @@
-"""tokens.py against the vectors and the rules of the wire contract, section 2."""
+"""tokens.py against the vectors and the rules of docs/protocol.md, section 2."""
 
 import base64
 import json

@@ -5,14 +5,14 @@ member's name in lower case, sent as `error.data.reason`) and a sentence a devic
 A **link** ends with an `End`: the WebSocket close code and the text on the wire, and the words log and `/stats` use.
 A **connection** that is no link yet, or an HTTP **request** that is not taken, ends with a `Refusal`: an HTTP status,
 and words for its answer, log and `/stats`.
-Codes and wire texts are those of the wire contract, sections 2 and 4; clients know them already.
+Clients know the codes and the texts on the wire already (docs/protocol.md, sections 3.2, 4.6 and 5.1).
 """
 
 from enum import Enum, IntEnum
 
 
 class Code(IntEnum):
-    """JSON-RPC error codes (wire contract, section 4)."""
+    """JSON-RPC error codes (docs/protocol.md, section 4.6)."""
 
     PARSE_ERROR = -32700
     INVALID_REQUEST = -32600
@@ -43,7 +43,7 @@ MESSAGES: dict[Code, str] = {
     Code.MISSING_CAPABILITY: "Missing required client capability",
     Code.UNSUPPORTED_VERSION: "Unsupported protocol version",
 }
-"""`error.message` per code. -32001 and -32002 are fixed by the contract; the rest is what JSON-RPC or users expect."""
+"""`error.message` per code. Clients know those of -32001 and -32002; the rest is what JSON-RPC or users expect."""
 
 
 class Fault(Enum):
@@ -190,8 +190,8 @@ class Fault(Enum):
 class End(Enum):
     """Why a link ended: (close code, text in the close frame, Chinese words, English words).
 
-    4004 is never used: one client gives up for good on it (wire contract, section 6). 1006 is never sent; it stands
-    for an end without a close frame.
+    4004 is never used: one client gives up for good on it. 1006 is never sent; it stands for an end without a close
+    frame (docs/protocol.md, section 5.1).
     """
 
     def __init__(self, code: int, wire: str, zh: str, en: str) -> None:

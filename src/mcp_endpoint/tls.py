@@ -1,4 +1,4 @@
-"""TLS without a proxy: the certificate of the port, and its renewal while links go on (issue 3, part 9)."""
+"""TLS without a proxy: the certificate of the port, and its renewal while links go on."""
 
 import ssl
 from pathlib import Path

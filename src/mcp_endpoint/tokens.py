@@ -1,6 +1,6 @@
 """Agent tokens: read them, mint them, and put them into the two URLs that users copy.
 
-A token is base64( AES-ECB( key, PKCS7( JSON ) ) ), minted by the Xiaozhi management console (wire contract, section 2).
+A token is base64( AES-ECB( key, PKCS7( JSON ) ) ), minted by the Xiaozhi management console (docs/protocol.md, 2).
 Other programs mint and read it, so neither the cipher nor the form is ours to choose. What ECB lacks, strict reading
 makes up for as far as it can: one spelling per token, two known members, a narrow alphabet for the agent's id.
 """
@@ -61,7 +61,7 @@ class Tokens:
         raw = key.encode()
         if len(raw) not in (16, 24, 32):
             raw = raw[:32].ljust(32, b"\0")
-        # ECB is the format of the programs that mint these tokens (wire contract, section 2).
+        # ECB is the format of the programs that mint these tokens (docs/protocol.md, section 2.1).
         self._cipher = Cipher(AES(raw), ECB())
 
     def read(self, token: str) -> str:
@@ -152,7 +152,7 @@ def agent_id(name: str) -> str:
 
 
 def agent_ids(name: str) -> tuple[str, ...]:
-    """The ids that `name` may stand for in the settings: itself where it can be one, and its md5 (issue 3, part 5).
+    """The ids that `name` may stand for in the settings: itself where it can be one, and its md5.
 
     Both, since an id of the console's database looks like a hash itself: its tokens carry the md5 of it. Only
     `single_module` is never hashed.

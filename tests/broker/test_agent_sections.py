@@ -1,4 +1,4 @@
-"""`[agent ID-or-name]` sections: whom they mean, what they change, and every line a user may meet (issue 3, part 5)."""
+"""`[agent ID-or-name]` sections: whom they mean, what they change, and every line a user may meet."""
 
 import hashlib
 from itertools import pairwise

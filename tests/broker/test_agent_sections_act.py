@@ -1,4 +1,4 @@
-"""Every key of `[agent ID-or-name]` acts, before a start and by a reload (issue 3, part 5)."""
+"""Every key of `[agent ID-or-name]` acts, before a start and by a reload."""
 
 import signal
 import sys

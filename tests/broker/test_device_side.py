@@ -1,4 +1,4 @@
-"""The device door: ids, params and answers as the contract has them, and one outcome per request (section 4)."""
+"""The device door: ids, params and answers (docs/protocol.md, section 4), and one outcome per request."""
 
 from time import monotonic
 from typing import Any

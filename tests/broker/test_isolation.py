@@ -1,4 +1,4 @@
-"""One stalled tool side does not slow the other agents down (issue 2, "Held by tests")."""
+"""One stalled tool side does not slow the other agents down."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Programs that look alike: which one serves, which stands by, and that nobody who lives is cut off (issue B, 1-2)."""
+"""Programs that look alike: which one serves, which stands by, and that nobody who lives is cut off."""
 
 from collections.abc import Callable
 
@@ -183,7 +183,7 @@ def test_a_program_that_works_on_one_long_call_and_answers_others_is_not_asked()
     assert program.closed is None
 
 
-# --- who is calling (issue B, 6) ---
+# --- who is calling ---
 
 KEY = "mcp-endpoint/caller"
 

@@ -1,4 +1,4 @@
-"""Names and lists of several tool sides on one token, and lists that wait (routing page; contract, section 6)."""
+"""Names and lists of several tool sides on one token, and lists that wait (docs/protocol.md, 10 and 11)."""
 
 import asyncio
 from time import monotonic

@@ -1,4 +1,4 @@
-"""Which tools an agent shows and how they are called there: allow, deny, rename and describe (issue 3, part 5)."""
+"""Which tools an agent shows and how they are called there: allow, deny, rename and describe."""
 
 import fnmatch
 import json

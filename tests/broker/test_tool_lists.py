@@ -1,4 +1,4 @@
-"""Lists of tools that are meant to do harm: no more of them is looked at than an agent may have (issue 3, part 7)."""
+"""Lists of tools that are meant to do harm: no more of them is looked at than an agent may have."""
 
 from collections.abc import Callable, Iterator
 from itertools import count

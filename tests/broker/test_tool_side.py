@@ -1,4 +1,4 @@
-"""The tool door: the broker's handshake, what tool programs send of their own accord, and how they end (section 6)."""
+"""The tool door: the broker's handshake, what tool programs send of their own accord, and how they end."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""What a tool side leaves behind when it ends: no deadline, and a word on every agent it served (issue 3, 3 and 8)."""
+"""What a tool side leaves behind when it ends: no deadline, and a word on every agent it served."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Complaints 1 to 7 of people who run an endpoint (issue 3, part 3): each provoked, and its sentence where they look.
+"""What goes wrong at an endpoint: each state of an agent provoked, and its sentence where its owner looks.
 
 That is the `details` of what a device is told, `/stats`, one line of the log, and `doctor`. The other three of the ten
 are in test_why_from_outside.py.

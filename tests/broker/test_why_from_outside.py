@@ -1,4 +1,4 @@
-"""Complaints 8 to 10 of people who run an endpoint (issue 3, part 3), and what no sentence may hold.
+"""What goes wrong at an endpoint, seen by real programs from outside, and what no sentence may hold.
 
 Addresses that lead nowhere, programs that send what is no MCP, peers with the wrong URL or key; see test_why.py.
 """

@@ -1,4 +1,4 @@
-"""Large messages: a few at once, a flood of them at a steady rate (issue 3, part 7)."""
+"""Large messages: a few at once, a flood of them at a steady rate."""
 
 import asyncio
 

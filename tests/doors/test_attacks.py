@@ -1,4 +1,4 @@
-"""Two peers: one abuses the broker, the other's calls take at most twice as long (issue 3, part 7)."""
+"""Two peers: one abuses the broker, the other's calls take at most twice as long."""
 
 import asyncio
 import contextlib

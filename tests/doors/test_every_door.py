@@ -1,4 +1,4 @@
-"""What has to arrive unharmed through every door, and what is freed when a client goes (issue 4)."""
+"""What has to arrive unharmed through every door, and what is freed when a client goes."""
 
 import asyncio
 from typing import Any

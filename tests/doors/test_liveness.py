@@ -1,4 +1,4 @@
-"""Pings and half-open peers (issue 2, part 7), over bare sockets: a client library would answer by itself."""
+"""Pings and half-open peers, over bare sockets: a client library would answer by itself."""
 
 from time import monotonic
 

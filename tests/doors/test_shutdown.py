@@ -1,4 +1,4 @@
-"""SIGTERM: /health says so first, then 1012 to all, and an end within close_timeout + 1 s whoever reads (part 7)."""
+"""SIGTERM: /health says so first, then 1012 to all, and an end within close_timeout + 1 s whoever reads."""
 
 import asyncio
 import json

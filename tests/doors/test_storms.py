@@ -1,4 +1,4 @@
-"""Everybody is cut off at once, again and again: all come back, and nothing is left over (issue 3, part 8)."""
+"""Everybody is cut off at once, again and again: all come back, and nothing is left over."""
 
 import asyncio
 import json

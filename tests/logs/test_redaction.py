@@ -15,7 +15,7 @@ from mcp_endpoint.logs.redaction import MASK, Redactor, escape_controls, quote_p
 
 KEY = "6a369b7f1bcf4d3e8d123ece38bb9627"
 AGENT = "fa820cc1ad39a4e99283e9fa555035ec"
-TOKENS = [  # wire contract, section 2
+TOKENS = [  # docs/protocol.md, section 2.4
     "xTr7w9G0EcAbf8IorLoBiE5b9K+CwZtl2DlcrI/9XpY=",
     "ksjXt49J8vgGbs8dXSkCcLG9i+s0PG777c8QRqjsF+eM+xgUJN5bAD9Ma7RteRt0",
     "I/c/ep3I87c7ld9T4RR4ciFwouT7QAf3jJPfBRdKVio=",

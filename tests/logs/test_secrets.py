@@ -1,4 +1,4 @@
-"""No token and no key in any line of the running broker, at the most talkative level (issue, logs)."""
+"""No token and no key in any line of the running broker, at the most talkative level."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""The commands as a person types them: what `run`, `urls`, `token` and `check-config` print (parts 2 to 4)."""
+"""The commands as a person types them: what `run`, `urls`, `token` and `check-config` print."""
 
 import contextlib
 import errno

@@ -1,4 +1,4 @@
-"""What stands between a running source and the broker, without sockets: greetings, tasks and jobs (issue 5, part 6)."""
+"""What stands between a running source and the broker, without sockets: greetings, tasks and jobs."""
 
 from typing import Any
 

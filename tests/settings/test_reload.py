@@ -1,4 +1,4 @@
-"""Settings read again on SIGHUP: what takes effect, what waits, and that no link notices (issue 3, part 5)."""
+"""Settings read again on SIGHUP: what takes effect, what waits, and that no link notices."""
 
 import asyncio
 import os

@@ -1,4 +1,4 @@
-"""Every settings key acts: for each one a check that fails when the broker ignores it (issue 2, part 2)."""
+"""Every settings key acts: for each one a check that fails when the broker ignores it."""
 
 import asyncio
 import contextlib

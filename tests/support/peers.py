@@ -404,7 +404,7 @@ def parsed(text: str) -> Frame:
     frame = json.loads(text)
     assert isinstance(frame, dict)
     assert frame.get("jsonrpc") == "2.0"
-    assert not ("result" in frame and "error" in frame), "never both (contract, section 4)"
+    assert not ("result" in frame and "error" in frame), "never both (JSON-RPC 2.0, 5)"
     return frame
 
 
@@ -435,7 +435,7 @@ def said(answer: Frame) -> str:
 
 
 def fault(answer: Frame) -> tuple[int, str]:
-    """Code and machine-readable reason of an error, whose other members are as the contract has them."""
+    """Code and machine-readable reason of an error, whose other members are those of docs/protocol.md, section 4.6."""
     error = answer["error"]
     assert "result" not in answer
     assert error["message"]

@@ -1,4 +1,4 @@
-"""The management console: its byte sequence, and its question "is it connected now?" (contract, sections 3 and 5)."""
+"""The management console: its byte sequence, and its question "is it connected now?" (docs/protocol.md, 7.3)."""
 
 import json
 from time import monotonic

@@ -1,4 +1,4 @@
-"""The Xiaozhi server as a device: its byte sequence, and what it alone is told differently (contract, section 5)."""
+"""The Xiaozhi server as a device: its byte sequence, and what it alone is told differently (docs/protocol.md, 7)."""
 
 import base64
 import contextlib

@@ -158,7 +158,7 @@ class Agent:
         return Catalogue(self.registrations(scope.provider), publish, ascii_names=scope.ascii_names)
 
     def _under_own_name(self, alias: str, tool: Offer) -> tuple[str, bytes] | None:
-        """What is hidden stays hidden, but nothing is renamed (issue C, part 1)."""
+        """What is hidden stays hidden, but nothing is renamed."""
         return None if self.tool_filter.publish(alias, tool) is None else (tool.name, tool.definition)
 
     def listed(self, tool: ToolSide, kind: Kind, now: float) -> None:
@@ -176,7 +176,7 @@ class Agent:
             agent.renew(now)
 
     def renew(self, now: float) -> None:
-        """Rebuild the catalogue; tell the devices only if they would see another list (routing page)."""
+        """Rebuild the catalogue; tell the devices only if they would see another list."""
         old = self.catalogues
         wanted = {EVERYTHING} | {device.link.peer.scope for device in self.devices}
         self.catalogues = {scope: self._seen(scope) for scope in wanted}
@@ -218,7 +218,8 @@ class Agent:
         """Until when a list asked for now should wait; `now` or earlier if it can be answered at once.
 
         It waits, `wait` seconds at most, while nobody is there, and while a tool side is in the first `tools_wait`
-        seconds of its handshake (contract, section 6). What one has that is away is an answer, unless `live_only`.
+        seconds of its handshake (docs/protocol.md, section 11.2). What one has that is away is an answer, unless
+        `live_only`.
         """
         provider = device.link.peer.provider
         live = bool(self.live_tools(provider))
@@ -274,7 +275,7 @@ class Agent:
         return {name: facts for name, facts in known.items() if everything or name in there or name == "tools"}
 
     def failure(self, id_: bytes, fault: Fault, **facts: object) -> bytes:
-        """An error frame whose `data` says what happened, since when, and what to do (contract, section 4)."""
+        """An error frame whose `data` says what happened, since when, and what to do."""
         details = fault.sentence(self.limits.language, **facts)
         data: Facts = {"agent_id": self.id, "details": details, "reason": fault.reason}
         if fault is Fault.LACKS_ABILITY:

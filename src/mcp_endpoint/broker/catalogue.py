@@ -2,7 +2,7 @@
 
 A `Catalogue` is what an agent's devices see at one moment: tools, prompts, resources and templates of resources, a
 `Shelf` for each. It never changes, so a session may keep the one it was shown. Names are looked up in a table, never
-taken apart (routing page, "Names").
+taken apart (docs/protocol.md, section 10).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -20,7 +20,7 @@ from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind
 
 PAGE_BYTES = 1_048_576 - 4_096
-"""A list answer stays below 1 MiB, the smallest buffer among clients (contract, section 5), with room for its frame."""
+"""A list answer stays below 1 MiB, the smallest buffer among clients, with room for its frame."""
 
 
 class Entry(NamedTuple):

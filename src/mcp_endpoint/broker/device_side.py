@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.agent import Agent
 
 SILENCE = 10.0
-"""Seconds without a frame after which a device link is taken for a tool program's (contract, section 6)."""
+"""Seconds without a frame after which a device link is taken for a tool program's."""
 
 
 class DeviceSide(Side):
@@ -245,7 +245,7 @@ class DeviceSide(Side):
         return encode(params | {"_meta": Raw(encode(meta))})
 
     def _caller(self) -> dict[str, object]:
-        """What a tool side that asked for it is told about who calls (issue B, part 6)."""
+        """What a tool side that asked for it is told about who calls."""
         peer = self.link.peer
         return {
             "agent": self.agent.id,

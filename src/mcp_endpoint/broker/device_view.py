@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.timers import Timer
 
 CONSOLE_WAIT = 1.0
-"""Seconds the console's list may wait: its question is "is it connected now?" (contract, section 5)."""
+"""Seconds the console's list may wait: it asks whether tools are connected now (docs/protocol.md, section 7.3)."""
 NAMES_KEPT = 4096
 """How many names a session may know before those of earlier lists are forgotten."""
 
@@ -57,7 +57,7 @@ class DeviceView:
         self._found_at = -1
         self.waiting: dict[bytes, Waiting] = {}
         self._shown: dict[Kind, Shelf] = {}
-        # The two facts that say whether an unasked list would be taken for an answer (contract, section 5).
+        # The two facts that say whether an unasked list would be taken for an answer (docs/protocol.md, 7.1).
         self._all_lists_empty = True
         self._second_call_done = False
 
@@ -151,7 +151,7 @@ class DeviceView:
     # --- names ---
 
     def _remember(self, shelf: Shelf) -> None:
-        """Keep what the session is shown: a name it saw once goes on working for it (routing page, "Names")."""
+        """Keep what the session is shown: a name it saw once goes on working for it."""
         known = self.entries.get(shelf.kind)
         if known is None or len(known) > NAMES_KEPT:
             self.entries[shelf.kind] = shelf.entries

@@ -1,4 +1,4 @@
-"""Log messages of tool sides: how much they are asked to tell, and who hears it (routing page, "Notifications")."""
+"""Log messages of tool sides: how much they are asked to tell, and who hears it (docs/protocol.md, section 14)."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.device_side import DeviceSide
 
 UNKNOWN_METHOD_TIMEOUT = 5.0
-"""Seconds the only tool side has to answer a method the broker does not know (routing page)."""
+"""Seconds the only tool side has to answer a method the broker does not know."""
 AROUND_RESULT = len(wire.result(b"", b""))
 """Bytes of an answer beside its result and its id."""
 OPENS_OBJECT = ord("{")
@@ -249,7 +249,7 @@ class Relay:
         members = wire.members(raw)
         meta = wire.members(members["_meta"]) if members and "_meta" in members else None
         token = meta.get("progressToken") if meta else None
-        # params:null never reaches a tool side: TypeScript servers ignore such a request (contract, section 5).
+        # params:null never reaches a tool side: TypeScript servers ignore such a request.
         body = UNSET if raw is UNSET or raw == wire.NULL else raw
         deadline = now + UNKNOWN_METHOD_TIMEOUT
         call = Call(self, id_, key, method[:100], now, deadline, token, is_tool_call=False)

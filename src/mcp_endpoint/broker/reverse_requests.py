@@ -1,4 +1,4 @@
-"""What tool sides ask a client: its model, its user, its roots (routing page, "Requests from a tool side").
+"""What tool sides ask a client: its model, its user, its roots (docs/protocol.md, section 15).
 
 Nothing in MCP says for which call such a request is made. So it goes to a client only if that is the only one that has
 a call in flight on the tool side and can serve it, where the settings of its agent allow it; never to a bystander.
@@ -55,7 +55,7 @@ class ReverseRequests:
         tool.reverse_requests[key] = (self._device, self._last)
         call.asks += 1
         call.renew(now)
-        # params:null never reaches a client either: TypeScript programs ignore such a request (contract, section 5).
+        # params:null never reaches a client either: TypeScript programs ignore such a request.
         frame = wire.request(self._last, method, UNSET if raw == wire.NULL else raw)
         self._device.link.send(frame, call.key)
 

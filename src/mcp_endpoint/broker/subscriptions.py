@@ -1,4 +1,4 @@
-"""Who wants to hear of changes of which resource (routing page: subscriptions are counted)."""
+"""Who wants to hear of changes of which resource (docs/protocol.md, section 13)."""
 
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING

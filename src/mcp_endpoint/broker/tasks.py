@@ -1,8 +1,8 @@
 """Tasks of MCP 2025-11-25: calls that a tool side answered with a promise, and who may ask what became of them.
 
 A task belongs to the agent whose call began it, whichever of its clients asks; it is found by a table, under the id
-that the tool side gave it unless another tool side of the agent gave the same one (routing page, "Requests from a
-client": rewritten is the task id).
+that the tool side gave it unless another tool side of the agent gave the same one
+(docs/protocol.md, section 16).
 """
 
 from typing import TYPE_CHECKING

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from mcp_endpoint.broker.timers import Timer
 
 MAX_ID = 2**31 - 1
-"""Ids towards a tool side stay below this: some tool programs read nothing larger (contract, section 4)."""
+"""Ids towards a tool side stay below this: some tool programs read nothing larger."""
 GIVEN_UP_KEPT = 256
 LIVENESS = 60.0
 """Seconds a tool side that let a call time out in silence has to be heard of again."""
@@ -274,7 +274,7 @@ class ToolSide(Side):
             device.link.send(wire.notification(mcp.RESOURCE_UPDATED, encode(body)))
 
     def _said(self, params: dict[str, Raw], raw: Raw | UnsetType) -> None:
-        """The program logs something: pass it to the clients that want to hear it (routing page, "Notifications")."""
+        """The program logs something: pass it to the clients that want to hear it."""
         level = mcp.string(params.get("level"))
         if level not in mcp.LEVELS:
             self.drop("bad_log_level")

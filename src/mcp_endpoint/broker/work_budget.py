@@ -1,4 +1,4 @@
-"""Messages that take long to work off: each holds up everybody, so there may be only so many (issue 3, part 7).
+"""Messages that take long to work off: each holds up everybody, so there may be only so many.
 
 A bucket of time: a few such messages pass at once, a flood of them has a hundredth of the time, and what takes less
 than HOLD is not counted. Time is the processor's, in seconds, as `time.thread_time` has it.

@@ -1,6 +1,6 @@
 """A device for the command line: lists and calls the tools of an agent just as the Xiaozhi server does.
 
-The frames are byte for byte those of the Xiaozhi server (wire contract, section 5): `initialize`, `initialized` and
+The frames are byte for byte those of the Xiaozhi server (docs/protocol.md, 7.1): `initialize`, `initialized` and
 `tools/list` back to back, pages under the same id, then calls whose ids start at 1 again. What works here works there.
 """
 

@@ -1,4 +1,4 @@
-"""Cuts secrets out of log lines and makes text of peers fit to stand in one (issue 2, part 3).
+"""Cuts secrets out of log lines and makes text of peers fit to stand in one.
 
 Five things are secret: the configured key, whatever follows `token=` or `key=`, `Authorization` headers, names and
 passwords in URLs, and agent tokens standing alone (base64 of whole AES blocks, URL-encoded or in its URL alphabet too).

@@ -1,4 +1,4 @@
-"""Logs: one event is one line, on a console and in a rotating file, without secrets (issue 2, part 3).
+"""Logs: one event is one line, on a console and in a rotating file, without secrets.
 
 Code says `from loguru import logger` and `logger.info("…")`; libraries use the standard `logging` and `warnings`.
 `Logs` brings all of it into two sinks:

@@ -1,4 +1,4 @@
-"""The first seen definition of each third-party tool, kept beside the settings (issue 5, "Change pin").
+"""The first seen definition of each third-party tool, kept beside the settings.
 
 A server can change what a tool says of itself long after somebody looked at it and let a model use it. What changed is
 told with both texts, and withheld until it is accepted where `[security] pin_tools = block`.

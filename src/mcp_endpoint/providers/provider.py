@@ -1,4 +1,4 @@
-"""One server that the broker opens itself: run, watched, run again, and told about (issue 5, part 2)."""
+"""One server that the broker opens itself: run, watched, run again, and told about."""
 
 import asyncio
 from collections.abc import Callable, Mapping

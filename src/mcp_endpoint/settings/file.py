@@ -1,6 +1,6 @@
 """The settings file as text: its INI dialect, the one line that is ever written into it, and how that is saved.
 
-The dialect (issue part 2): UTF-8 with or without BOM; `[section]`, `key = value` (or `:`), names in any case; a line
+The dialect: UTF-8 with or without BOM; `[section]`, `key = value` (or `:`), names in any case; a line
 that begins with `#` or `;` is a comment, and so is what follows white space + `#`; a value in double quotes is taken as
 it stands; nothing is interpolated. Own code instead of configparser, which can do neither the comment rule nor the
 quotes, takes an indented line for part of the value above, and cannot write without losing every comment.

@@ -141,7 +141,7 @@ class BrokerSettings(_Section):
 
 
 class AgentSettings(BrokerSettings):
-    """What one agent has of its own, in a section `[agent ID-or-name]` (issue 3, part 5).
+    """What one agent has of its own, in a section `[agent ID-or-name]`.
 
     Besides its own keys it takes every key of [broker]. Of those only the ones that were given count, so they are read
     through `Settings.limits`, never from here.

@@ -16,7 +16,7 @@ MB = 1024 * KB
 GB = 1024 * MB
 DAY = 86400.0
 LONGEST_NAME = 64
-"""Characters a tool's public name may have (routing page, "Names")."""
+"""Characters a tool's public name may have (docs/protocol.md, section 10.1)."""
 
 _UNITS = {"": 1, "b": 1, "kb": KB, "mb": MB, "gb": GB}
 _TRUE = {"true", "yes", "on", "1"}

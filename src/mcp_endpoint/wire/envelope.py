@@ -1,7 +1,7 @@
 """One JSON-RPC frame: its kind, its id, its method, and params or result as the bytes they came in.
 
 Only the envelope of a relayed frame is decoded; what is inside `params`, `result` and `error` stays the peer's own
-bytes (`Raw`), so that unknown members and spellings of numbers survive (wire contract, section 4).
+bytes (`Raw`), so that unknown members and spellings of numbers survive.
 """
 
 from msgspec import UNSET, DecodeError, Raw, Struct, UnsetType, ValidationError
@@ -107,7 +107,7 @@ def members(raw: Raw | bytes | UnsetType) -> dict[str, Raw] | None:
 
 
 def one_line(frame: bytes) -> bytes:
-    """The same JSON without line breaks between its tokens: line-framed bridges break on them (contract, section 4).
+    """The same JSON without line breaks between its tokens: line-framed bridges break on them.
 
     Within a JSON string a line break is written as an escape, so any that is found stands between tokens.
     """

@@ -1,4 +1,4 @@
-"""What MCP clients over HTTP have that devices have not: one tool side alone, and more time (issue 4, part 1)."""
+"""What MCP clients over HTTP have that devices have not: one tool side alone, and more time."""
 
 import asyncio
 from time import monotonic

@@ -1,4 +1,4 @@
-"""Health, counters and banner, byte for byte where a program reads them (contract, section 3)."""
+"""Health, counters and banner, byte for byte where a program reads them (docs/protocol.md, section 6)."""
 
 import asyncio
 import json

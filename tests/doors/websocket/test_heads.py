@@ -1,4 +1,4 @@
-"""What a connection meets before it is a WebSocket: help, limits of the head and its deadline (issue 2, part 5)."""
+"""What a connection meets before it is a WebSocket: help, limits of the head and its deadline."""
 
 import asyncio
 from time import monotonic

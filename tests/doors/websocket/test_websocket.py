@@ -1,4 +1,4 @@
-"""The two WebSocket doors: who is let in where, and what ends a connection (wire contract, sections 1, 2 and 4)."""
+"""The two WebSocket doors: who is let in where, and what ends a connection (docs/protocol.md, 1 to 5)."""
 
 import asyncio
 import json

@@ -1,4 +1,4 @@
-"""Names under which several tool sides can be told apart (routing page, "Names of several tool sides")."""
+"""Names under which several tool sides can be told apart (docs/protocol.md, section 10)."""
 
 import re
 from collections import Counter

@@ -1,4 +1,4 @@
-"""Which tools an agent shows, and under which names and descriptions (issue 3, part 5).
+"""Which tools an agent shows, and under which names and descriptions.
 
 Settings name a tool as its program does (`lamp_on`), or with the alias of that program in front (`kitchen__lamp_on`)
 to mean no other's. The longer form wins where both are there. New names are never looked at again: a pattern in `allow`

@@ -1,4 +1,4 @@
-"""Who may come in over HTTP, at every door for MCP clients alike (wire contract, section 7).
+"""Who may come in over HTTP, at every door for MCP clients alike (docs/protocol.md, section 19).
 
 First the Host and the Origin: a page in somebody's browser must not reach a broker on that person's own machine by a
 name that it had resolved to it (DNS rebinding). Then the token, which names the agent.

@@ -1,4 +1,4 @@
-"""Health, counters and the banner: what the console, monitors and people ask over plain HTTP (contract, section 3)."""
+"""Health, counters and the banner: what the console, monitors and people ask over HTTP (docs/protocol.md, 6)."""
 
 import hmac
 import time

@@ -1,8 +1,8 @@
 """Which door a plain HTTP request is for: one for MCP clients, or the pages for people and monitors.
 
-The paths are those of the WebSocket doors, so that one URL serves whichever transport a client brings (wire contract,
-section 1): a GET that is neither for a stream nor from an MCP client gets the page with help, unless its token is
-wrong.
+The paths are those of the WebSocket doors, so that one URL serves whichever transport a client brings
+(docs/protocol.md, section 1.2): a GET that is neither for a stream nor from an MCP client gets the page with help,
+unless its token is wrong.
 """
 
 from collections.abc import Awaitable, Callable

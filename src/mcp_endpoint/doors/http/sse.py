@@ -1,7 +1,7 @@
 """HTTP+SSE (2024-11-05): a client reads one stream of events, and posts what it has to say to a URL named in it.
 
 The session is the stream: it begins with a GET of `…/sse` and ends with it. The first event announces the URL, which
-carries the session's own authority, since SDK clients post to exactly that one (wire contract, section 7).
+carries the session's own authority, since SDK clients post to exactly that one.
 """
 
 import secrets

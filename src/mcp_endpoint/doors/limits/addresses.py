@@ -1,4 +1,4 @@
-"""Whom a connection comes from: its own address, or the one that a trusted proxy speaks for (issue 3, part 7)."""
+"""Whom a connection comes from: its own address, or the one that a trusted proxy speaks for."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

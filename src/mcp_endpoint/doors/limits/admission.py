@@ -1,4 +1,4 @@
-"""Who may come in: limits on strangers and on addresses, and the log line of those who may not (issue 3, part 7).
+"""Who may come in: limits on strangers and on addresses, and the log line of those who may not.
 
 A **stranger** is a connection that is no link: one whose handshake is not done, an HTTP request, or a refused peer on
 its way out. Strangers are many only in an attack. Then the one that was there longest goes, since an honest handshake

@@ -1,4 +1,4 @@
-"""Fair service: how much of one agent's input is worked off before the others have their turn (issue 3, part 7)."""
+"""Fair service: how much of one agent's input is worked off before the others have their turn."""
 
 from asyncio import AbstractEventLoop, Future
 from collections import deque

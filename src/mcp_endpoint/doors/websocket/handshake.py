@@ -35,7 +35,7 @@ class WebSocket(ServerProtocol):
         )
 
     def select_subprotocol(self, subprotocols: Sequence[Subprotocol]) -> Subprotocol | None:
-        """`mcp` if it is offered: official SDK clients insist on it (contract, section 1)."""
+        """`mcp` if it is offered: official SDK clients insist on it (docs/protocol.md, section 1.3)."""
         return Subprotocol("mcp") if "mcp" in subprotocols else None
 
     def forget(self) -> None:
@@ -46,7 +46,7 @@ class WebSocket(ServerProtocol):
 
 
 def role_of(path: str) -> Role | None:
-    """Which door a path leads to; reverse proxies may put any prefix in front (contract, section 1)."""
+    """Which door a path leads to; reverse proxies may put any prefix in front (docs/protocol.md, section 1.2)."""
     return DOORS.get(unquote(path).rstrip("/").rpartition("/")[2])
 
 

@@ -29,7 +29,7 @@ from mcp_endpoint.doors.websocket.sending import Sending
 from mcp_endpoint.errors import End, Refusal
 
 MAX_FRAGMENTS = 1024
-"""Pieces one message may come in (contract, section 4)."""
+"""Pieces one message may come in."""
 REFUSED_PATIENCE = 1.0
 """Seconds that a peer has to close its side when it is refused or has done wrong."""
 
@@ -190,7 +190,7 @@ class WebSocketLink(Sending):
             self._port_state.admission.refuse(self.caller, why, "handshake", penalty=True)
 
     def _admit(self, role: Role, agent_id: str | End, now: float) -> None:
-        """Join the agent, or close with the reason clients know (contract, section 2)."""
+        """Join the agent, or close with the reason clients know (docs/protocol.md, section 3.2)."""
         self._port_state.heartbeat.add(self, now)
         if isinstance(agent_id, End):
             self._refuse(agent_id, role)

@@ -69,7 +69,7 @@ class Tools:
     rename: Mapping[str, str] = field(default_factory=dict)
     describe: Mapping[str, str] = field(default_factory=dict)
     background: tuple[str, ...] = ()
-    """Those that may take long (issue 5, part 6)."""
+    """Those that may take long: after `[jobs] answer_within` seconds their calls are jobs."""
     drop_empty: bool = False
     """Whether optional arguments that are null or "" are left out of calls, where a tool does not allow them."""
 

@@ -1,4 +1,4 @@
-"""Jobs as tasks of MCP 2025-11-25, for the clients that know them (issue 5, part 6).
+"""Jobs as tasks of MCP 2025-11-25, for the clients that know them.
 
 A server that has no tasks of its own gets them here: its tools that may take long say so, a call that asks for a task
 begins a job at once, and what is asked about the task is answered by the job of that number.

@@ -1,4 +1,4 @@
-"""Where an agent asks about its jobs: three tools, listed only while it has any (issue 5, part 6).
+"""Where an agent asks about its jobs: three tools, listed only while it has any.
 
 One more tool side of the agent, which is inside the broker and answers at once.
 """

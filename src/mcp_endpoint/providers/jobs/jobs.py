@@ -1,5 +1,4 @@
-"""Calls that go on after their caller was answered: what there is of them, whose they are, and until when (issue 5,
-part 6).
+"""Calls that go on after their caller was answered: what there is of them, whose they are, and until when.
 
 Pure: time is passed in, and whoever runs a call says what becomes of it. A job belongs to one agent, and no other one
 can see it.

@@ -1,4 +1,4 @@
-"""Errors of an answer as JSON-RPC 2.0 has them (section 5.1): an integer for a code, a text for a message.
+"""Errors of an answer as JSON-RPC 2.0 has them (its section 5.1): an integer for a code, a text for a message.
 
 SDK clients drop an answer with any other error, and wait for it for ever. What a program meant is kept: its words
 become the message, what else it said stays in `data`.
@@ -52,7 +52,7 @@ def _is_zero(error: Raw) -> bool:
 
 
 def is_unread(error: Raw | UnsetType) -> bool:
-    """Whether an error says that a request could not be read, so that its id was not known either (section 5)."""
+    """Whether an error says that a request could not be read, so that its id was not known either (JSON-RPC 2.0, 5)."""
     try:
         return error is not UNSET and _proper(error).code in (-32700, -32600)
     except (DecodeError, UnicodeDecodeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What the Xiaozhi server needs said differently from the rest (wire contract, section 5).
+"""What the Xiaozhi server needs said differently from the rest (docs/protocol.md, section 7.2).
 
 It is the one client for which a result is not passed on as the bytes it came in.
 """

@@ -1,4 +1,4 @@
-"""Results of tools made short enough for a device to read out (issue 5, part 7).
+"""Results of tools made short enough for a device to read out.
 
 Text is cut behind a sentence, never inside a character; who asked hears that there was more.
 """

@@ -1,4 +1,4 @@
-"""Streamable HTTP of the handshake era: sessions, and how requests are answered (issue 4, part 1)."""
+"""Streamable HTTP of the handshake era: sessions, and how requests are answered."""
 
 import asyncio
 

@@ -1,4 +1,4 @@
-"""Streamable HTTP of the handshake era: streams, their resumption, and how sessions and connections end (issue 4)."""
+"""Streamable HTTP of the handshake era: streams, their resumption, and how sessions and connections end."""
 
 import asyncio
 

@@ -1,7 +1,7 @@
 """The broker's `Link` to one request of the stateless era: a device side that comes for it and goes with its answer.
 
 The broker speaks the handshake era with its devices, so the link makes a handshake in the client's name, out of the
-envelope that the request carries (routing page, "Stateless era over HTTP").
+envelope that the request carries (docs/protocol.md, section 22.2).
 """
 
 from asyncio import TimerHandle
