@@ -17,8 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker import device_view as showing
-from mcp_endpoint.broker import permission
+from mcp_endpoint.broker import device_view, permission
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
@@ -410,11 +409,11 @@ def replaced(owner: Any, name: str, faulty: Callable[..., Any]) -> Iterator[None
 
 
 def names_are_for_ever() -> Fault:
-    return replaced(showing, "usable", lambda agent, kind, entry: entry)
+    return replaced(device_view, "usable", lambda agent, kind, entry: entry)
 
 
 def names_are_never_looked_at_again() -> Fault:
-    return replaced(showing, "usable", lambda agent, kind, entry: None)
+    return replaced(device_view, "usable", lambda agent, kind, entry: None)
 
 
 def agents_of_a_server_do_not_matter() -> Fault:
@@ -433,13 +432,13 @@ def what_is_not_listed_is_asked_for() -> Fault:
 
 
 def what_was_found_holds_for_ever() -> Fault:
-    original = showing.DeviceView.find
+    original = device_view.DeviceView.find
 
     def faulty(self: Any, *args: Any) -> Any:
         self._found_at = self._device.agent.renewals
         return original(self, *args)
 
-    return replaced(showing.DeviceView, "find", faulty)
+    return replaced(device_view.DeviceView, "find", faulty)
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from support.programs import Device, World
 SHARED = "@s"
 
 
-class Office:
+class Store:
     def __init__(self) -> None:
         self.jobs = Jobs(lambda job: None, lambda: 8, lambda: 50)
 
@@ -42,7 +42,7 @@ class Office:
 class Source:
     """A server that keeps what it is sent; `say` lets it speak."""
 
-    def __init__(self, world: World, job_store: Office, *, background: bool = True) -> None:
+    def __init__(self, world: World, job_store: Store, *, background: bool = True) -> None:
         self.world = world
         self.sent: list[dict[str, Any]] = []
         peer = Peer("test", server_id="s", wants_caller=background)
@@ -109,7 +109,7 @@ def begun(device: Device, id_: int = 1) -> str:
 
 @pytest.mark.parametrize("background", [True, False])
 def test_a_server_with_tasks_of_its_own_keeps_them(world: World, background: bool) -> None:
-    source = Source(world, Office(), background=background)
+    source = Source(world, Store(), background=background)
     source.serve(tasks=CAPABILITY)
     device = client(world)
     device.call(1, task={"ttl": 5})
@@ -122,13 +122,13 @@ def test_a_server_with_tasks_of_its_own_keeps_them(world: World, background: boo
 
 @pytest.mark.parametrize("said", [{"result": None, "error": {"code": -1, "message": "no"}}, {"result": 5}])
 def test_a_greeting_that_is_refused_is_tried_with_the_oldest_revision(world: World, said: dict[str, object]) -> None:
-    source = Source(world, Office())
+    source = Source(world, Store())
     source.say(id=source.sent[0]["id"], **said)
     assert [frame["params"]["protocolVersion"] for frame in source.sent] == ["2025-11-25", "2024-11-05"]
 
 
 def test_a_job_that_is_answered_with_an_error_and_a_null_result_has_failed(world: World) -> None:
-    source = Source(world, Office())
+    source = Source(world, Store())
     source.serve()
     device = client(world)
     id_ = begun(device)
@@ -139,14 +139,14 @@ def test_a_job_that_is_answered_with_an_error_and_a_null_result_has_failed(world
 
 def test_jobs_of_two_agents_have_two_numbers(world: World) -> None:
     """A server that serves both has them by their numbers; what is told of one must not reach the other."""
-    jobs = Office().jobs
+    jobs = Store().jobs
     numbers = [jobs.begin(f"agent {number}", "t", lambda: None, 0.0).id for number in range(2000)]
     assert len(set(numbers)) == len(numbers)
     assert min(map(len, numbers)) == 4
 
 
 def test_the_end_of_a_job_is_told_to_its_agent_alone(world: World) -> None:
-    source = Source(world, Office())
+    source = Source(world, Store())
     source.serve()
     one, other = client(world, "one"), client(world, "other")
     id_ = begun(one)
@@ -160,7 +160,7 @@ def test_the_end_of_a_job_is_told_to_its_agent_alone(world: World) -> None:
 
 
 def test_log_messages_while_jobs_go_on_at_a_shared_server_are_for_nobody(world: World) -> None:
-    source = Source(world, Office())
+    source = Source(world, Store())
     source.serve(logging={})
     one, other = client(world, "one"), client(world, "other")
     ask(other, "logging/setLevel", level="debug")
@@ -176,7 +176,7 @@ def test_log_messages_while_jobs_go_on_at_a_shared_server_are_for_nobody(world: 
 
 
 def test_an_instance_that_finishes_its_jobs_answers_pings_and_is_asked_for_by_its_heir(world: World) -> None:
-    job_store = Office()
+    job_store = Store()
     source = Source(world, job_store)
     source.serve()
     device = client(world)

@@ -133,13 +133,13 @@ def pairs_of(name: str, value: Any, style: str, explode: bool, *, json_text: boo
         return [(name, json.dumps(value, ensure_ascii=False))]
     if style == "deepObject" and isinstance(value, dict | list):
         return leaves(name, value)
-    joint = {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",")
+    sep = {"spaceDelimited": " ", "pipeDelimited": "|"}.get(style, ",")
     if isinstance(value, list):
-        return [(name, written(one)) for one in value] if explode else [(name, joint.join(map(written, value)))]
+        return [(name, written(one)) for one in value] if explode else [(name, sep.join(map(written, value)))]
     if isinstance(value, dict):
         if explode:
             return [(key, written(one)) for key, one in value.items()]
-        return [(name, joint.join(text for key, one in value.items() for text in (key, written(one))))] if value else []
+        return [(name, sep.join(text for key, one in value.items() for text in (key, written(one))))] if value else []
     return [(name, written(value))]
 
 

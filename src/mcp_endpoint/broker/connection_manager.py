@@ -25,7 +25,7 @@ REMEMBERED = 1000
 
 Report = dict[str, object]
 Stamp = Callable[[float], str]
-"""Fairness monotonic seconds into the wall-clock text that `/stats` shows."""
+"""Turns monotonic seconds into the wall-clock text that `/stats` shows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -265,7 +265,7 @@ async def test_a_call_that_asks_for_a_task_is_a_job_at_once(broker: Broker) -> N
         made = await as_task(device, progressToken="mine")
         assert made.items() >= {"status": "working", "ttl": (3600 + 3600) * 1000, "pollInterval": 2000}.items()
         while (frame := await device.frame())["method"] != "notifications/progress":
-            assert frame["method"] == "notifications/tools/list_changed"  # it has a desk now
+            assert frame["method"] == "notifications/tools/list_changed"  # the tools for its jobs are there now
         assert frame["params"] == {"progressToken": "mine", "progress": 1, "total": 4, "message": "chopping"}
         id_ = made["taskId"]
         told = (await device.request("tasks/get", {"taskId": id_}))["result"]

@@ -11,7 +11,7 @@ from mcp_endpoint.broker.work_budget import MEASURED, WorkBudget, expected
 FRAMES = 16
 """Frames of one agent in one turn of the event loop: a fifth of a millisecond or so.
 
-Measured with tests/test_attacks.py: with 256 a flood makes the p99 of others 4 to 7 times as long, with 16 at most 1.7
+Measured with a flood beside the calls of another agent: with 256 their p99 is 4 to 7 times as long, with 16 at most 1.7
 times. One agent with 64 calls in flight pays 1.4 % of its CPU for it.
 """
 

@@ -46,7 +46,7 @@ TOOLS = [
 
 
 class JobTools:
-    """The link of one agent's job_tools."""
+    """The link to the tools for one agent's jobs."""
 
     call_timeout: float | None = None
 

@@ -1,6 +1,6 @@
 """Calls of one running source that may become jobs: watched until they are answered, or accepted and let go on.
 
-It stands between the provider_link, which hands it frames both ways, and the jobs of all agents.
+It stands between the provider's link, which hands it frames both ways, and the jobs of all agents.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """What a server inside this process offers, and what a handler of it sees of one call.
 
-Whoever turns functions or documents into tools makes an `Offer`; `local.py` answers frames for it.
+Whoever turns functions or documents into tools makes an `Offer`; `server.py` answers frames for it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
