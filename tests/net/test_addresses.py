@@ -1,4 +1,4 @@
-"""Which addresses a provider connects to, and the HTTP client that does it."""
+"""Which addresses are connected to, and the HTTP client that does it."""
 
 import asyncio
 import contextlib
@@ -8,8 +8,8 @@ from ipaddress import ip_address
 import pytest
 
 from mcp_endpoint.net.addresses import Allowed, checked_addresses, is_public
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_client import HttpLimits, HttpSettings, error_body, make_client, read_body, send
-from mcp_endpoint.providers.source import Stopped, Why
 
 HERE = Allowed.of(["127.0.0.1"])
 
@@ -79,10 +79,10 @@ async def test_only_allowed_addresses_of_a_name_are_left() -> None:
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_this_machine_is_private_however_it_is_spelled(host: str) -> None:
-    with pytest.raises(Stopped) as refused:
+    with pytest.raises(NetError) as refused:
         await checked_addresses(host, 80, Allowed())
     # a machine without IPv6 does not even resolve ::1
-    assert refused.value.why in {Why.PRIVATE_ADDRESS, Why.UNREACHABLE}
+    assert refused.value.fault in {NetFault.PRIVATE_ADDRESS, NetFault.UNREACHABLE}
 
 
 @pytest.mark.parametrize("host", ["no.such.host.invalid", "x" * 70, "a..b", ""])
@@ -91,9 +91,9 @@ async def test_a_name_that_is_not_known(host: str) -> None:
         host.encode("idna")
         raise OSError("no such name")
 
-    with pytest.raises(Stopped) as refused:
+    with pytest.raises(NetError) as refused:
         await checked_addresses(host, 80, Allowed(), resolve)
-    assert refused.value.why is Why.UNREACHABLE
+    assert refused.value.fault is NetFault.UNREACHABLE
 
 
 Answer = Callable[[bytes], bytes]
@@ -124,10 +124,10 @@ async def get(url: str, **settings: object) -> bytes:
         return await read_body(await send(client, client.build_request("GET", url)), 1000, 5)
 
 
-async def why(url: str, **settings: object) -> Why:
-    with pytest.raises(Stopped) as stopped:
+async def fault_of(url: str, **settings: object) -> NetFault:
+    with pytest.raises(NetError) as failed:
         await get(url, **settings)
-    return stopped.value.why
+    return failed.value.fault
 
 
 async def test_headers_are_sent_and_no_compression_is_asked_for() -> None:
@@ -153,7 +153,7 @@ async def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_a_private_address_is_not_connected_to() -> None:
     async with server(lambda head: ok(b"")) as url:
-        assert await why(url, allowed=Allowed()) is Why.PRIVATE_ADDRESS
+        assert await fault_of(url, allowed=Allowed()) is NetFault.PRIVATE_ADDRESS
 
 
 async def test_a_name_is_connected_to_at_the_address_that_was_checked() -> None:
@@ -172,7 +172,7 @@ async def test_a_name_is_connected_to_at_the_address_that_was_checked() -> None:
     async with server(answer) as url:
         there = url.replace("127.0.0.1", "rebinding.example")
         assert await get(there, resolve=resolve) == b"once"
-        assert await why(there, resolve=resolve) is Why.PRIVATE_ADDRESS
+        assert await fault_of(there, resolve=resolve) is NetFault.PRIVATE_ADDRESS
     assert b"Host: rebinding.example" in heads[0]
 
 
@@ -188,13 +188,13 @@ async def test_the_next_address_is_tried() -> None:
 async def test_nobody_listens() -> None:
     async with server(lambda head: b"") as url:
         pass
-    assert await why(url) is Why.UNREACHABLE
+    assert await fault_of(url) is NetFault.UNREACHABLE
 
 
 @pytest.mark.parametrize("answer", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", b"nonsense\r\n\r\n"])
 async def test_an_answer_that_is_cut_short_or_none(answer: bytes) -> None:
     async with server(lambda head: answer) as url:
-        assert await why(url) is Why.CONNECTION_LOST
+        assert await fault_of(url) is NetFault.CONNECTION_LOST
 
 
 async def test_a_silent_server_has_its_time() -> None:
@@ -207,18 +207,18 @@ async def test_a_silent_server_has_its_time() -> None:
     listening = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listening:
         url = f"http://127.0.0.1:{listening.sockets[0].getsockname()[1]}"
-        assert await why(url, limits=HttpLimits(read=0.05)) is Why.CONNECTION_LOST
+        assert await fault_of(url, limits=HttpLimits(read=0.05)) is NetFault.CONNECTION_LOST
         held.set()
 
 
 async def test_a_body_has_a_limit() -> None:
     async with server(lambda head: ok(b"x" * 1001)) as url:
-        assert await why(url) is Why.FRAME_TOO_LONG
+        assert await fault_of(url) is NetFault.TOO_LONG
 
 
 async def test_a_body_compressed_more_than_once_is_refused() -> None:
     async with server(lambda head: ok(b"x", "Content-Encoding: gzip, gzip")) as url:
-        assert await why(url) is Why.NOT_MCP
+        assert await fault_of(url) is NetFault.ENCODED_TWICE
 
 
 async def test_the_beginning_of_an_errors_words() -> None:
@@ -249,16 +249,16 @@ async def test_a_redirect_within_the_host_is_followed() -> None:
 @pytest.mark.parametrize("to", ["http://127.0.0.2/there", "http://127.0.0.1:1/there", "https://127.0.0.1/there", "/on"])
 async def test_other_redirects_are_not(to: str) -> None:
     async with server(redirecting(lambda head: to)) as url:
-        assert await why(url) is Why.REDIRECTED
+        assert await fault_of(url) is NetFault.REDIRECTED
 
 
 async def test_a_post_never_becomes_a_get() -> None:
     async with server(redirecting(lambda head: "/there", 302)) as url:
         assert await get(url) == b"GET"
-        with pytest.raises(Stopped) as stopped:
+        with pytest.raises(NetError) as failed:
             await post(url)
-        assert stopped.value.why is Why.REDIRECTED
+        assert failed.value.fault is NetFault.REDIRECTED
 
 
 async def test_an_address_that_is_no_url() -> None:
-    assert await why("ftp://127.0.0.1/x") is Why.UNREACHABLE
+    assert await fault_of("ftp://127.0.0.1/x") is NetFault.UNREACHABLE

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.event_reader import Event, EventReader
-from mcp_endpoint.providers.source import Stopped, Why
 
 STREAM = (
     b"\xef\xbb\xbf: a comment\r\nevent: message\r\nid: 1\r\ndata: {\r\ndata:}\r\n\r\n"
@@ -65,9 +65,9 @@ def test_an_id_that_cannot_stand_in_a_header() -> None:
     "chunk", [b"x" * 101, b"data: " + b"x" * 101 + b"\n", b"data: 1234567\n" * 20, b"data\n" * 101]
 )
 def test_an_event_over_the_limit(chunk: bytes) -> None:
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(NetError) as failed:
         EventReader(100).feed(chunk)
-    assert stopped.value.why is Why.FRAME_TOO_LONG
+    assert failed.value.fault is NetFault.TOO_LONG
 
 
 def test_what_is_over_does_not_count() -> None:

@@ -1,4 +1,4 @@
-"""Which addresses a provider may connect to: public ones, and private ones that its settings list.
+"""Which addresses may be connected to: public ones, and private ones that settings list.
 
 A URL names a host, and whoever runs that host's DNS decides what the name means at this moment. So the name is resolved
 here, what it resolved to is checked, and the connection is made to the checked address, never to the name again.
@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
 
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.settings.values import Network
 
 Address = IPv4Address | IPv6Address
@@ -49,7 +49,7 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
 
 @dataclass(frozen=True)
 class Allowed:
-    """The private addresses that a provider may connect to."""
+    """The private addresses that may be connected to."""
 
     networks: tuple[Network, ...] = ()
     hosts: frozenset[str] = frozenset()
@@ -97,25 +97,25 @@ async def checked_addresses(
 ) -> list[str]:
     """The addresses of `host` that may be connected to, the preferred one first; at least one, at most 8.
 
-    Raises Stopped: UNREACHABLE where the name is not known or takes longer than 10 s, or the port is none;
+    Raises NetError: UNREACHABLE where the name is not known or takes longer than 10 s, or the port is none;
     PRIVATE_ADDRESS or FAKE_ADDRESS where none of its addresses is allowed.
     """
     if not 0 < port < 65536:
-        raise Stopped(Why.UNREACHABLE, f"there is no port {port}")
+        raise NetError(NetFault.UNREACHABLE, f"there is no port {port}")
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT):
             found = await resolve(host, port)
     except TimeoutError:
-        raise Stopped(Why.UNREACHABLE, f"the name {host} was not resolved within {RESOLVE_TIMEOUT:g} s") from None
+        raise NetError(NetFault.UNREACHABLE, f"the name {host} was not resolved within {RESOLVE_TIMEOUT:g} s") from None
     except (OSError, UnicodeError):
-        raise Stopped(Why.UNREACHABLE, f"the name {host} is not known") from None
+        raise NetError(NetFault.UNREACHABLE, f"the name {host} is not known") from None
     good = [text for text in found if allowed(host, ip_address(text))]
     if not good:
         raise refused_address(host, found)
     return good[:MOST_ADDRESSES]
 
 
-def refused_address(host: str, found: Sequence[str]) -> Stopped:
+def refused_address(host: str, found: Sequence[str]) -> NetError:
     """Why `host` is not connected to at any of the addresses that were found, and what its owner may add.
 
     Behind an address that a proxy program made up may be any host, one of the local network too; so it is for the owner
@@ -125,6 +125,6 @@ def refused_address(host: str, found: Sequence[str]) -> Stopped:
         address = ip_address(text)
         for network in _FAKE:
             if address in network:
-                return Stopped(Why.FAKE_ADDRESS, f'"allow_private": ["{network}"]; {host} is {text}')
+                return NetError(NetFault.FAKE_ADDRESS, f'"allow_private": ["{network}"]; {host} is {text}')
     is_at = f"; {host} is {found[0]}" if found else ""
-    return Stopped(Why.PRIVATE_ADDRESS, f'"allow_private": ["{host}"]{is_at}')
+    return NetError(NetFault.PRIVATE_ADDRESS, f'"allow_private": ["{host}"]{is_at}')

@@ -6,7 +6,7 @@ Pure. The libraries for this read a stream by whole lines of any length, and a p
 import re
 from dataclasses import dataclass
 
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.net.errors import NetError, NetFault
 
 EVENT_LIMIT = 4 * 1024 * 1024
 """Bytes of one event: what fits into one frame."""
@@ -56,7 +56,7 @@ class EventReader:
         """Seconds, from 0.1 to 60."""
 
     def feed(self, chunk: bytes) -> list[Event]:
-        """The events that `chunk` completes. Raises Stopped (FRAME_TOO_LONG)."""
+        """The events that `chunk` completes. Raises NetError (TOO_LONG)."""
         if not self._begun and chunk:
             self._begun = True
             chunk = chunk.removeprefix(_BOM)
@@ -100,7 +100,7 @@ class EventReader:
     def _hold(self, size: int) -> None:
         self._held += size
         if self._held > self._limit:
-            raise Stopped(Why.FRAME_TOO_LONG, f"an event over {self._limit} bytes")
+            raise NetError(NetFault.TOO_LONG, f"an event over {self._limit} bytes")
 
     def _field(self, line: bytes) -> None:
         name, _, value = line.partition(b":")

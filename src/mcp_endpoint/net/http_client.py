@@ -1,6 +1,6 @@
-"""The one place that makes an HTTP client for a provider: limits, timeouts, checked addresses, the proxy of its entry.
+"""The one place that makes an HTTP client: limits, timeouts, checked addresses, the proxy that its settings name.
 
-What goes wrong ends in a `Stopped` with its reason. Whoever uses the client sends with `send`, which follows a redirect
+What goes wrong ends in a `NetError` with its fault. Whoever uses the client sends with `send`, which follows a redirect
 only within the same host, and reads bodies with `read_body`, which has a limit.
 """
 
@@ -14,17 +14,16 @@ from dataclasses import dataclass, field
 import httpx
 
 from mcp_endpoint.net.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_transport import CheckedTransport
 from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.net.trust import usual_tls
-from mcp_endpoint.providers.source import Stopped, Why
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
 WRITE_TIMEOUT = 30.0
 MOST_CONNECTIONS = 100
 MOST_REDIRECTS = 3
-_NO_TLS_TODO = ("请检查 url 的端口，或改写为 http://、ws://", "check the port of its url, or write http:// or ws://")
 _NO_TLS = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL", "RECORD_LAYER_FAILURE"}
 REPEATABLE = "repeatable"
 """Extension of a request that may be sent twice."""
@@ -42,7 +41,7 @@ for _library in ("httpx", "httpcore"):
 
 @dataclass(frozen=True)
 class HttpLimits:
-    """How an HTTP client of a provider is bounded; durations in seconds."""
+    """How an HTTP client is bounded; durations in seconds."""
 
     connect: float = CONNECT_TIMEOUT
     read: float | None = READ_TIMEOUT
@@ -54,7 +53,7 @@ class HttpLimits:
 
 @dataclass(frozen=True)
 class HttpSettings:
-    """How a provider connects to its URL."""
+    """How a client connects to its URLs."""
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request; they may hold secrets."""
@@ -95,7 +94,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
 
     A redirect is followed at most three times, and only on the same host: see `_followed`. What may be done twice (GET,
     HEAD, OPTIONS, and what is marked as REPEATABLE) is sent again if the connection ends before the answer begins.
-    Raises Stopped: REDIRECTED for any other redirect, UNREACHABLE, CERTIFICATE, PROXY_FAILED, PRIVATE_ADDRESS,
+    Raises NetError: REDIRECTED for any other redirect, UNREACHABLE, CERTIFICATE, PROXY_FAILED, PRIVATE_ADDRESS,
     FAKE_ADDRESS or CONNECTION_LOST.
     """
     for _ in range(MOST_REDIRECTS + 1):
@@ -105,7 +104,7 @@ async def send(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Respo
             return response
         await response.aclose()
         request = _followed(request, following, response.status_code)
-    raise Stopped(Why.REDIRECTED, f"more than {MOST_REDIRECTS} times")
+    raise NetError(NetFault.REDIRECTED, f"more than {MOST_REDIRECTS} times")
 
 
 async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
@@ -122,7 +121,7 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
 
 
 def _followed(request: httpx.Request, following: httpx.Request, status: int) -> httpx.Request:
-    """The request that a redirect asks for. Raises Stopped (REDIRECTED).
+    """The request that a redirect asks for. Raises NetError (REDIRECTED).
 
     It stays on the origin it was meant for, or goes to https there. A server behind a proxy often does not know its own
     scheme, port or name: where it only wants a slash at the end, or says http for https, its own origin is meant, and
@@ -134,13 +133,13 @@ def _followed(request: httpx.Request, following: httpx.Request, status: int) -> 
         unaware = here.host == there.host and (here.scheme, there.scheme) == ("https", "http")
         unaware = unaware and _port(there) in (80, _port(here))
         if there.scheme not in _PORTS or not (slash or unaware):
-            raise Stopped(Why.REDIRECTED, f"from {_origin(here)} to {_origin(there)}")
+            raise NetError(NetFault.REDIRECTED, f"from {_origin(here)} to {_origin(there)}")
         there = here.copy_with(raw_path=there.raw_path)
     if there.path.rstrip("/") == here.path.rstrip("/"):
         if here.query and not there.query:
             there = there.copy_with(query=here.query)
     elif following.method != request.method:
-        raise Stopped(Why.REDIRECTED, f"HTTP {status} would turn {request.method} into a GET")
+        raise NetError(NetFault.REDIRECTED, f"HTTP {status} would turn {request.method} into a GET")
     return httpx.Request(
         request.method, there, headers=request.headers, stream=request.stream, extensions=request.extensions
     )
@@ -165,27 +164,27 @@ def _port(url: httpx.URL) -> int | None:
 async def read_body(response: httpx.Response, most: int, within: float) -> bytes:
     """The body of an answer, which is closed then; at most `most` bytes, within so many seconds.
 
-    Raises Stopped: FRAME_TOO_LONG, NOT_MCP for one in several compressions, CONNECTION_LOST if it is cut short or slow.
+    Raises NetError: TOO_LONG, ENCODED_TWICE, CONNECTION_LOST if it is cut short or slow.
     """
     try:
         async with asyncio.timeout(within):
             return b"".join([chunk async for chunk in body_chunks(response, most)])
     except TimeoutError:
-        raise Stopped(Why.CONNECTION_LOST, f"the answer was not complete within {within:g} s") from None
+        raise NetError(NetFault.CONNECTION_LOST, f"the answer was not complete within {within:g} s") from None
     finally:
         await response.aclose()
 
 
 async def body_chunks(response: httpx.Response, most: int | None = None) -> AsyncIterator[bytes]:
-    """The body piece by piece, decoded; with `most` only so many bytes. Raises Stopped as `read_body` does."""
+    """The body piece by piece, decoded; with `most` only so many bytes. Raises NetError as `read_body` does."""
     if "," in response.headers.get("content-encoding", ""):
-        raise Stopped(Why.NOT_MCP, "its answer is compressed more than once")
+        raise NetError(NetFault.ENCODED_TWICE, "its answer is compressed more than once")
     count = 0
     try:
         async for chunk in response.aiter_bytes():
             count += len(chunk)
             if most is not None and count > most:
-                raise Stopped(Why.FRAME_TOO_LONG, f"its answer is longer than {most} bytes")
+                raise NetError(NetFault.TOO_LONG, f"its answer is longer than {most} bytes")
             yield chunk
     except httpx.HTTPError as error:
         raise explained(error) from error
@@ -194,7 +193,7 @@ async def body_chunks(response: httpx.Response, most: int | None = None) -> Asyn
 async def error_body(response: httpx.Response) -> bytes:
     """The beginning of the body of an error; closes the answer. Never raises for what the peer does."""
     body = b""
-    with contextlib.suppress(Stopped, TimeoutError):
+    with contextlib.suppress(NetError, TimeoutError):
         async with asyncio.timeout(ERROR_WITHIN):
             async for chunk in body_chunks(response):
                 body += chunk[: ERROR_LIMIT - len(body)]
@@ -213,32 +212,32 @@ async def drained(response: httpx.Response) -> None:
         async with asyncio.timeout(1):
             async for _ in body_chunks(response, 65536):
                 pass
-    except (Stopped, TimeoutError, httpx.StreamError):
+    except (NetError, TimeoutError, httpx.StreamError):
         pass
     finally:
         await response.aclose()
 
 
-def explained(error: Exception) -> Stopped:
-    """The reason for what httpx raised; its text holds host names at most, never a header or a query."""
+def explained(error: Exception) -> NetError:
+    """The fault of what httpx raised; its text holds host names at most, never a header or a query."""
     name = type(error).__name__
     match error:
         case httpx.ProxyError():
-            return Stopped(Why.PROXY_FAILED, str(error)[:DETAIL] or name)
+            return NetError(NetFault.PROXY_FAILED, str(error)[:DETAIL] or name)
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return refused_tls(error) or Stopped(Why.UNREACHABLE, str(error.__cause__ or error)[:DETAIL] or name)
+            return refused_tls(error) or NetError(NetFault.UNREACHABLE, str(error.__cause__ or error)[:DETAIL] or name)
         case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return Stopped(Why.UNREACHABLE, "the URL cannot be used")
+            return NetError(NetFault.UNREACHABLE, "the URL cannot be used")
         case _:
-            return Stopped(Why.CONNECTION_LOST, name)
+            return NetError(NetFault.CONNECTION_LOST, name)
 
 
-def refused_tls(error: BaseException | None) -> Stopped | None:
-    """The reason of an error that began with TLS; None for any other."""
+def refused_tls(error: BaseException | None) -> NetError | None:
+    """The fault of an error that began with TLS; None for any other."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):
-            return Stopped(Why.CERTIFICATE, error.verify_message)
+            return NetError(NetFault.CERTIFICATE, error.verify_message)
         if isinstance(error, ssl.SSLError) and error.reason in _NO_TLS:
-            return Stopped(Why.UNREACHABLE, "it does not speak TLS on this port", _NO_TLS_TODO)
+            return NetError(NetFault.NO_TLS, "it does not speak TLS on this port")
         error = error.__cause__ or error.__context__
     return None

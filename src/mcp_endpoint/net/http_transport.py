@@ -1,6 +1,6 @@
-"""How the HTTP client of a provider connects: only to checked addresses, or through a proxy; httpx asks it for answers.
+"""How the HTTP client connects: only to checked addresses, or through a proxy; httpx asks it for answers.
 
-What keeps it from connecting ends in a `Stopped` with its reason; all else in httpx's own errors.
+What keeps it from connecting ends in a `NetError` with its fault; all else in httpx's own errors.
 """
 
 import contextlib
@@ -15,9 +15,9 @@ import httpcore
 import httpx
 
 from mcp_endpoint.net.addresses import Address, Allowed, Resolve, checked_addresses, refused_address
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.proxies import Proxy, Route
 from mcp_endpoint.net.socks import socks_connect
-from mcp_endpoint.providers.source import Stopped, Why
 
 IDLE_CONNECTIONS = 10
 IDLE = 1.5
@@ -64,7 +64,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         assert isinstance(answer.stream, typing.AsyncIterable)
         if proxy is not None and answer.status == 407:
             await answer.aclose()
-            raise Stopped(Why.PROXY_FAILED, f"{proxy.place}: HTTP 407 Proxy Authentication Required")
+            raise NetError(NetFault.PROXY_FAILED, f"{proxy.place}: HTTP 407 Proxy Authentication Required")
         return httpx.Response(
             status_code=answer.status,
             headers=answer.headers,
@@ -117,7 +117,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
 
 
 def check_spelled(host: str, allowed: Allowed) -> None:
-    """A proxy looks names up, but an address that is spelled out is known before. Raises Stopped."""
+    """A proxy looks names up, but an address that is spelled out is known before. Raises NetError."""
     address = _spelled(host)
     if address is not None and not allowed(host, address):
         raise refused_address(host, [str(address)])
@@ -180,9 +180,9 @@ class _ProxyBackend(_Backend):
     ) -> httpcore.AsyncNetworkStream:
         try:
             return await super().connect_tcp(self._proxy.host, self._proxy.port, timeout, local_address, socket_options)
-        except (httpcore.ConnectError, httpcore.ConnectTimeout, Stopped) as error:
-            detail = error.detail if isinstance(error, Stopped) else str(error) or type(error).__name__
-            raise Stopped(Why.PROXY_FAILED, f"{self._proxy.place}: {detail[:100]}") from None
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, NetError) as error:
+            detail = error.detail if isinstance(error, NetError) else str(error) or type(error).__name__
+            raise NetError(NetFault.PROXY_FAILED, f"{self._proxy.place}: {detail[:100]}") from None
 
 
 class _SocksBackend(_ProxyBackend):
@@ -209,7 +209,7 @@ class _SocksBackend(_ProxyBackend):
         except BaseException as error:
             await stream.aclose()
             if isinstance(error, httpcore.TimeoutException | httpcore.NetworkError):
-                raise Stopped(Why.PROXY_FAILED, f"{self._proxy.place}: {type(error).__name__}") from None
+                raise NetError(NetFault.PROXY_FAILED, f"{self._proxy.place}: {type(error).__name__}") from None
             raise
         return stream
 

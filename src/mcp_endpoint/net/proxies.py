@@ -1,6 +1,6 @@
-"""Which proxy leads to a URL: the one that an entry names, or what the environment says. Pure.
+"""Which proxy leads to a URL: one that is named, or what the environment says. Pure.
 
-A proxy of the environment is left out for the hosts of NO_PROXY; one that an entry names is for all it connects to.
+A proxy of the environment is left out for the hosts of NO_PROXY; one that is named is for all that is connected to.
 """
 
 import re
@@ -9,9 +9,6 @@ from dataclasses import dataclass, field
 from ipaddress import ip_address, ip_network
 from urllib.parse import unquote, urlsplit
 
-from mcp_endpoint.providers.entries.members import BadEntry
-
-FORM = "http://127.0.0.1:7890"
 _PORTS = {"http": 80, "https": 443, "socks5": 1080, "socks5h": 1080}
 _PLAIN = {"ws": "http", "wss": "https"}
 
@@ -42,7 +39,7 @@ def direct(scheme: str, host: str, port: int) -> None:
 
 
 def read_proxy(text: str) -> Proxy:
-    """The proxy that a URL names; one without a scheme speaks HTTP. Raises BadEntry, which does not repeat the URL."""
+    """The proxy that a URL names; one without a scheme speaks HTTP. Raises ValueError without the URL in it."""
     text = text.strip()
     try:
         parts = urlsplit(text if "://" in text else f"http://{text}")
@@ -50,22 +47,18 @@ def read_proxy(text: str) -> Proxy:
     except ValueError:
         scheme, host, port = "", None, None
     if scheme not in _PORTS or not host or port == 0:
-        raise BadEntry(
-            "proxy",
-            f"must be a URL of http, https or socks5, such as {FORM}",
-            f"应为 http、https 或 socks5 的地址，例如 {FORM}",
-        )
+        raise ValueError("it must be a URL of http, https or socks5")
     user, password = unquote(parts.username or ""), unquote(parts.password or "")
     return Proxy("socks5" if scheme == "socks5h" else scheme, host, port or _PORTS[scheme], user, password)
 
 
-def route_of(said: str | bool, environ: Mapping[str, str]) -> Route:
-    """The way that an entry's `proxy` stands for. Raises BadEntry."""
-    if not said:
-        return direct
-    if isinstance(said, str):
-        proxy = read_proxy(said)
-        return lambda scheme, host, port: proxy
+def through(proxy: Proxy) -> Route:
+    """Always this proxy."""
+    return lambda scheme, host, port: proxy
+
+
+def as_environment_says(environ: Mapping[str, str]) -> Route:
+    """By HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY. Raises ValueError where one of them names no proxy."""
     for name in ("http_proxy", "https_proxy", "all_proxy"):
         if named := environ.get(name) or environ.get(name.upper()):
             read_proxy(named)

@@ -3,8 +3,8 @@
 from collections.abc import Awaitable, Callable
 from ipaddress import ip_address
 
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.proxies import Proxy
-from mcp_endpoint.providers.source import Stopped, Why
 
 _FAILURES = {
     1: "it failed",
@@ -28,11 +28,11 @@ async def socks_connect(
 ) -> None:
     """Have the proxy connect to a host, whose name it looks up. `read` gives at most so many bytes, none at the end.
 
-    Raises Stopped (PROXY_FAILED).
+    Raises NetError (PROXY_FAILED).
     """
 
-    def failed(detail: str) -> Stopped:
-        return Stopped(Why.PROXY_FAILED, f"{proxy.place}: {detail}")
+    def failed(detail: str) -> NetError:
+        return NetError(NetFault.PROXY_FAILED, f"{proxy.place}: {detail}")
 
     async def exactly(count: int) -> bytes:
         data = b""

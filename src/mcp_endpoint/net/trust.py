@@ -13,8 +13,6 @@ from pathlib import Path
 
 import certifi
 
-from mcp_endpoint.providers.source import Stopped, Why
-
 MOST_FILES = 200
 FILE_LIMIT = 4 * 1024 * 1024
 _BEGIN = b"-----BEGIN "
@@ -29,7 +27,7 @@ def usual_tls() -> ssl.SSLContext:
 def tls_trusting(ca: Sequence[str], folder: Path) -> ssl.SSLContext | None:
     """The same and what `ca` names: files, folders (paths from `folder`) or the certificates themselves, PEM or DER.
 
-    None if it names nothing. Raises Stopped (BAD_ENTRY) for what cannot be read.
+    None if it names nothing. Raises ValueError for what cannot be read.
     """
     if not ca:
         return None
@@ -41,9 +39,7 @@ def tls_trusting(ca: Sequence[str], folder: Path) -> ssl.SSLContext | None:
             else:
                 _load_path(context, folder / Path(one).expanduser())
         except OSError as error:
-            raise Stopped(Why.BAD_ENTRY, f"ca: {error.strerror or 'cannot be read'}: {one[:100]}") from None
-        except ValueError as error:
-            raise Stopped(Why.BAD_ENTRY, f"ca: {error}") from None
+            raise ValueError(f"{error.strerror or 'cannot be read'}: {one[:100]}") from None
     return context
 
 

@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from mcp_endpoint.net.proxies import route_of
 from mcp_endpoint.providers.entries.entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
-from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.providers.entries.url import OAuthClient, route_of
 from mcp_endpoint.providers.provider import Hub
 from mcp_endpoint.providers.source import Source, Stopped, Take, Why
 from mcp_endpoint.providers.supervisor import TOKENS
@@ -136,7 +135,11 @@ def way_to(server: Server, folder: Path, environ: Mapping[str, str]) -> "tuple[S
     """Whose certificates are trusted on the way to a server, and which proxy leads there. Raises Stopped, BadEntry."""
     from mcp_endpoint.net.trust import tls_trusting
 
-    return tls_trusting(server.way.ca, folder), route_of(server.way.proxy, environ)
+    try:
+        tls = tls_trusting(server.way.ca, folder)
+    except ValueError as error:
+        raise Stopped(Why.BAD_ENTRY, f"ca: {error}") from None
+    return tls, route_of(server.way.proxy, environ)
 
 
 def _openapi(server: Server, api: OpenApi, place: Place) -> Source:

@@ -7,14 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_endpoint.net.proxies import Proxy, is_left_out, read_proxy, route_of
-from mcp_endpoint.net.trust import tls_trusting
+from mcp_endpoint.net.proxies import Proxy
 from mcp_endpoint.providers.entries.entry import Server, expanded, read_entry
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
-from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.providers.entries.url import OAuthClient, route_of
+from mcp_endpoint.providers.factory import Place, source_at
 from mcp_endpoint.providers.source import Stopped, Why
-from support.certificates import make_pair
 
 
 def entry(**members: object) -> Server:
@@ -22,22 +21,6 @@ def entry(**members: object) -> Server:
 
 
 # --- proxies ---
-
-
-@pytest.mark.parametrize(
-    ("text", "proxy"),
-    [
-        ("http://127.0.0.1:7890", Proxy("http", "127.0.0.1", 7890)),
-        (" 127.0.0.1:7890 ", Proxy("http", "127.0.0.1", 7890)),
-        ("proxy.lan", Proxy("http", "proxy.lan", 80)),
-        ("HTTPS://me:p%40ss@proxy.lan/", Proxy("https", "proxy.lan", 443, "me", "p@ss")),
-        ("socks5h://[::1]:1081", Proxy("socks5", "::1", 1081)),
-        ("socks5://h", Proxy("socks5", "h", 1080)),
-    ],
-)
-def test_a_proxy(text: str, proxy: Proxy) -> None:
-    assert read_proxy(text) == proxy
-    assert route_of(text, {"NO_PROXY": "*"})("https", "x.example", 443) == proxy, "an entry's own is for all"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +53,11 @@ def test_a_proxy_out_of_a_variable() -> None:
         route_of(expanded(entry(proxy="${MINE}"), {"MINE": "gopher://p"}).way.proxy, {})
 
 
+def test_a_proxy_of_the_entry_is_for_all() -> None:
+    route = route_of("http://p.lan:1", {"NO_PROXY": "*"})
+    assert route("https", "x.example", 443) == Proxy("http", "p.lan", 1)
+
+
 def test_what_the_environment_says() -> None:
     environ = {"https_proxy": "http://a:1", "HTTP_PROXY": "b:2", "NO_PROXY": "lan,10.0.0.0/8"}
     route = route_of(True, environ)
@@ -81,35 +69,6 @@ def test_what_the_environment_says() -> None:
     assert route_of(True, {})("https", "x", 443) is None
     with pytest.raises(BadEntry):
         route_of(True, {"HTTPS_PROXY": "gopher://x"})
-
-
-@pytest.mark.parametrize(
-    ("host", "no_proxy"),
-    [
-        ("a.example", "*"),
-        ("a.example", "a.example"),
-        ("A.Example.", "a.EXAMPLE"),
-        ("b.a.example", "a.example"),
-        ("b.a.example", ".a.example"),
-        ("b.a.example", "*.a.example"),
-        ("a.example", "x, a.example:443"),
-        ("a.example", "x a.example"),
-        ("127.0.0.1", "localhost,127.0.0.1"),
-        ("10.9.8.7", "10.0.0.0/8"),
-        ("::1", "[::1]"),
-        ("fd00::1", "fd00::/8"),
-    ],
-)
-def test_hosts_that_no_proxy_is_for(host: str, no_proxy: str) -> None:
-    assert is_left_out(host, 443, no_proxy)
-
-
-@pytest.mark.parametrize(
-    ("host", "no_proxy"),
-    [("a.example", ""), ("ba.example", "a.example"), ("a.example", "a.example:80"), ("11.0.0.1", "10.0.0.0/8")],
-)
-def test_hosts_that_go_through_it(host: str, no_proxy: str) -> None:
-    assert not is_left_out(host, 443, no_proxy)
 
 
 # --- headers ---
@@ -168,28 +127,9 @@ def test_what_is_left_can_be_sent(headers: dict[str, str]) -> None:
 # --- certificates ---
 
 
-def test_certificates_are_files_folders_and_texts(tmp_path: Path) -> None:
-    from cryptography import x509
-    from cryptography.hazmat.primitives.serialization import Encoding
-
-    cert, key = make_pair(tmp_path, "home")
-    der = tmp_path / "home.cer"
-    der.write_bytes(x509.load_pem_x509_certificate(cert.read_bytes()).public_bytes(Encoding.DER))
-    marked = tmp_path / "marked.pem"
-    marked.write_bytes(b"\xef\xbb\xbf" + cert.read_bytes().replace(b"\n", b"\r\n") + key.read_bytes())
-    for ca in (str(cert), "home.crt", "home.cer", "marked.pem", ".", str(tmp_path), cert.read_text("ascii")):
-        context = tls_trusting([ca], tmp_path)
-        assert context is not None
-        assert [one for one in context.get_ca_certs() if "home" in str(one["subject"])], ca
-    assert tls_trusting([], tmp_path) is None
-
-
-@pytest.mark.parametrize("ca", ["none.pem", "home.key", "empty", "home.crt/x"])
-def test_certificates_that_are_none(tmp_path: Path, ca: str) -> None:
-    make_pair(tmp_path, "home")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(Stopped, match="ca: ") as stopped:
-        tls_trusting([ca], tmp_path)
+async def test_certificates_that_are_none_are_a_fault_of_the_entry(tmp_path: Path) -> None:
+    with pytest.raises(Stopped, match="ca: No such file") as stopped:
+        source_at(entry(ca="none.pem"), Place({}, tmp_path))
     assert stopped.value.why is Why.BAD_ENTRY
 
 

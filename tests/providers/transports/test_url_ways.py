@@ -10,10 +10,12 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from mcp_endpoint.net.addresses import Allowed, checked_addresses
+from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_client import HttpSettings, make_client, read_body, send
 from mcp_endpoint.net.trust import usual_tls
 from mcp_endpoint.providers.entries.entry import expanded, read_entry
 from mcp_endpoint.providers.factory import Place, http_source, source_at
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.source import Source, Stopped, Why
 from support.certificates import make_pair
 from support.http_peers import HELLO, Exchange, greeting, scripted, sdk
@@ -256,9 +258,9 @@ async def test_a_private_address_is_no_more_allowed_through_a_proxy() -> None:
         settings = HttpSettings(route=lambda scheme, host, port: read(proxy.port))
         for there in (url, url.replace("127.0.0.1", "localhost"), url.replace("127.0.0.1", "127.1")):
             async with make_client(settings) as client:
-                with pytest.raises(Stopped) as stopped:
+                with pytest.raises(NetError) as failed:
                     await send(client, client.build_request("GET", there))
-            assert stopped.value.why is Why.PRIVATE_ADDRESS
+            assert failed.value.fault is NetFault.PRIVATE_ADDRESS
         assert proxy.asked == []
 
 
@@ -299,7 +301,7 @@ async def test_a_fake_ip_is_told_with_the_line_to_add(address: str, network: str
     async def resolve(host: str, port: int) -> list[str]:
         return [address]
 
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Stopped) as stopped, as_stopped():
         await checked_addresses("tools.example", 443, Allowed(), resolve)
     assert stopped.value.why is Why.FAKE_ADDRESS
     for words in stopped.value.sentences(120):
@@ -314,7 +316,7 @@ async def test_a_private_address_is_told_with_the_line_to_add() -> None:
     async def resolve(host: str, port: int) -> list[str]:
         return ["192.168.1.9"]
 
-    with pytest.raises(Stopped) as stopped:
+    with pytest.raises(Stopped) as stopped, as_stopped():
         await checked_addresses("nas.lan", 80, Allowed(), resolve)
     assert stopped.value.why is Why.PRIVATE_ADDRESS
     assert '"allow_private": ["nas.lan"]' in stopped.value.sentences()[0]

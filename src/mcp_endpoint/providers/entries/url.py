@@ -4,10 +4,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from mcp_endpoint.net.proxies import FORM, read_proxy
+from mcp_endpoint.net.proxies import Proxy, Route, as_environment_says, direct, read_proxy, through
 from mcp_endpoint.providers.entries.members import BadEntry, text, words
 from mcp_endpoint.providers.entries.variables import has_one
 
+_EXAMPLE = "http://127.0.0.1:7890"
 _WORDS = dict.fromkeys(("", "false", "none", "no", "off", "direct"), False)
 _WORDS |= dict.fromkeys(("true", "yes", "on", "env", "environment", "system"), True)
 _SPELLINGS = (
@@ -65,6 +66,16 @@ def read_oauth(entry: Mapping[str, Any]) -> OAuthClient | None:
     return client
 
 
+def route_of(proxy: str | bool, environ: Mapping[str, str]) -> Route:
+    """Which proxy leads where, by what an entry says of it. Raises BadEntry."""
+    if isinstance(proxy, str) and proxy:
+        return through(_read(proxy))
+    try:
+        return as_environment_says(environ) if proxy else direct
+    except ValueError:
+        raise _no_proxy() from None
+
+
 def filled_way(way: Way, fill: Callable[[str], str]) -> Way:
     """The same with variables put in. Raises BadEntry for a proxy that is none then, and what `fill` raises."""
     proxy = way.proxy if isinstance(way.proxy, bool) else fill(way.proxy)
@@ -84,10 +95,24 @@ def _proxy(entry: Mapping[str, Any]) -> str | bool:
     if said is None or isinstance(said, bool):
         return bool(said)
     if not isinstance(said, str):
-        raise BadEntry("proxy", f"must be a URL such as {FORM}, true or false", f"应为地址（如 {FORM}）、true 或 false")
+        en = f"must be a URL such as {_EXAMPLE}, true or false"
+        raise BadEntry("proxy", en, f"应为地址（如 {_EXAMPLE}）、true 或 false")
     said = said.strip()
     if said.lower() in _WORDS:
         return _WORDS[said.lower()]
     if not has_one(said):
-        read_proxy(said)
+        _read(said)
     return said
+
+
+def _read(text: str) -> Proxy:
+    try:
+        return read_proxy(text)
+    except ValueError:
+        raise _no_proxy() from None
+
+
+def _no_proxy() -> BadEntry:
+    """It does not repeat what was said, which may hold a password."""
+    en = f"must be a URL of http, https or socks5, such as {_EXAMPLE}"
+    return BadEntry("proxy", en, f"应为 http、https 或 socks5 的地址，例如 {_EXAMPLE}")

@@ -102,7 +102,7 @@ class OAuth:
     async def send(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
         """Send a request signed; sign in, or renew the token, where the server wants it.
 
-        Raises Stopped as the client's `send` does, and UNAUTHORIZED where signing in failed.
+        Raises NetError as the client's `send` does, and Stopped (UNAUTHORIZED) where signing in failed.
         """
         context = self._provider.context
         if context.is_token_valid() and context.current_tokens is not None:

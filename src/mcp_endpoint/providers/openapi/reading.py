@@ -8,9 +8,10 @@ from urllib.request import url2pathname
 
 import httpx
 
+from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import body_chunks, error_body, send
-from mcp_endpoint.net.http_words import Words
 from mcp_endpoint.providers.local.threads import Threads
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings, read_api
 from mcp_endpoint.providers.openapi.document import Document, NoDocument, read_document
 from mcp_endpoint.providers.openapi.pages import PLACES, Search
@@ -154,7 +155,8 @@ class Urls:
     async def another(self, place: str, most: int) -> tuple[str, bytes]:
         """Another one. Raises Stopped."""
         request = self._client.build_request("GET", place, headers=dict(self._headers))
-        response = await send(self._client, request)
+        with as_stopped():
+            response = await send(self._client, request)
         try:
             if response.status_code != 200:
                 raise await _refused(response)
@@ -167,7 +169,7 @@ async def _refused(response: httpx.Response) -> Stopped:
     """Why there is no document, in the server's own words, and what helps."""
     status = response.status_code
     body = await error_body(response)
-    said = clean(Words.of(status, response.headers.get("content-type", ""), body).told(), 160)
+    said = clean(HttpAnswer.of(status, {"Content-Type": response.headers.get("Content-Type", "")}, body).told(), 160)
     if status in (401, 403):
         return Stopped(Why.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
     return Stopped(Why.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)
@@ -176,8 +178,9 @@ async def _refused(response: httpx.Response) -> Stopped:
 async def body_of(response: httpx.Response, most: int) -> bytes:
     """The body of a response; of a longer one `most` + 1 bytes. Raises Stopped."""
     body = bytearray()
-    async for chunk in body_chunks(response):
-        body += chunk
-        if len(body) > most:
-            break
+    with as_stopped():
+        async for chunk in body_chunks(response):
+            body += chunk
+            if len(body) > most:
+                break
     return bytes(body[: most + 1])

@@ -3,9 +3,8 @@
 import base64
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-from mcp_endpoint.net.http_words import Words, is_json
+from mcp_endpoint.net.http_answer import HttpAnswer, is_json
 from mcp_endpoint.providers.local.tool_spec import failed
 from mcp_endpoint.wire.text import clean
 
@@ -13,20 +12,7 @@ LONGEST_TEXT = 8000
 """Characters of a result's text; the structured content beside it is whole."""
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What came back."""
-
-    status: int
-    media_type: str
-    """In lower case, without parameters."""
-    body: bytes
-    charset: str = "utf-8"
-    retry_after: str = ""
-    """The header of this name."""
-
-
-def result(answer: Answer) -> Mapping[str, object]:
+def result(answer: HttpAnswer) -> Mapping[str, object]:
     """The result of `tools/call` for an answer that is no error."""
     if answer.status >= 300:
         return failed(f"HTTP {answer.status}: 重定向，未跟随 / a redirect that is not followed")
@@ -36,7 +22,7 @@ def result(answer: Answer) -> Mapping[str, object]:
         try:
             value = json.loads(answer.body)
         except (ValueError, RecursionError):
-            return _text(_decoded(answer))
+            return _text(answer.text)
         structured = value if isinstance(value, dict) else {"result": value}
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         return _text(text) | {"structuredContent": structured}
@@ -45,7 +31,7 @@ def result(answer: Answer) -> Mapping[str, object]:
         kind = answer.media_type.partition("/")[0]
         return {"content": [{"type": kind, "data": data, "mimeType": answer.media_type}]}
     if _is_text(answer):
-        return _text(_decoded(answer))
+        return _text(answer.text)
     shown = clean(answer.media_type, 80) or "?"
     return _text(f"{len(answer.body)} 字节，类型 {shown} / {len(answer.body)} bytes of {shown}")
 
@@ -56,23 +42,16 @@ def _text(text: str) -> dict[str, object]:
     return {"content": [{"type": "text", "text": text}]}
 
 
-def _is_text(answer: Answer) -> bool:
-    if b"\0" in answer.body[:1000]:
+def _is_text(answer: HttpAnswer) -> bool:
+    if answer.is_binary:
         return False
     kind = answer.media_type
     return not kind or kind.startswith("text/") or kind.endswith(("xml", "yaml", "javascript", "x-www-form-urlencoded"))
 
 
-def _decoded(answer: Answer) -> str:
-    try:
-        return answer.body.decode(answer.charset, errors="replace")
-    except LookupError:
-        return answer.body.decode(errors="replace")
-
-
-def error_text(answer: Answer) -> str:
+def error_text(answer: HttpAnswer) -> str:
     """`HTTP 404 Not Found: the body's own words`, and a hint where the credentials are what is wrong."""
     hint = ""
     if answer.status in (401, 403):
         hint = "（凭据在该工具来源的设置中 / credentials are in the provider's settings, headers or env）"
-    return Words(answer.status, answer.media_type, answer.body, answer.charset).told(answer.retry_after) + hint
+    return answer.told() + hint

@@ -15,16 +15,18 @@ import httpx
 
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
 from mcp_endpoint.net.addresses import Allowed, checked_addresses
+from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import HttpLimits, HttpSettings, make_client, send
 from mcp_endpoint.net.proxies import Route
 from mcp_endpoint.providers.local.server import LocalServer
 from mcp_endpoint.providers.local.threads import Threads
 from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused, failed
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings
 from mcp_endpoint.providers.openapi.operation import Operation
 from mcp_endpoint.providers.openapi.reading import Files, Urls, body_of, read_documents
 from mcp_endpoint.providers.openapi.request import Preparer
-from mcp_endpoint.providers.openapi.response import Answer, error_text, result
+from mcp_endpoint.providers.openapi.response import error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
 from mcp_endpoint.providers.openapi.servers import is_url
 from mcp_endpoint.providers.openapi.values import BadDocument
@@ -143,7 +145,8 @@ class OpenApi:
         raw = [(name.encode(), value.encode(errors="replace")) for name, value in headers.items()]
         try:
             request = self._client.build_request(method.upper(), url, headers=raw, content=content, files=parts or None)
-            response = await send(self._client, request)
+            with as_stopped():
+                response = await send(self._client, request)
         except (httpx.InvalidURL, UnicodeError):
             raise Refused("地址无效 / The URL that these arguments make cannot be used.") from None
         except Stopped as stopped:
@@ -157,9 +160,7 @@ class OpenApi:
             await response.aclose()
         if len(body) > most:
             raise Refused(f"应答超过 {most} 字节，已放弃 / The answer has more than {most} bytes and was given up.")
-        media_type = response.headers.get("content-type", "").partition(";")[0].strip().lower()
-        charset, later = response.charset_encoding or "utf-8", response.headers.get("retry-after", "")
-        answer = Answer(response.status_code, media_type, body, charset, later)
+        answer = HttpAnswer.of(response.status_code, response.headers, body)
         if answer.status >= 400:  # servers like to repeat the key that they do not accept
             return failed(self._redact(error_text(answer)))
         return result(answer)
@@ -173,7 +174,8 @@ async def _check_place(server: str, allowed: Allowed, route: Route) -> None:
         return  # the proxy knows where it is
     try:
         async with asyncio.timeout(RESOLVE_WITHIN):
-            await checked_addresses(host, port, allowed)
+            with as_stopped():
+                await checked_addresses(host, port, allowed)
     except TimeoutError:
         return
     except Stopped as stopped:

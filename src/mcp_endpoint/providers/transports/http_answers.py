@@ -11,8 +11,9 @@ from msgspec.json import decode
 from mcp_endpoint.errors import Code
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.event_reader import EVENT_LIMIT, RETRY, EventReader
+from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import body_chunks, error_body, read_body
-from mcp_endpoint.net.http_words import Words
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.repaired_frames import repaired
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.source_output import Pace
@@ -61,10 +62,10 @@ async def refused(
     """
     status = response.status_code
     body = await error_body(response)
-    words = Words.of(status, response.headers.get("content-type", ""), body)
-    told = quote_peer(words.told(response.headers.get("retry-after", "")))
+    said = HttpAnswer.of(status, response.headers, body)
+    told = quote_peer(said.told())
     answer, code = _error_of(body, id_ or envelope.NULL_ID)
-    if has_state and _is_lost(status, words.said, code, named=named):
+    if has_state and _is_lost(status, said.own_words, code, named=named):
         raise Refusal(Why.SESSION_LOST, told, status, answer)
     if status == 401 or (status == 403 and not greeted):
         raise Refusal(Why.UNAUTHORIZED, told, status, answer)
@@ -133,14 +134,15 @@ async def frames_in(response: httpx.Response, most: int, within: float) -> list[
 
     Raises Stopped: NOT_MCP where it is something else, FRAME_TOO_LONG, CONNECTION_LOST.
     """
-    body = await read_body(response, most, within)
-    words = Words.of(response.status_code, response.headers.get("content-type", ""), body)
-    if words.charset.lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
-        body = words.text.encode()
+    with as_stopped():
+        body = await read_body(response, most, within)
+    answer = HttpAnswer.of(response.status_code, response.headers, body)
+    if answer.charset.lower() not in ("utf-8", "utf8", "us-ascii", "ascii"):
+        body = answer.text.encode()
     frames = _frames(body)
     if not frames and response.status_code not in (202, 204) and body.strip():
-        kind = words.media_type or "no content type"
-        title = words.said if "html" in words.media_type else ""
+        kind = answer.media_type or "no content type"
+        title = answer.own_words if "html" in answer.media_type else ""
         raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind}{': ' if title else ''}{title}"))
     return frames
 
@@ -191,20 +193,21 @@ async def messages(
     """
     reader, begun = EventReader(limit), False
     chunks = body_chunks(response)
-    async for chunk in chunks:
-        if not begun and chunk.lstrip()[:1] in (b"{", b"["):  # JSON that is called a stream of events
-            for frame in _frames(await _rest(chunk, chunks, limit)):
-                yield frame
-            return
-        begun = begun or bool(chunk.strip())
-        events = reader.feed(chunk)
-        place.last_id = place.last_id if reader.last_id is None else reader.last_id
-        place.retry = place.retry if reader.retry is None else reader.retry
-        for event in events:
-            if event.is_message:
-                yield event.data
-            else:
-                await pace.frame()
+    with as_stopped():
+        async for chunk in chunks:
+            if not begun and chunk.lstrip()[:1] in (b"{", b"["):  # JSON that is called a stream of events
+                for frame in _frames(await _rest(chunk, chunks, limit)):
+                    yield frame
+                return
+            begun = begun or bool(chunk.strip())
+            events = reader.feed(chunk)
+            place.last_id = place.last_id if reader.last_id is None else reader.last_id
+            place.retry = place.retry if reader.retry is None else reader.retry
+            for event in events:
+                if event.is_message:
+                    yield event.data
+                else:
+                    await pace.frame()
     last = reader.rest()
     if last is not None and last.is_message:
         try:

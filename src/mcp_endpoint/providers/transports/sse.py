@@ -27,6 +27,7 @@ from mcp_endpoint.net.http_client import (
     send,
 )
 from mcp_endpoint.net.proxies import Route, direct
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.source_output import (
     UNSENT_BYTES,
@@ -142,7 +143,8 @@ class SseSource:
             )
         except (httpx.InvalidURL, ValueError, TypeError):
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        self._stream = response = await self._sending(self._client, request)
+        with as_stopped():
+            self._stream = response = await self._sending(self._client, request)
         if response.status_code >= 300:
             await refused(response, None, greeted=False)
         if media_type(response) != EVENTS:
@@ -200,10 +202,11 @@ class SseSource:
 
     async def _heard(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
         reader, pace = EventReader(self._settings.event_limit), Pace()
-        async for chunk in body_chunks(response):
-            for event in reader.feed(chunk):
-                yield event
-                await pace.frame()
+        with as_stopped():
+            async for chunk in body_chunks(response):
+                for event in reader.feed(chunk):
+                    yield event
+                    await pace.frame()
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
         pace = Pace()
@@ -262,7 +265,8 @@ class SseSource:
             request = self._client.build_request(
                 "POST", self._posts[0], content=frame, headers={"Content-Type": JSON, "Accept": f"{JSON}, {EVENTS}"}
             )
-            response = await self._sending(self._client, request)
+            with as_stopped():
+                response = await self._sending(self._client, request)
             if self._taken or response.status_code not in _NOT_THERE or len(self._posts) == 1:
                 return response
             await response.aclose()

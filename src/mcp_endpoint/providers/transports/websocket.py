@@ -26,12 +26,14 @@ from websockets.typing import Subprotocol
 
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.addresses import Allowed, Resolve, checked_addresses, look_up
+from mcp_endpoint.net.errors import NetError
+from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import refused_tls
 from mcp_endpoint.net.http_transport import check_spelled
-from mcp_endpoint.net.http_words import Words
 from mcp_endpoint.net.proxies import Proxy, Route, direct
 from mcp_endpoint.net.socks import socks_connect
 from mcp_endpoint.net.trust import usual_tls
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.source_output import (
     UNSENT_BYTES,
@@ -93,11 +95,13 @@ class WebSocketSource:
     async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
         """Connect. Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, REDIRECTED, NOT_MCP."""
         self._output.open(take, stopped)
-        connection = await self._connect()
+        with as_stopped():
+            connection = await self._connect()
         self._connection = connection
         self._tasks = [asyncio.create_task(self._read(connection)), asyncio.create_task(self._write(connection))]
 
     async def _connect(self) -> ClientConnection:
+        """Raises Stopped and NetError."""
         try:
             parts = urlsplit(self._settings.url)
             host, port = parts.hostname, parts.port or (443 if parts.scheme == "wss" else 80)
@@ -112,7 +116,7 @@ class WebSocketSource:
         else:
             check_spelled(host, self._allowed)
             ways = [await self._through(proxy, host, port)]
-        failure = Stopped(Why.UNREACHABLE)
+        failure: Stopped | NetError = Stopped(Why.UNREACHABLE)
         for way in ways:
             try:
                 return await self._dial(way)
@@ -134,7 +138,7 @@ class WebSocketSource:
         raise failure
 
     async def _through(self, proxy: Proxy, host: str, port: int) -> dict[str, Any]:
-        """How the library is to connect by way of a proxy. Raises Stopped."""
+        """How the library is to connect by way of a proxy. Raises Stopped and NetError."""
         if proxy.scheme == "socks5":
             return {"sock": await self._socks(proxy, host, port)}
         user = f"{quote(proxy.user, safe='')}:{quote(proxy.password, safe='')}@" if proxy.user or proxy.password else ""
@@ -236,9 +240,9 @@ def _refused(response: Response) -> Stopped:
         return Stopped(Why.REDIRECTED, f"HTTP {status}")
     if status < 400:
         return Stopped(Why.NOT_MCP, f"no WebSocket: HTTP {status}")
-    answer = Words.of(status, response.headers.get("Content-Type", ""), bytes(response.body or b""))
+    answer = HttpAnswer.of(status, response.headers, bytes(response.body or b""))
     why = Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS
-    return Stopped(why, quote_peer(answer.told(response.headers.get("Retry-After", ""))))
+    return Stopped(why, quote_peer(answer.told()))
 
 
 def _lost(closed: ConnectionClosed, limit: int) -> Stopped:

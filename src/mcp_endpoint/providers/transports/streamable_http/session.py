@@ -9,9 +9,10 @@ import httpx
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.addresses import Allowed, Resolve, look_up
 from mcp_endpoint.net.event_reader import EVENT_LIMIT
+from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drained, make_client
-from mcp_endpoint.net.http_words import Words
 from mcp_endpoint.net.proxies import Route, direct
+from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.source import Stopped, Take, Why
 from mcp_endpoint.providers.source_output import Pace
 from mcp_endpoint.providers.transports.http_answers import (
@@ -136,7 +137,7 @@ class Session:
                 return False
             found = [(answer(one), one) for one in frames]
             if not any(mine for mine, _ in found):
-                words = Words(response.status_code, JSON, frames[0]).said
+                words = HttpAnswer(response.status_code, JSON, frames[0]).own_words
                 raise Stopped(Why.NOT_MCP, quote_peer(f"the body holds no answer to the request: {words}"))
             for mine, one in sorted(found, key=lambda pair: pair[0] is not None):
                 await self.pace.frame(take(mine or one) or 0.0)
@@ -176,7 +177,8 @@ class Session:
             )
         except (httpx.InvalidURL, ValueError, TypeError):
             raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
-        response = await self._sending(self._client, request)
+        with as_stopped():
+            response = await self._sending(self._client, request)
         if response.request.url != request.url and response.status_code < 400:
             self._url = response.request.url  # where it was led to, which is on the same host
         return response

@@ -1,8 +1,9 @@
-"""What an HTTP answer with an error says, in one line: its status, the server's own words, when to come again. Pure."""
+"""An HTTP answer that was read: its text, and what one with an error says in a line. Pure."""
 
 import html
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -22,35 +23,43 @@ def is_json(media_type: str) -> bool:
 
 
 @dataclass(frozen=True)
-class Words:
-    """An error's status and body."""
+class HttpAnswer:
+    """Status and body of an answer, and what its headers say of them."""
 
     status: int
     media_type: str
     """In lower case, without parameters."""
     body: bytes
     charset: str = "utf-8"
+    retry_after: str = ""
+    """The header of this name."""
 
     @classmethod
-    def of(cls, status: int, content_type: str, body: bytes) -> "Words":
-        """Out of the header as it came."""
-        kind, _, parameters = content_type.partition(";")
+    def of(cls, status: int, headers: Mapping[str, str], body: bytes) -> "HttpAnswer":
+        """Out of the headers as they came; their names may be asked for in any case."""
+        kind, _, parameters = headers.get("Content-Type", "").partition(";")
         found = re.search(r"charset\s*=\s*[\"']?([A-Za-z0-9_.:-]{1,40})", parameters, re.IGNORECASE)
-        return cls(status, kind.strip().lower(), body, found[1] if found else "utf-8")
+        charset = found[1] if found else "utf-8"
+        return cls(status, kind.strip().lower(), body, charset, headers.get("Retry-After", ""))
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether its body is surely no text."""
+        return b"\0" in self.body[:1000]
 
     @property
     def text(self) -> str:
-        """The body, decoded; empty where it is none of text."""
-        if b"\0" in self.body[:1000]:
-            return ""
+        """The body, decoded; what it cannot be is replaced."""
         try:
             return self.body.decode(self.charset, errors="replace")
         except LookupError:
             return self.body.decode(errors="replace")
 
     @property
-    def said(self) -> str:
-        """The server's own words: a message in JSON, the title of a page, or the text."""
+    def own_words(self) -> str:
+        """The server's own words: a message in JSON, the title of a page, or the text; "" where it is none."""
+        if self.is_binary:
+            return ""
         text = self.text.lstrip("\ufeff \r\n\t")
         if is_json(self.media_type) or text[:1] in ("{", "["):
             try:
@@ -63,16 +72,16 @@ class Words:
             text = html.unescape(found[2] if found else "" if "html" in self.media_type else _TAG.sub(" ", text))
         return clean(text, LONGEST)
 
-    def told(self, retry_after: str = "") -> str:
+    def told(self) -> str:
         """`HTTP 429 Too Many Requests: rate limited (Retry-After: 30)`."""
         try:
             phrase = " " + HTTPStatus(self.status).phrase
         except ValueError:
             phrase = ""
-        said = self.said
+        said = self.own_words
         if said.lower() in ("", f"{self.status}{phrase}".lower(), phrase.strip().lower()):
             said = ""
-        later = clean(retry_after, 60)
+        later = clean(self.retry_after, 60)
         return f"HTTP {self.status}{phrase}{': ' + said if said else ''}{f' (Retry-After: {later})' if later else ''}"
 
 
