@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 
 CONFORMANCE := tests/conformance
 
-.PHONY: setup run demo test timing lint types floors conformance clean
+.PHONY: setup run demo test lint types floors conformance clean
 
 setup: .venv/run.stamp  ## .venv with what the broker needs
 
@@ -17,12 +17,8 @@ run: setup  ## the broker on the shipped settings
 demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one terminal; EXPR='7*6'
 	$(PY) examples/demo.py
 
-test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/providers/openapi/documents/public/.stamp  ## all tests but those of `make timing`
-	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal -m "not alone"
-
-# The tests that measure time are apart: beside other work on the machine they fail without a fault.
-timing: .venv/test.stamp  ## the tests that measure time, on a machine with nothing else to do
-	$(PY) -m pytest -m alone
+test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/providers/openapi/documents/public/.stamp  ## all tests; at the end it says what was skipped, and why
+	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 lint: .venv/test.stamp
 	$(PY) -m ruff check .

@@ -17,8 +17,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
     for reason, count in reasons.items():
         terminalreporter.write_line(f"{count} not run: {reason.removeprefix('Skipped: ')}")
-    if terminalreporter.config.option.markexpr == "not alone":
-        terminalreporter.write_line("not run: the tests that measure time, which `make timing` has")
 
 
 @pytest.fixture(scope="session")

@@ -1,12 +1,10 @@
 """A program that abuses a broker until it is killed: `abuse.py HOW HOST PORT PATH [HEADER]`.
 
-It runs beside the tests as a process of its own, and gives way to everybody, so that what others notice of it is what
-the broker makes of it. It prints a line whenever it has made another STRIDE steps.
+It runs as a process of its own, and prints a line whenever it has made another STRIDE steps.
 """
 
 import contextlib
 import json
-import os
 import select
 import socket
 import sys
@@ -248,9 +246,6 @@ class Abuser:
 
 
 def main(how: str, *where: str) -> None:
-    os.nice(19)
-    if hasattr(os, "SCHED_IDLE"):
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     steps = getattr(Abuser(*where), how)()
     for count, _ in enumerate(steps, 1):
         if count % STRIDE == 0:
