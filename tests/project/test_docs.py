@@ -1,12 +1,11 @@
-"""The documentation says what the code does: settings, codes, close reasons, commands, links, and both languages alike.
+"""The documentation says what the code does: settings, codes, reasons, states, commands; its links lead somewhere.
 
-The tables of docs/settings*.md are written by `PYTHONPATH=src .venv/bin/python tests/project/test_docs.py`.
+The tables of docs/settings*.md are written by `PYTHONPATH=src:tests .venv/bin/python tests/project/test_docs.py`.
 """
 
 import re
 from collections import defaultdict
 from pathlib import Path
-from typing import get_args
 from urllib.parse import unquote
 
 import pytest
@@ -17,21 +16,16 @@ from mcp_endpoint.broker.why import State
 from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Note, Refusal
 from mcp_endpoint.settings.schema import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings.values import NotAllowedError
+from support.documents import LANGUAGES, PAGES, anchors, code_of, links, of_docs, page_text, spans, tables, the_table
 from support.paths import ROOT
 
-LANGUAGES: tuple[Language, ...] = get_args(Language)
-READMES: dict[Language, Path] = {"en": ROOT / "README.md", "zh": ROOT / "README.zh-CN.md"}
-SETTINGS: dict[Language, Path] = {"en": ROOT / "docs/settings.md", "zh": ROOT / "docs/settings.zh-CN.md"}
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+SETTINGS, ERRORS, TROUBLES, COMMANDS = map(of_docs, ("settings", "errors", "troubleshooting", "commands"))
 
 MARK = "<!-- written by tests/project/test_docs.py -->\n"
 HEADS: dict[Language, str] = {
     "en": "| key | default | what it is | allowed |",
     "zh": "| 键 | 默认值 | 说明 | 可填的值 |",
 }
-
-FENCE = re.compile(r"^(?P<margin> *)```[^\n]*\n(?P<body>.*?)^(?P=margin)```", re.MULTILINE | re.DOTALL)
-SPAN = re.compile(r"`([^`\n]+)`")
 
 
 def allowed(section: str, key: str, language: Language) -> str:
@@ -67,52 +61,17 @@ def write_settings() -> None:
         page.write_text(before + mark + settings_tables(language), "utf-8")
 
 
-def without_code(text: str) -> str:
-    return SPAN.sub("", FENCE.sub("", text))
-
-
-def code_of(text: str) -> list[str]:
-    """Every line of code on a page: those of its blocks, and its spans."""
-    blocks = [match["body"] for match in FENCE.finditer(text)]
-    return [line for block in blocks for line in block.splitlines()] + SPAN.findall(FENCE.sub("", text))
-
-
-def tables(page: Path) -> list[list[list[str]]]:
-    """The tables of a page: rows of cells, with the head and without the line below it."""
-    found: list[list[list[str]]] = [[]]
-    for line in page.read_text("utf-8").splitlines():
-        if line.startswith("|"):
-            cells = [cell.strip() for cell in line.strip("|").split("|")]
-            if not set(line) <= set("|-: "):
-                found[-1].append(cells)
-        elif found[-1]:
-            found.append([])
-    return [table for table in found if table]
-
-
-def the_table(page: Path, keys: set[str]) -> dict[str, list[str]]:
-    """The rows of the one table whose first column holds one of `keys`, by that column."""
-    [table] = [table for table in tables(page) if keys & {row[0] for row in table}]
-    rows = {row[0]: row[1:] for row in table[1:]}
-    assert len(rows) == len(table) - 1, "a row stands there twice"
-    return rows
-
-
-def spans(cell: str) -> list[str]:
-    return SPAN.findall(cell)
-
-
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_settings_page_is_what_the_settings_describe(language: Language) -> None:
     _, _, written = SETTINGS[language].read_text("utf-8").partition(MARK)
     assert written == settings_tables(language), (
-        "write it anew: PYTHONPATH=src .venv/bin/python tests/project/test_docs.py"
+        "write it anew: PYTHONPATH=src:tests .venv/bin/python tests/project/test_docs.py"
     )
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_has_every_error_code_with_its_message_and_reasons(language: Language) -> None:
-    rows = the_table(READMES[language], {f"`{Code.PARSE_ERROR}`"})
+def test_the_page_of_errors_has_every_error_code_with_its_message_and_reasons(language: Language) -> None:
+    rows = the_table(ERRORS[language], {f"`{Code.PARSE_ERROR}`"})
     assert {code: (spans(message), sorted(spans(reasons))) for code, (message, reasons, _) in rows.items()} == {
         f"`{int(code)}`": ([MESSAGES[code]], sorted(fault.reason for fault in Fault if fault.code is code))
         for code in Code
@@ -120,8 +79,8 @@ def test_readme_has_every_error_code_with_its_message_and_reasons(language: Lang
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_has_every_end_with_its_close_code_text_and_words(language: Language) -> None:
-    rows = the_table(READMES[language], {f"`{End.BAD_TOKEN.reason}`"})
+def test_the_page_of_errors_has_every_end_with_its_close_code_text_and_words(language: Language) -> None:
+    rows = the_table(ERRORS[language], {f"`{End.BAD_TOKEN.reason}`"})
     assert {reason: (code, spans(text)) for reason, (code, text, _) in rows.items()} == {
         f"`{end.reason}`": (str(end.code), [end.wire] if end.wire else []) for end in End
     }
@@ -130,24 +89,24 @@ def test_readme_has_every_end_with_its_close_code_text_and_words(language: Langu
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_has_every_refusal_with_its_status(language: Language) -> None:
-    rows = the_table(READMES[language], {f"`{Refusal.NO_DOOR.reason}`"})
+def test_the_page_of_errors_has_every_refusal_with_its_status(language: Language) -> None:
+    rows = the_table(ERRORS[language], {f"`{Refusal.NO_DOOR.reason}`"})
     assert {reason: status for reason, (status, _) in rows.items()} == {
         f"`{refusal.reason}`": str(refusal.status or "–") for refusal in Refusal
     }
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_has_every_note_of_a_link(language: Language) -> None:
-    rows = the_table(READMES[language], {"`silent_on_device_door`"})
+def test_the_page_of_errors_has_every_note_of_a_link(language: Language) -> None:
+    rows = the_table(ERRORS[language], {"`silent_on_device_door`"})
     assert {spans(note)[0] for note in rows} == {note.reason for note in Note}
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_readme_says_what_to_do_about_every_state_of_an_agent(language: Language) -> None:
+def test_the_page_of_symptoms_says_what_to_do_about_every_state_of_an_agent(language: Language) -> None:
     """Each row quotes the beginning of one state's sentence, or of the one about calls that time out."""
     head = ["You see", "It says", "What to do"] if language == "en" else ["现象", "提示", "怎么办"]
-    [table] = [table for table in tables(READMES[language]) if table[0] == head]
+    [table] = [table for table in tables(TROUBLES[language]) if table[0] == head]
     states = {state.name: plain(state.zh if language == "zh" else state.en) for state in State}
     late = Fault.CALL_TIMED_OUT.sentence(language, tool_side="…", seconds="…", called="…", zh="", en="")
     known = states | {"late": late[:1].lower() + late[1:].rstrip("。.")}
@@ -165,23 +124,9 @@ def plain(sentence: str) -> str:
     return re.sub(r"\{\w+\}", "…", sentence).replace("`", "")
 
 
-def test_both_readmes_have_the_same_shape_and_the_same_code() -> None:
-    texts = [page.read_text("utf-8") for page in READMES.values()]
-    english, chinese = ([len(level) for level in re.findall(r"^(#+) ", FENCE.sub("", text), re.M)] for text in texts)
-    assert len(english) > 5
-    assert english == chinese
-    english_code, chinese_code = ([match[0] for match in FENCE.finditer(text)] for text in texts)
-    assert len(english_code) > 5
-    assert english_code == chinese_code
-    shapes = [[[len(row) for row in table] for table in tables(page)] for page in READMES.values()]
-    assert shapes[0] == shapes[1]
-
-
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_relative_link_leads_somewhere(page: Path) -> None:
-    text = without_code(page.read_text("utf-8"))
-    targets = re.findall(r"\]\(<?([^)\s>]+)>?[^)]*\)", text) + re.findall(r"""(?:href|src)=["']([^"']+)""", text)
-    for target in targets:
+    for target in links(page_text(page)):
         path, _, anchor = target.partition("#")
         if re.match(r"[a-z]+:", target):
             continue
@@ -189,26 +134,23 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
         assert there.is_relative_to(ROOT), f"{target} leaves the repository"
         assert there.exists(), f"{target} does not exist"
         if anchor:
-            headings = re.findall(r"^#+ (.+)$", FENCE.sub("", there.read_text("utf-8")), re.M)
-            slugs = [re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings]
-            assert unquote(anchor) in slugs, f"{target} names no heading"
+            assert unquote(anchor) in anchors(page_text(there)), f"{target} names no heading"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_make_target_named_exists(page: Path) -> None:
-    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M))
     named = {
         match[1]
-        for line in code_of(page.read_text("utf-8"))
+        for line in code_of(page_text(page))
         for match in re.finditer(r"(?:^|[;&|] *|sudo )\s*make(?: -C \S+)? ([a-z][\w-]*)", line)
     }
-    assert named <= known
+    assert named <= targets()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_command_named_exists(page: Path, capsys: pytest.CaptureFixture[str]) -> None:
     start = r"(?:\S*main\.py|mcp-endpoint|(?:run --rm|exec) mcp-endpoint-server)"
-    for line in code_of(page.read_text("utf-8")):
+    for line in code_of(page_text(page)):
         for match in re.finditer(rf"(?:^|\s){start} ([a-z][a-z-]+)(?= |$)", line):
             if match[1] != "python":  # `docker compose exec SERVICE python main.py …`
                 with pytest.raises(SystemExit) as end:
@@ -216,17 +158,31 @@ def test_every_command_named_exists(page: Path, capsys: pytest.CaptureFixture[st
                 assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
 
 
-def test_the_readmes_name_every_make_target_and_every_command(capsys: pytest.CaptureFixture[str]) -> None:
-    """What exists and is told nowhere is not found by anybody."""
+def targets() -> set[str]:
+    return set(re.findall(r"^([a-z]+):", page_text(ROOT / "Makefile"), re.M))
+
+
+def listed(capsys: pytest.CaptureFixture[str], *words: str) -> list[str]:
+    """The commands that the help lists."""
     with pytest.raises(SystemExit):
-        cli.main(["--help"])
-    listed = re.findall(r"^    ([a-z][a-z-]+)(?=  |$)", capsys.readouterr().out, re.M)
-    assert "check-config" in listed
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.M)
-    for page in READMES.values():
-        code = "\n".join(code_of(page.read_text("utf-8")))
-        assert [name for name in listed if not re.search(rf"main\.py {name}\b", code)] == []
-        assert [name for name in targets if not re.search(rf"\bmake {name}\b", code)] == []
+        cli.main([*words, "--help"])
+    return re.findall(r"^    ([a-z][a-z-]+)(?=  |$)", capsys.readouterr().out, re.M)
+
+
+def test_the_page_of_commands_names_each_and_what_servers_does(capsys: pytest.CaptureFixture[str]) -> None:
+    """What exists and is told nowhere is not found by anybody."""
+    commands, actions = listed(capsys), listed(capsys, "servers")
+    assert "check-config" in commands
+    assert "login" in actions
+    for page in COMMANDS.values():
+        code = "\n".join(spans(page_text(page)))
+        assert [name for name in commands if not re.search(rf"main\.py {name}\b", code)] == []
+        assert [name for name in actions if not re.search(rf"\b{name}\b", code)] == []
+
+
+def test_the_page_for_developers_names_every_make_target() -> None:
+    code = "\n".join(code_of(page_text(ROOT / "docs/development.md")))
+    assert [name for name in targets() if not re.search(rf"\bmake {name}\b", code)] == []
 
 
 if __name__ == "__main__":

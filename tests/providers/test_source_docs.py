@@ -1,21 +1,22 @@
-"""docs/providers.md names the reasons and members that there are, with their defaults, and its examples are right."""
+"""The pages on tool servers name the reasons and members that there are, with their defaults; examples are right."""
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pytest
-from test_docs import ROOT, spans, the_table
 
 from mcp_endpoint.providers.entries.entry import OpenApi, Tools, expanded, read_entry, server_of
 from mcp_endpoint.providers.entries.servers_file import read_servers
 from mcp_endpoint.providers.source import Why
-from mcp_endpoint.settings.schema import describe
+from mcp_endpoint.settings.schema import Language, describe
+from support.documents import LANGUAGES, blocks, of_docs, page_text, spans, the_table
 
-PAGE = ROOT / "docs" / "providers.md"
-TEXT = PAGE.read_text("utf-8")
+PROVIDERS, OPENAPI, JOBS = map(of_docs, ("providers", "openapi", "jobs"))
+WITH_ENTRIES = ("providers", "remote-servers", "openapi", "python-tools", "docker")
 KINDS: dict[str, dict[str, Any]] = {
     "stdio": {"command": "x"},
     "http": {"type": "http", "url": "http://x/"},
@@ -26,6 +27,13 @@ KINDS: dict[str, dict[str, Any]] = {
 }
 OF_A_KIND = {"command", "args", "cwd", "env", "url", "type", "headers", "openapi", "python", "proxy_env"}
 """What stands with the kinds, or decides which it is."""
+WORDS: Mapping[Language, tuple[str, str]] = {
+    "en": ("it is not set or empty: in", "in the values of"),
+    "zh": ("可用于：", "其中各项的值："),
+}
+"""Behind which words the page tells where variables are put in: as a whole, and in values."""
+
+in_both = pytest.mark.parametrize("language", LANGUAGES)
 
 
 class Asked(dict[str, Any]):
@@ -46,32 +54,38 @@ def asked(kind: str) -> set[str]:
     return entry.members
 
 
-def documented() -> dict[str, list[str]]:
-    return {spans(name)[0]: row for name, row in the_table(PAGE, {"`agents`"}).items()}
+def documented(language: Language) -> dict[str, list[str]]:
+    return {spans(name)[0]: row for name, row in the_table(PROVIDERS[language], {"`agents`"}).items()}
 
 
-def test_the_members_of_every_kind_are_those_that_are_read() -> None:
+@in_both
+def test_the_members_of_every_kind_are_those_that_are_read(language: Language) -> None:
     shared = set.intersection(*(asked(kind) for kind in KINDS)) - OF_A_KIND - {"tools"}
-    assert documented().keys() == shared | {f"tools.{field.name}" for field in fields(Tools)}
+    assert documented(language).keys() == shared | {f"tools.{field.name}" for field in fields(Tools)}
 
 
-def test_the_members_of_an_http_api_are_those_that_are_read() -> None:
-    named = {name for row in the_table(PAGE, {"`base_url`"}) for name in spans(row)}
+@in_both
+def test_the_members_of_an_http_api_are_those_that_are_read(language: Language) -> None:
+    named = {name for row in the_table(OPENAPI[language], {"`base_url`"}) for name in spans(row)}
     own = {field.name for field in fields(OpenApi)} - {"document"}
     assert named == own | {"headers", "env", "timeout", "allow_private"}
     assert own <= asked("openapi")
 
 
+@in_both
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_default_of_the_table_is_what_a_missing_member_means(kind: str) -> None:
-    said = {name: json.loads(found[0]) for name, row in documented().items() if (found := spans(row[-1]))}
+def test_a_default_of_the_table_is_what_a_missing_member_means(kind: str, language: Language) -> None:
+    said = {name: json.loads(found[0]) for name, row in documented(language).items() if (found := spans(row[-1]))}
     assert said.keys() >= {"agents", "share", "autostart", "disabled", "start_timeout"}
     assert read_entry("x", KINDS[kind] | said) == read_entry("x", KINDS[kind])
 
 
-def test_variables_are_put_in_where_the_page_says() -> None:
-    [line] = re.findall(r"^- \*\*Variables:\*\*.*?(?=^- )", TEXT, re.MULTILINE | re.DOTALL)
-    plain, _, mappings = line.partition("empty: in ")[2].partition("in the values of")
+@in_both
+def test_variables_are_put_in_where_the_page_says(language: Language) -> None:
+    lines = re.findall(r"^- .*?(?=^- |\n\n)", page_text(PROVIDERS[language]), re.MULTILINE | re.DOTALL)
+    [line] = [line for line in lines if "`${VAR:-text}`" in line]
+    behind, of_values = WORDS[language]
+    plain, _, mappings = line.replace("\n  ", " ").partition(behind)[2].partition(of_values)
     filled = dict.fromkeys(spans(plain), "${V}") | {name: {"a": "${V}"} for name in spans(mappings)}
     filled["args"] = ["${V}"]
     done = set()
@@ -92,22 +106,24 @@ def repr_of(server: Any) -> str:
     return str([str(value) for part in parts for value in part.values()])
 
 
-def test_the_keys_of_jobs_have_their_defaults() -> None:
-    rows = the_table(PAGE, {"`answer_within`"})
+@in_both
+def test_the_keys_of_jobs_have_their_defaults(language: Language) -> None:
+    rows = the_table(JOBS[language], {"`answer_within`"})
     known = {f"`{key}`": f"`{default}`" for section, key, default, _ in describe() if section == "jobs"}
     assert {key: row[-1] for key, row in rows.items()} == known
 
 
-def test_each_reason_is_in_the_table_and_no_other() -> None:
-    table = TEXT.partition("## Why one is not there")[2].partition("\n## ")[0]
-    rows = re.findall(r"^\| (`[a-z_`, ]+`) \|", table, re.MULTILINE)
-    named = [reason for row in rows for reason in re.findall(r"`([a-z_]+)`", row)]
+@in_both
+def test_each_reason_is_in_the_table_and_no_other(language: Language) -> None:
+    named = [reason for row in the_table(PROVIDERS[language], {"`no_command`"}) for reason in spans(row)]
     assert sorted(named) == sorted(why.reason for why in Why)
 
 
-def test_each_example_can_be_copied(tmp_path: Path) -> None:
-    examples = re.findall(r"^```json\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL)
-    assert len(examples) >= 5
+@in_both
+@pytest.mark.parametrize("name", WITH_ENTRIES)
+def test_each_example_can_be_copied(name: str, language: Language, tmp_path: Path) -> None:
+    examples = blocks(page_text(of_docs(name)[language]), "json")
+    assert examples
     for example in examples:
         (tmp_path / "mcp_servers.json").write_text(example, "utf-8")
         assert read_servers(tmp_path / "mcp_servers.json")

@@ -169,7 +169,7 @@ class AgentSettings(BrokerSettings):
     ] = _key("", "other names for tools", "工具的新名称")
     describe: Annotated[
         dict[str, str],
-        settings_values.texts("lamp_on: Fairness on the lamp.; dim: Dims it.", "lamp_on: 打开客厅的灯; dim: 调暗灯光"),
+        settings_values.texts("lamp_on: Turns on the lamp.; dim: Dims it.", "lamp_on: 打开客厅的灯; dim: 调暗灯光"),
     ] = _key("", "other descriptions for tools", "工具的新描述")
 
 

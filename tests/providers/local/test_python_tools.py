@@ -19,6 +19,7 @@ from mcp_endpoint import tools
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 from mcp_endpoint.providers.local.tool_spec import Limits
 from mcp_endpoint.providers.source import Stopped, Why
+from support.documents import blocks, of_docs, page_text
 from support.paths import SRC
 from support.sockets import PATIENCE
 from support.source_client import Asker, asking, text_of
@@ -458,8 +459,7 @@ async def test_one_file_is_served_twice_and_nothing_of_it_stays(tmp_path: Path) 
 
 
 async def test_the_examples_of_the_documentation(serve: Serve) -> None:
-    page = (SRC.parent / "docs" / "providers.md").read_text("utf-8")
-    code, oven = [block.partition("\n```")[0] for block in page.split("```python\n")[1:]]
+    (code,), (oven,) = (blocks(page_text(of_docs(name)["en"]), "python") for name in ("python-tools", "jobs"))
     async with serve(oven) as asker:
         assert await asker.text("bake", {"minutes": 0}) == "The cake is done."
     async with serve(code) as asker:

@@ -1,4 +1,4 @@
-"""What the README says to MCP clients over HTTP works as it stands there: commands, and files of desktop programs."""
+"""What docs/clients.md says to MCP clients works as it stands there: commands, and files of desktop programs."""
 
 import asyncio
 import json
@@ -10,28 +10,23 @@ from typing import Any
 
 import httpx
 import pytest
-from test_docs import FENCE, READMES
 from test_sdk_npm import INSPECTOR, OF_INSPECTOR, PATIENCE, ran
 
 from conftest import Brokers
+from mcp_endpoint.settings.schema import Language
+from support.documents import LANGUAGES, blocks, of_docs, page_text
 from support.mcp_http import BOTH, initialize
 from support.peers import Agent, Broker, text_result
 from support.sources import needs_node
 
-HEADINGS = {"en": "## Connect MCP clients over HTTP", "zh": "## 接入 MCP 客户端（HTTP）"}
-
-pytestmark = pytest.mark.parametrize("language", HEADINGS)
+pytestmark = pytest.mark.parametrize("language", LANGUAGES)
 
 
-def snippets(language: str, agent: Agent) -> list[str]:
-    """The blocks of the section, for this broker and with this agent's token."""
-    text = READMES["en" if language == "en" else "zh"].read_text("utf-8")
-    section = text.partition(f"{HEADINGS[language]}\n")[2].partition("\n## ")[0]
-    assert section, "the section is there"
+def snippets(language: Language, agent: Agent) -> list[str]:
+    """The blocks of the page, for this broker and with this agent's token."""
     where = f"{agent.broker.host}:{agent.broker.port}"
-    return [
-        block["body"].replace("HOST:8004", where).replace("TOKEN", agent.token) for block in FENCE.finditer(section)
-    ]
+    page = page_text(of_docs("clients")[language])
+    return [block.replace("HOST:8004", where).replace("TOKEN", agent.token) for block in blocks(page)]
 
 
 def one(blocks: list[str], *words: str) -> str:
@@ -54,7 +49,7 @@ async def shell(script: str) -> list[Any]:
 
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl")
-async def test_curl_lists_and_calls(broker: Broker, language: str) -> None:
+async def test_curl_lists_and_calls(broker: Broker, language: Language) -> None:
     agent = broker.agent()
     async with agent.tool_side("calculator", calls=False) as program:
         running = asyncio.create_task(shell(one(snippets(language, agent), "curl -sS")))
@@ -67,7 +62,7 @@ async def test_curl_lists_and_calls(broker: Broker, language: str) -> None:
 
 
 @needs_node
-async def test_inspector_lists_and_calls(broker_with: Brokers, language: str, tmp_path: Path) -> None:
+async def test_inspector_lists_and_calls(broker_with: Brokers, language: Language, tmp_path: Path) -> None:
     agent = broker_with(**OF_INSPECTOR).agent()
     block = one(snippets(language, agent), "inspector --cli").replace("\\\n", " ")
     (url,) = re.findall(r"^URL='(.*)'$", block, re.MULTILINE)
@@ -81,7 +76,7 @@ async def test_inspector_lists_and_calls(broker_with: Brokers, language: str, tm
     assert said[1]["content"][0]["text"] == 'calc.calculator({"python_expression": "6*7"})'
 
 
-async def test_the_files_of_desktop_programs_are_json_and_their_urls_open(broker: Broker, language: str) -> None:
+async def test_the_files_of_desktop_programs_are_json_and_their_urls_open(broker: Broker, language: Language) -> None:
     agent = broker.agent()
     files = [json.loads(block) for block in snippets(language, agent) if block.startswith("{")]
     (desktop,), (cursor,), (code,) = (tuple((one.get("mcpServers") or one["servers"]).values()) for one in files)
@@ -98,7 +93,7 @@ async def test_the_files_of_desktop_programs_are_json_and_their_urls_open(broker
     assert code["type"] == "http"
 
 
-async def test_older_clients_find_their_stream(broker: Broker, language: str) -> None:
+async def test_older_clients_find_their_stream(broker: Broker, language: Language) -> None:
     url = one(snippets(language, broker.agent()), "/sse/").strip()
     async with (
         httpx.AsyncClient(timeout=PATIENCE, trust_env=False) as http,
