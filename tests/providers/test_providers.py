@@ -45,7 +45,7 @@ async def test_a_server_starts_when_a_client_comes_and_its_tools_are_listed_and_
 
 
 async def test_two_servers_with_equal_tools_and_a_tool_side_that_dialled_in(opening: Brokers) -> None:
-    broker = opening(home=server("lamp"), work=server("lamp", alias="job_store"))
+    broker = opening(home=server("lamp"), work=server("lamp", alias="office"))
     agent = broker.agent()
     async with agent.tool_side("own"), agent.device() as device:
         assert sorted(await device.names()) == ["home__lamp", "office__lamp", "own"]

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mcp_endpoint.settings import file as settings_file
-from mcp_endpoint.settings import schema as settings_module
+from mcp_endpoint.settings import load as settings_module
 from mcp_endpoint.settings.file import SettingsError
 from mcp_endpoint.settings.load import prepare, shipped_file
 from support.paths import SRC
@@ -310,7 +310,7 @@ def test_a_lock_kept_by_another_is_one_line(tmp_path: Path) -> None:
 STARTS = """
 import sys
 from pathlib import Path
-from mcp_endpoint.settings import prepare
+from mcp_endpoint.settings.load import prepare
 for line in sys.stdin:
     print(prepare(Path(line.strip()), {}).settings.server.key, flush=True)
 """
