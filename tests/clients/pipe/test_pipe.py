@@ -455,7 +455,8 @@ async def test_what_cannot_work_ends_at_once(
 async def test_signals_end_bridge_child_and_connection(
     stand_in: StandIn, lifelines: Lifelines, number: signal.Signals
 ) -> None:
-    code = "import os, sys; from mcp_endpoint.clients.pipe.program import run; sys.exit(run(None, sys.argv[1:], os.environ))"
+    start = "from mcp_endpoint.clients.pipe.program import run"
+    code = f"import os, sys; {start}; sys.exit(run(None, sys.argv[1:], os.environ))"
     bridge = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",
