@@ -1,4 +1,4 @@
-"""The same bad input at each HTTP door gets the same answer (issue 4). What only one of them knows is tested there."""
+"""The same bad input at each HTTP door gets the same answer. What only one of them knows is tested there."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""What MCP clients over HTTP get wrong, and what each is told: a status, a typed reason, a sentence (issue 4)."""
+"""What MCP clients over HTTP get wrong, and what each is told: a status, a typed reason, a sentence."""
 
 import asyncio
 import json

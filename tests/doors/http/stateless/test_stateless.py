@@ -1,4 +1,4 @@
-"""Streamable HTTP of the stateless era, 2026-07-28 (issue 4, part 1): every request stands for itself."""
+"""Streamable HTTP of the stateless era, 2026-07-28: every request stands for itself."""
 
 import asyncio
 import base64
