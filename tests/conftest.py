@@ -1,15 +1,14 @@
 """Brokers for the wire tests: one process for each set of settings, shared by the tests that use it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from support.opened import write
+from support.brokers import Brokers
 from support.peers import Broker
-
-Brokers = Callable[..., Broker]
+from support.servers.opened import write
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -15,9 +15,9 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.certificates import make_pair
-from support.mcp_http import mcp_client
+from support.clients.mcp_http import mcp_client
 from support.paths import ROOT
 from support.peers import Agent, Broker, device, said, spelled, tool_side
 from support.sockets import CLOSE, PATIENCE, TEXT, Wire

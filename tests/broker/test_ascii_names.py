@@ -5,13 +5,13 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_doctor import of_broker
 
-from conftest import Brokers
 from mcp_endpoint.broker.offers.naming import Holder, model_names, public_names
 from mcp_endpoint.settings.load import load
 from mcp_endpoint.wire.mcp import is_model_name
-from support.every_door import HTTP
+from support.brokers import Brokers
+from support.clients.every_door import HTTP
+from support.doctor import of_broker
 from support.peers import KEY, said
 
 RENAMED = "[agent agent 0]\nrename = lamp_on: 开灯; lamp_off: 关灯\n"

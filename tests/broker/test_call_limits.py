@@ -2,7 +2,7 @@
 
 from msgspec.json import encode
 
-from support.programs import Device, World
+from support.offline import Device, World
 
 
 class McpClient(Device):

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import Agent, Broker, Device, answers, fault, said, spelled, text_result
 
 

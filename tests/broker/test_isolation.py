@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import Agent, Device, said, spelled
 from support.sockets import TEXT, Wire
 

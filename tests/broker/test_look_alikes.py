@@ -11,7 +11,7 @@ from mcp_endpoint.broker.registry import PROBE
 from mcp_endpoint.broker.tool_side import LIVENESS
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire.mcp import Kind
-from support.programs import TIMEOUT, Device, Program, World
+from support.offline import TIMEOUT, Device, Program, World
 
 
 def test_an_elder_that_is_silent_is_closed_and_its_place_goes_on() -> None:

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from conftest import Brokers
-from support.mcp_http import McpClient, mcp_client
-from support.opened import server, write
+from support.brokers import Brokers
+from support.clients.mcp_http import McpClient, mcp_client
 from support.peers import Agent, Broker, Device, Frame, fault, said
+from support.servers.opened import server, write
 
 UNKNOWN = (-32602, "unknown_tool")
 Calls = Callable[[str], Awaitable[Frame]]

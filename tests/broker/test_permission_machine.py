@@ -27,7 +27,7 @@ from mcp_endpoint.providers.definitions import Definitions
 from mcp_endpoint.providers.entries.entry import Tools
 from mcp_endpoint.providers.link import ProviderLink
 from mcp_endpoint.settings.schema import AgentSettings, BrokerSettings, ServerSettings, Settings
-from support.programs import Told
+from support.offline import Told
 
 AGENTS = ("one", "two")
 SHARED = "@home"

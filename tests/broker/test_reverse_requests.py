@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 from msgspec.json import decode, encode
-from test_tasks import begun, cook
 
-from conftest import Brokers
 from mcp_endpoint.broker.reverse_requests import MOST_ASKED
 from mcp_endpoint.settings.schema import AgentSettings
+from support.brokers import Brokers
+from support.offline import TIMEOUT, World
+from support.offline import Device as Offline
 from support.peers import Agent, Broker, Device, Frame, ToolSide, said, spelled, text_result
-from support.programs import TIMEOUT, World
-from support.programs import Device as Offline
+from support.tasks import begun, cook
 
 REVISION = "2025-11-25"
 ABLE = {"sampling": {}, "elicitation": {}, "roots": {"listChanged": True}}

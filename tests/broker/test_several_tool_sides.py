@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import Agent, Broker, fault, said, tool
 
 CHANGED = "notifications/tools/list_changed"

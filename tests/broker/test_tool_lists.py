@@ -19,7 +19,7 @@ from mcp_endpoint.broker.list_fetch import (
 from mcp_endpoint.broker.why import explain
 from mcp_endpoint.wire.definitions.flaws import Flaw
 from mcp_endpoint.wire.mcp import Kind
-from support.programs import Program, World
+from support.offline import Program, World
 
 MOST = 10
 GOOD = {"inputSchema": {"type": "object"}}

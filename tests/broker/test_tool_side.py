@@ -7,8 +7,8 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint import __version__
+from support.brokers import Brokers
 from support.peers import Agent, Broker, ToolSide, dialled, fault, parsed, said, spelled, text_result, tool
 from support.sockets import TEXT, Wire
 

@@ -3,7 +3,7 @@
 import pytest
 
 from mcp_endpoint.settings.schema import AgentSettings
-from support.programs import TIMEOUT, Device, World
+from support.offline import TIMEOUT, Device, World
 
 
 @pytest.mark.parametrize("mute", ["initialize", "tools/list", "tools/call", "ping"])

@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from test_doctor import of_broker
-from test_servers_command import command
 
-from conftest import Brokers
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter, named, unmatched
 from mcp_endpoint.settings.schema import AgentSettings
-from support.opened import server
+from support.brokers import Brokers
+from support.doctor import of_broker
 from support.peers import Agent, tool
+from support.servers.opened import server
+from support.servers_command import command
 from support.states import Why, explained, serving, shown
 
 TOOLS = [("intent", "HassTurnOn"), ("hall", "lamp_on")]

@@ -8,8 +8,8 @@ import asyncio
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint.settings.schema import Language
+from support.brokers import Brokers
 from support.peers import Agent, Broker, Peer, device, said, tool, tool_side
 from support.states import (
     AWAY,

@@ -12,14 +12,16 @@ from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from test_doctor import examine, free_port, http, listening, of_broker, settings_file
 
-from conftest import Brokers
 from mcp_endpoint.broker.connection_manager import ENDED_KEPT
 from mcp_endpoint.settings.schema import Language
 from mcp_endpoint.tokens import Tokens
+from support.brokers import Brokers
+from support.doctor import examine, of_broker, settings_file
 from support.paths import ROOT
 from support.peers import KEY, Agent, Broker, Frame, device, dialled, said, tool_side
+from support.servers.canned import http, listening
+from support.servers.http_peers import free_port
 from support.sockets import PATIENCE
 from support.states import NEVER, NOBODY_CAME, SETTINGS, STARTING, UNKNOWN, Why, explained, no_tool_named, serving, told
 
@@ -126,7 +128,7 @@ async def test_pipe_says_why_it_is_not_connected(broker_with: Brokers, url: str,
         return b"220 mail.example ESMTP\r\n"
 
     async with listening(greet) as (other, _):
-        facts = {"dead": await free_port(), "other": other, "port": agent.broker.port, "token": agent.token}
+        facts = {"dead": free_port(), "other": other, "port": agent.broker.port, "token": agent.token}
         url = url.format(**facts, foreign=Tokens("another key").mint("a"))
         async with bridged(url) as output:
             line = await line_with(output, "next try")
@@ -142,7 +144,7 @@ async def test_doctor_says_why_the_printed_address_leads_nowhere(broker_with: Br
         return http({}, status="404 Not Found")
 
     async with listening(elsewhere) as (other, _):
-        dead = f"http://localhost:{await free_port()}"
+        dead = f"http://localhost:{free_port()}"
         for base, zh, en in (
             (dead, f"从本机访问不到 {dead}：连接被拒绝", f"{dead} is not reached from here: connection refused"),
             (

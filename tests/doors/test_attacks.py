@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from conftest import Brokers
-from support.opened import flooding
-from support.paths import SUPPORT, TESTS
+from support.brokers import Brokers
+from support.paths import PROGRAMS, TESTS
 from support.peers import Agent, Broker, Device, said
+from support.servers.opened import flooding
 from support.sockets import PATIENCE
 
 CALLS = 10
@@ -31,7 +31,7 @@ Progress = Callable[[], Awaitable[bytes]]
 @contextlib.asynccontextmanager
 async def abuse(how: str, broker: Broker, path: str) -> AsyncIterator[Progress]:
     """The attack goes on during the block; the progress comes whenever it has made some more steps."""
-    script = str(SUPPORT / "abuse.py")
+    script = str(PROGRAMS / "abuse.py")
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, script, how, broker.host, str(broker.port), path, f"X-Forwarded-For: {ATTACKER}"),
         stdout=asyncio.subprocess.PIPE,

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from conftest import Brokers
-from support.every_door import DOORS
+from support.brokers import Brokers
+from support.clients.every_door import DOORS
 from support.peers import Broker, ToolSide, said, text_result
 
 PING_INTERVAL = 1.0
@@ -84,7 +84,7 @@ async def test_a_call_that_is_given_up_is_cancelled_and_the_client_goes_on(broke
 
 
 async def test_a_closed_client_frees_everything(broker_with: Brokers, door: str) -> None:
-    """Within `ping_interval` + 2 s. A session without its DELETE is in test_streamable_http_streams.py."""
+    """Within `ping_interval` + 2 s. A session without its DELETE is in http/streamable/test_streams.py."""
     broker = broker_with(ping_interval=PING_INTERVAL)
     agent = broker.agent()
     async with agent.tool_side("a", calls=False) as program:

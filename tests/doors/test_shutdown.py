@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import said, spelled
 from support.sockets import CLOSE, TEXT, Wire
 

@@ -11,8 +11,8 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint.net.backoff import Backoff
+from support.brokers import Brokers
 from support.light_links import LightDevice, LightLink, LightProgram
 from support.peers import Agent, Broker
 

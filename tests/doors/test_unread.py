@@ -15,7 +15,6 @@ import pytest
 from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
-from conftest import Brokers
 from mcp_endpoint import __version__
 from mcp_endpoint.app import LinkLog, _loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
@@ -27,6 +26,7 @@ from mcp_endpoint.doors.websocket.link import WebSocketLink
 from mcp_endpoint.doors.websocket.outbox import Outbox
 from mcp_endpoint.settings.schema import ServerSettings, Settings, WebSocketSettings
 from mcp_endpoint.tokens import Tokens
+from support.brokers import Brokers
 from support.peers import KEY, Broker
 from support.sockets import CLOSE, PATIENCE, PING, TEXT, Wire, ws_frame
 

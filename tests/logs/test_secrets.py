@@ -9,8 +9,8 @@ from urllib.parse import quote
 import pytest
 from websockets.exceptions import ConnectionClosed
 
-from conftest import Brokers
 from mcp_endpoint.tokens import Tokens
+from support.brokers import Brokers
 from support.peers import KEY, device, dialled, tool
 from support.sockets import Wire
 

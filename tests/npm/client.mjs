@@ -1,4 +1,4 @@
-// The official TypeScript SDK's client, 1.x or 2.x; test_sdk_npm.py runs it and reads its one line.
+// The official TypeScript SDK's client, 1.x or 2.x; sdk/test_npm.py runs it and reads its one line.
 //
 // Usage: client.mjs SDK TRANSPORT URL FILE
 //   SDK        1, or 2; 2 stateless for the newer major in its stateless mode

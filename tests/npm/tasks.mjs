@@ -1,4 +1,4 @@
-// The official TypeScript SDK's client, 1.x, calls a tool as a task (2025-11-25); test_sdk_tasks.py reads its one line.
+// The official TypeScript SDK's client, 1.x, calls a tool as a task (2025-11-25); sdk/test_tasks.py reads its one line.
 //
 // Usage: tasks.mjs URL TOOL ARGUMENTS
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";

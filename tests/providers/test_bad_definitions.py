@@ -9,17 +9,16 @@ from pathlib import Path
 
 import pytest
 from mcp.client.client import Client
-from test_doctor import of_broker
-from test_sdk import CLIENT_PYTHON, PATIENCE, environ
-from test_sdk_npm import node
 
-from conftest import Brokers
-from support.bad_definitions import BAD, GOOD, OBJECT, WHEN, Fate
-from support.opened import server
-from support.paths import ROOT
+from support.brokers import Brokers
+from support.clients.xiaozhi_peer import xiaozhi
+from support.doctor import of_broker
+from support.node import needs_node, node
+from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, Broker, text_result, tool
-from support.sources import needs_node
-from support.xiaozhi_peer import xiaozhi
+from support.sdks import CLIENT_PYTHON, PATIENCE, environ
+from support.servers.bad_definitions import BAD, GOOD, OBJECT, WHEN, Fate
+from support.servers.opened import server
 
 ANSWER = "calc.a({})"
 
@@ -101,7 +100,7 @@ async def test_the_python_sdk_1_lists_and_calls(broker: Broker) -> None:
     async with all_bad(broker, "python 1") as agents:
         client = await asyncio.create_subprocess_exec(
             str(CLIENT_PYTHON),
-            str(ROOT / "tests" / "support" / "sdk_lists.py"),
+            str(PROGRAMS / "sdk_lists.py"),
             stdin=PIPE,
             stdout=PIPE,
             stderr=PIPE,

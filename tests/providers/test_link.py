@@ -4,7 +4,6 @@ from typing import Any
 
 import pytest
 from msgspec.json import decode, encode
-from test_tasks import CAPABILITY, RELATED, REVISION, task
 
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.tool_side import ToolSide
@@ -14,7 +13,8 @@ from mcp_endpoint.providers.entries.entry import Tools
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
 from mcp_endpoint.providers.jobs.jobs import Jobs
 from mcp_endpoint.providers.link import ProviderLink
-from support.programs import Device, World
+from support.offline import Device, World
+from support.tasks import CAPABILITY, RELATED, REVISION, task
 
 SHARED = "@s"
 

@@ -4,17 +4,17 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint.clients.doctor.broker_checks import call_through
 from mcp_endpoint.clients.doctor.findings import Status
 from mcp_endpoint.tokens import Tokens
-from support.http_peers import everything, sdk
-from support.live import live
-from support.opened import server
+from support.brokers import Brokers
+from support.node import needs_node, npm_server
 from support.paths import OPENAPI_DOCUMENTS
 from support.peers import Broker, device, parsed, said
-from support.petstore import Petstore
-from support.sources import needs_node, npm_server
+from support.servers.http_peers import everything, sdk
+from support.servers.live import live
+from support.servers.opened import server
+from support.servers.petstore import Petstore
 
 PETSTORE = OPENAPI_DOCUMENTS / "petstore-3.0.yaml"
 TOOLS = """

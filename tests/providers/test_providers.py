@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from conftest import Brokers
-from support.opened import server, write
+from support.brokers import Brokers
 from support.peers import Agent, Broker, Device, fault, said
+from support.servers.opened import server, write
 
 
 async def servers_of(broker: Broker) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from loguru import logger
 
-from conftest import Brokers
 from mcp_endpoint import __version__
 from mcp_endpoint.app import LinkLog
 from mcp_endpoint.broker.connection_manager import ConnectionManager
@@ -24,6 +23,7 @@ from mcp_endpoint.settings.load import load
 from mcp_endpoint.settings.reload import AT_START_ONLY, Reload, changes, in_effect
 from mcp_endpoint.settings.schema import AgentSettings, Settings, describe
 from mcp_endpoint.tokens import Tokens
+from support.brokers import Brokers
 from support.paths import ROOT
 from support.peers import KEY, Broker, device, dialled, said
 from support.sockets import PING, Wire

@@ -6,7 +6,7 @@ import socket
 import struct
 from typing import Any
 
-from support.abuse import HEAD
+from support.programs.abuse import HEAD
 from support.sockets import TEXT, ws_frame
 
 HELLO = b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}'

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-SUPPORT = Path(__file__).parent
-TESTS = SUPPORT.parent
+TESTS = Path(__file__).parents[1]
 ROOT = TESTS.parent
 SRC = ROOT / "src"
+PROGRAMS = TESTS / "support" / "programs"
+"""Scripts that run as processes of their own."""
 OPENAPI_DOCUMENTS = TESTS / "providers" / "openapi" / "documents"

@@ -4,9 +4,8 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from test_doctor import of_broker
-
 from mcp_endpoint.settings.schema import Language
+from support.doctor import of_broker
 from support.peers import Agent, Device, fault
 
 NOBODY_CAME = (-32001, "never_connected")

@@ -18,8 +18,8 @@ from mcp_endpoint.doors.websocket.link import WebSocketLink
 from mcp_endpoint.doors.websocket.outbox import Outbox
 from mcp_endpoint.settings.schema import AgentSettings, ServerSettings, Settings
 from mcp_endpoint.tokens import Tokens, urls
-from support.abuse import HEAD
-from support.programs import Told
+from support.offline import Told
+from support.programs.abuse import HEAD
 from support.sockets import TEXT, ws_frame
 
 A_TURN = 0.001

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint.wire.xiaozhi.cut import NOTES
+from support.brokers import Brokers
 from support.peers import Agent, Broker, Device, Frame, dialled, fault, parsed, said, spelled, text_result, tool
 from support.sockets import TEXT, Wire
 

@@ -1,19 +1,15 @@
 """`doctor` against the real broker, against others that have its port, and against nobody."""
 
 import asyncio
-import contextlib
 import io
 import json
 import os
 import ssl
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cryptography import x509
@@ -21,7 +17,6 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from conftest import Brokers
 from mcp_endpoint import __version__
 from mcp_endpoint.clients import http_get
 from mcp_endpoint.clients.doctor import broker_checks, host_checks
@@ -30,92 +25,16 @@ from mcp_endpoint.clients.doctor.command import Question
 from mcp_endpoint.clients.doctor.findings import Status
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import Tokens
+from support.brokers import Brokers
+from support.doctor import examine, of_broker, settings_file
 from support.paths import ROOT
 from support.peers import KEY, Agent, Broker
+from support.servers.canned import http, listening
+from support.servers.http_peers import free_port
 from support.sockets import PATIENCE
 
 NOBODY = "http://192.0.2.1:8004"
 posix = pytest.mark.skipif(sys.platform == "win32", reason="modes and descriptor limits are POSIX's")
-
-
-@dataclass
-class Report:
-    """What doctor said: its exit code, and the findings by check."""
-
-    code: int
-    checks: list[dict[str, str]]
-
-    def of(self, check: str) -> list[tuple[str, str]]:
-        return [(one["status"], one["en"]) for one in self.checks if one["check"] == check]
-
-    def one(self, check: str) -> tuple[str, str]:
-        [found] = self.of(check)
-        return found
-
-    @property
-    def statuses(self) -> set[str]:
-        return {one["status"] for one in self.checks}
-
-
-async def examine(config: Path, base: str | None = None, environ: dict[str, str] | None = None, **asked: Any) -> Report:
-    out = io.StringIO()
-
-    def base_of(settings: Settings) -> str:
-        return base or settings.server.public_url or f"http://127.0.0.1:{settings.server.port}"
-
-    question = Question(config, config.parent, as_json=True, **asked)
-    code = await asyncio.to_thread(doctor.run, question, environ or {}, base_of, out)
-    body = json.loads(out.getvalue())
-    assert body["exit_code"] == code
-    for one in body["checks"]:
-        assert set(one) == {"check", "status", "zh", "en"}
-        assert KEY not in one["zh"] + one["en"]
-    return Report(code, body["checks"])
-
-
-async def of_broker(broker: Broker, **asked: Any) -> Report:
-    """What it says of a broker that listens on a port which the system chose."""
-    environ = {"MCP_ENDPOINT_SERVER__PORT": str(broker.port)} | asked.pop("environ", {})
-    return await examine(broker.config, environ=environ, **asked)
-
-
-def settings_file(folder: Path, port: int, **server: object) -> Path:
-    path = folder / "x.cfg"
-    values = {"host": "127.0.0.1", "port": port, "key": KEY} | server
-    lines = [f"{key} = {value}\n" for key, value in values.items()]
-    path.write_text("".join(["[server]\n", *lines, "[logging]\nlog_file =\n"]))
-    path.chmod(0o600)
-    return path
-
-
-@contextlib.asynccontextmanager
-async def listening(
-    answer: Callable[[bytes], Awaitable[bytes]], tls: ssl.SSLContext | None = None
-) -> AsyncIterator[tuple[int, list[bytes]]]:
-    """A program on a port: it is given what was sent up to an empty line, and what it returns is sent back."""
-    heard: list[bytes] = []
-
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
-            heard.append(await reader.readuntil(b"\r\n\r\n"))
-            writer.write(await answer(heard[-1]))
-            await writer.drain()
-        writer.close()
-
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
-    async with server:
-        yield server.sockets[0].getsockname()[1], heard
-
-
-async def free_port() -> int:
-    server = await asyncio.start_server(lambda _reader, _writer: None, "127.0.0.1", 0)
-    async with server:
-        return int(server.sockets[0].getsockname()[1])
-
-
-def http(body: object, *headers: str, status: str = "200 OK") -> bytes:
-    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", *headers]
-    return "\r\n".join([*lines, "", json.dumps(body)]).encode()
 
 
 # --- a broker that runs ---
@@ -250,7 +169,7 @@ async def test_public_url_behind_a_prefix(broker: Broker, tmp_path: Path) -> Non
 
 
 async def test_public_url_that_leads_nowhere(broker: Broker, tmp_path: Path) -> None:
-    path = settings_file(tmp_path, broker.port, public_url=f"http://localhost:{await free_port()}")
+    path = settings_file(tmp_path, broker.port, public_url=f"http://localhost:{free_port()}")
     report = await examine(path)
     assert report.code == 0
     status, sentence = report.one("urls")
@@ -276,7 +195,7 @@ async def test_public_url_that_leads_to_something_else(broker: Broker, tmp_path:
 
 
 async def test_nobody_listens(tmp_path: Path) -> None:
-    report = await examine(settings_file(tmp_path, port := await free_port()))
+    report = await examine(settings_file(tmp_path, port := free_port()))
     assert report.code == 1
     assert report.one("port") == (
         "problem",
@@ -403,7 +322,7 @@ async def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
 
 
 async def test_what_check_config_warns_of(tmp_path: Path) -> None:
-    path = settings_file(tmp_path, await free_port(), prot=1, public_url="http://monkey.local:1")
+    path = settings_file(tmp_path, free_port(), prot=1, public_url="http://monkey.local:1")
     texts = [text for status, text in (await examine(path)).of("settings") if status == "warning"]
     assert any("did you mean" in text and "port" in text for text in texts)
     assert any("contains 'key'" in text for text in texts)

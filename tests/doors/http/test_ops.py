@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint import __version__
+from support.brokers import Brokers
 from support.peers import KEY, Broker, said
 from support.sockets import Wire
 

@@ -8,13 +8,12 @@ from pathlib import Path
 
 import httpx
 import pytest
-from test_sdk import CLIENT_PYTHON, PATIENCE, environ
-from test_sdk_npm import ran
 
-from support.paths import ROOT
+from support.node import needs_node, ran
+from support.paths import PROGRAMS, ROOT
 from support.peers import Broker
+from support.sdks import CLIENT_PYTHON, PATIENCE, environ
 from support.sockets import Wire
-from support.sources import needs_node
 
 HOW = "main.py token --agent"
 DISCOVERY = ["oauth-protected-resource", "oauth-authorization-server", "openid-configuration", "mcp.json"]
@@ -97,7 +96,7 @@ async def test_the_typescript_sdk_over_sse_shows_our_sentence(broker: Broker, tm
 @pytest.mark.parametrize("python", [str(CLIENT_PYTHON), sys.executable], ids=["1.x", "2.x"])
 @pytest.mark.parametrize("oauth", [(), ("oauth",)], ids=["plain", "oauth"])
 async def test_the_python_sdk_shows_our_sentence(broker: Broker, python: str, oauth: tuple[str, ...]) -> None:
-    script = str(ROOT / "tests" / "support" / "sdk_refused_client.py")
+    script = str(PROGRAMS / "sdk_refused_client.py")
     command = (python, script, broker.url("/mcp_endpoint/mcp/?token=wrong", "http"), *oauth)
     process = await asyncio.create_subprocess_exec(*command, stdin=DEVNULL, stdout=PIPE, stderr=PIPE, env=environ())
     async with asyncio.timeout(PATIENCE):

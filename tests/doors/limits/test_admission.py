@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Brokers
 from mcp_endpoint.doors.limits.addresses import Caller, behind, caller
 from mcp_endpoint.doors.limits.admission import Admission
 from mcp_endpoint.doors.limits.fairness import FRAMES, Fairness, Share
 from mcp_endpoint.doors.limits.refusals import LINES_A_MINUTE, SOURCES_KEPT, Refusals
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.settings.schema import SecuritySettings
+from support.brokers import Brokers
 from support.peers import said
 from support.sockets import CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
 

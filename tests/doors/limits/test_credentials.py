@@ -6,7 +6,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from support.mcp_http import BOTH, initialize, mcp_client
+from support.clients.mcp_http import BOTH, initialize, mcp_client
 from support.peers import Agent, Broker, device, dialled
 from support.sockets import PATIENCE
 

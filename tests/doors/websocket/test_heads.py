@@ -5,7 +5,7 @@ from time import monotonic
 
 import pytest
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import Broker
 from support.sockets import Wire
 

@@ -9,7 +9,7 @@ from urllib.parse import quote
 import pytest
 from websockets.exceptions import InvalidStatus
 
-from conftest import Brokers
+from support.brokers import Brokers
 from support.peers import Agent, Broker, device, dialled, parsed, said
 from support.sockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
 

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_sdk_http import client as sdk_client
-from test_tasks import client
 
-from conftest import Brokers
-from support.opened import SLOW, kitchen, write
+from support.brokers import Brokers
 from support.peers import Agent, Broker, Device, Frame, said
+from support.sdks import client as sdk_client
+from support.servers.opened import SLOW, kitchen, write
 from support.sockets import PATIENCE
+from support.tasks import client
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 from support.paths import ROOT
-from support.source_client import Asker, asking
+from support.servers.source_client import Asker, asking
 
 FOLDER = ROOT / "examples" / "tools"
 Example = Callable[[str], AbstractAsyncContextManager[Asker]]

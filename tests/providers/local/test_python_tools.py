@@ -21,8 +21,8 @@ from mcp_endpoint.providers.local.tool_spec import Limits
 from mcp_endpoint.providers.source import Stopped, Why
 from support.documents import blocks, of_docs, page_text
 from support.paths import SRC
+from support.servers.source_client import Asker, asking, text_of
 from support.sockets import PATIENCE
-from support.source_client import Asker, asking, text_of
 
 HEAD = "from mcp_endpoint.tools import Context, Image, ToolError, prompt, resource, tool\n"
 Serve = Callable[..., AbstractAsyncContextManager[Asker]]

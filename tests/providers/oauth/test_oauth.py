@@ -17,16 +17,16 @@ from mcp_endpoint.providers.oauth.browser import LoopbackSignIn
 from mcp_endpoint.providers.oauth.client import INSTALL, OAuth, OAuthSettings
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.transports.streamable_http.client import StreamableHttpSettings, StreamableHttpSource
-from support.http_peers import LOOPBACK, free_port, process
-from support.paths import SUPPORT
+from support.paths import PROGRAMS
 from support.peers import PATIENCE
-from support.sources import Talk, talking
+from support.servers.http_peers import LOOPBACK, free_port, process
+from support.servers.sources import Talk, talking
 
 
 @contextlib.asynccontextmanager
 async def locked(seconds: int = 3600) -> AsyncIterator[str]:
     port = free_port()
-    command = (sys.executable, str(SUPPORT / "sdk_oauth_server.py"), str(port), str(seconds))
+    command = (sys.executable, str(PROGRAMS / "sdk_oauth_server.py"), str(port), str(seconds))
     async with process(*command, until="running on", port=port) as served:
         yield f"{served.url}/mcp"
 

@@ -4,13 +4,13 @@ import sys
 
 import pytest
 
-from conftest import Brokers
 from mcp_endpoint.clients.pipe.lines import Lines
 from mcp_endpoint.wire.repair.frames import Flaw
-from support.paths import SUPPORT
+from support.brokers import Brokers
+from support.paths import PROGRAMS
 from support.peers import fault, said
 
-PROGRAM = [sys.executable, str(SUPPORT / "broken_program.py")]
+PROGRAM = [sys.executable, str(PROGRAMS / "broken_program.py")]
 OWN = b'{"jsonrpc":"2.0","id":7,"result":{}}'
 
 

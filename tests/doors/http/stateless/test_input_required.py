@@ -5,13 +5,13 @@ from typing import Any
 
 import httpx
 import pytest
-from test_stateless import PREFIX, ask, asking, gone
-from test_tasks import begun, cook
-from test_tasks import client as tasking
 
-from conftest import Brokers
-from support.mcp_http import McpClient, mcp_client
+from support.brokers import Brokers
+from support.clients.mcp_http import McpClient, gone, mcp_client
+from support.clients.stateless import PREFIX, ask, asking
 from support.peers import Agent, Broker, Frame, ToolSide, said, text_result
+from support.tasks import begun, cook
+from support.tasks import client as tasking
 
 ABLE = {f"{PREFIX}clientCapabilities": {"sampling": {}, "elicitation": {}, "roots": {}}}
 

@@ -5,15 +5,13 @@ import sys
 from asyncio.subprocess import PIPE
 
 import pytest
-from test_sdk import CLIENT_PYTHON, PATIENCE, environ
-from test_sdk_npm import node
-from test_streamable_http_streams import LIST_CHANGED
 
-from conftest import Brokers
-from support.mcp_http import McpClient, end_of, initialize, mcp_client
-from support.paths import ROOT
+from support.brokers import Brokers
+from support.clients.mcp_http import LIST_CHANGED, McpClient, end_of, initialize, mcp_client
+from support.node import HAS_NODE, node
+from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, Frame, said
-from support.sources import HAS_NODE
+from support.sdks import CLIENT_PYTHON, PATIENCE, environ
 
 PING: Frame = {"jsonrpc": "2.0", "id": 5, "method": "ping"}
 
@@ -175,7 +173,7 @@ async def test_clients_of_the_official_sdks_go_on(new_broker: Brokers, sdk: str)
     url = agent.broker.url(agent.path("mcp"), "http")
     if language == "python":
         python = str(CLIENT_PYTHON) if version == "1.x" else sys.executable
-        command = [python, str(ROOT / "tests" / "support" / "sdk_restart_client.py"), url]
+        command = [python, str(PROGRAMS / "sdk_restart_client.py"), url]
     else:
         command = [node(), str(ROOT / "tests" / "npm" / "restart.mjs"), version, url]
     process = await asyncio.create_subprocess_exec(*command, stdin=PIPE, stdout=PIPE, stderr=PIPE, env=environ())
