@@ -22,8 +22,8 @@ WITHIN = re.compile(rf"\bsections? (?P<numbers>{NUMBER}(?:(?:, | and | to ){NUMB
 DECLARED = re.compile(rf"^(?:## (?P<chapter>[0-9]+)\. |\*\*(?P<section>{NUMBER}) )", re.MULTILINE)
 
 FILE = re.compile(r"(?<![\w./~$-])(?P<path>(?:[\w-]+/)*[\w-]+\.(?:py|md|mjs|cfg|sh))(?![\w/])")
-OF_OTHERS = frozenset({"mcp_pipe.py"})
-"""Files of other programs that are named."""
+OF_OTHERS = frozenset({"mcp_pipe.py", "x.md"})
+"""Files of other programs, and of examples, that are named."""
 
 
 def files(*suffixes: str) -> list[Path]:
@@ -41,7 +41,7 @@ def endings(path: Path) -> Iterator[str]:
 
 KNOWN = {name for path in files(".py", ".md", ".mjs", ".cfg", ".sh") for name in endings(path)}
 PROTOCOL = ROOT / "docs/protocol.md"
-WORKERS_PAGES = [ROOT / "docs" / name for name in ("protocol.md", "architecture.md", "decisions.md", "conformance.md")]
+PAGES = [path for path in files(".md") if path.name != "performance.md"]
 
 
 def prose(path: Path) -> str:
@@ -117,7 +117,7 @@ def astray(path: Path) -> Iterator[str]:
 
 
 def test_references_lead_somewhere() -> None:
-    found = {path.relative_to(ROOT).as_posix(): list(astray(path)) for path in [*PROGRAMS, *WORKERS_PAGES]}
+    found = {path.relative_to(ROOT).as_posix(): list(astray(path)) for path in [*PROGRAMS, *PAGES]}
     assert {name: references for name, references in found.items() if references} == {}
 
 
