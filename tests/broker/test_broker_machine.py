@@ -16,11 +16,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.offers.naming import clean
-from mcp_endpoint.broker.registry import Registry
-from mcp_endpoint.broker.relay import Relay
-from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.tool_side.registry import Registry
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.errors import Code, End, Note
 from mcp_endpoint.settings.schema import BrokerSettings, ServerSettings, Settings
 from mcp_endpoint.wire import envelope as wire
@@ -465,13 +465,13 @@ def owner_check_gone() -> contextlib.AbstractContextManager[None]:
 
 def answer_delivered_twice() -> contextlib.AbstractContextManager[None]:
     def make(answered: Callable[..., None]) -> Callable[..., None]:
-        def faulty(self: Relay, call: Any, tool: ToolSide, envelope: wire.Envelope, now: float) -> None:
-            answered(self, call, tool, envelope, now)
-            self.device.link.send(wire.result(call.id, b"{}"))
+        def faulty(self: DeviceSide, call: Any, envelope: wire.Envelope, now: float) -> None:
+            answered(self, call, envelope, now)
+            self.link.send(wire.result(call.id, b"{}"))
 
         return faulty
 
-    return replaced(Relay, "answered", make)
+    return replaced(DeviceSide, "answered", make)
 
 
 def truthiness_test_on_ids() -> contextlib.AbstractContextManager[None]:
@@ -505,7 +505,7 @@ def late_answer_delivered() -> contextlib.AbstractContextManager[None]:
             members = decode(frame)
             late = calls.get((id(self), members.get("id"))) if "method" not in members else None
             if late is not None and members["id"] not in self.pending:
-                late.relay.device.link.send(wire.result(late.id, encode(members.get("result"))))
+                late.caller.link.send(wire.result(late.id, encode(members.get("result"))))
             receive(self, frame, now)
 
         return faulty

@@ -6,10 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.catalogue import PAGE_BYTES, Catalogue
+from mcp_endpoint.broker.catalogue import Catalogue
 from mcp_endpoint.broker.offers.naming import MAX_NAME, clean, slug
-from mcp_endpoint.broker.offers.offer import Offer
-from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
+from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.mcp import Kind
 
 

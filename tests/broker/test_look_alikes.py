@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.json import encode
 
-from mcp_endpoint.broker.registry import PROBE
-from mcp_endpoint.broker.tool_side import LIVENESS
+from mcp_endpoint.broker.tool_side.program import LIVENESS
+from mcp_endpoint.broker.tool_side.registry import PROBE
+from mcp_endpoint.broker.why import explain
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire.mcp import Kind
 from support.offline import TIMEOUT, Device, Program, World
@@ -36,7 +37,7 @@ def test_an_elder_that_lives_stands_by(child_alive: bool) -> None:
     assert elder.closed is None
     assert world.serving() == [id(newcomer)]
     assert world.told.notes == ["look_alike", "look_alike"]
-    why = world.agent().why(world.now)
+    why = explain(world.agent(), world.now)
     assert "?server_id=" in why.en
     assert "?server_id=" in why.zh
 
@@ -138,7 +139,7 @@ def test_a_program_that_lets_a_call_time_out_in_silence_is_asked_and_then_closed
     assert device.got[-1]["error"]["code"] == -32003
     assert "期间没有收到它的任何消息" in device.got[-1]["error"]["data"]["details"]
     assert [frame["method"] for frame in program.inbox] == ["tools/call", "notifications/cancelled", "ping"]
-    assert world.agent().why(world.now).reason == "not_answering"
+    assert explain(world.agent(), world.now).reason == "not_answering"
     world.passes(LIVENESS - 1)
     assert program.closed is None
     world.passes(1.5)

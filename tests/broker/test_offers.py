@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS
+from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS
 from support.peers import Agent, Broker, Device, Frame, ToolSide, fault, parsed, tool
 
 LISTS = {

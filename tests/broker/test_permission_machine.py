@@ -17,11 +17,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker import device_view, permission
+from mcp_endpoint.broker import permission
 from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.broker.device_side import device_view
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
-from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.definitions import Definitions
 from mcp_endpoint.providers.entries.entry import Tools

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.reverse_requests import MOST_ASKED
+from mcp_endpoint.broker.tool_side.tool_side import MOST_ASKED
 from mcp_endpoint.settings.schema import AgentSettings
 from support.brokers import Brokers
 from support.offline import TIMEOUT, World

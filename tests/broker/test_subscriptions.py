@@ -2,7 +2,7 @@
 
 import pytest
 
-from mcp_endpoint.broker.subscriptions import MOST_LEVELS, wholes_of
+from mcp_endpoint.broker.tool_side.subscriptions import MOST_LEVELS, wholes_of
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.tasks import LONGEST_KEPT, MOST_TASKS, PAGE, Task
-from mcp_endpoint.broker.tool_side import ToolSide as BrokersToolSide
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide as BrokersToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings.schema import AgentSettings, ServerSettings, Settings
 from support.brokers import Brokers
@@ -213,7 +213,7 @@ def test_no_more_tasks_than_an_agent_may_have_and_no_longer_than_promised() -> N
     assert one.known("t5") is not None
     one.world.passes(61)
     assert one.known("t5") is None
-    assert (len(one.world.agent().tasks), tool_side.registration.tasks, tool_side.tasks) == (0, {}, {})
+    assert (len(one.world.agent().tasks), tool_side.registration.tasks, tool_side.begun) == (0, {}, {})
 
 
 @pytest.mark.parametrize("ttl", [None, 10**15, -1, "soon"])

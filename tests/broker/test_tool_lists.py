@@ -8,7 +8,7 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.list_fetch import (
+from mcp_endpoint.broker.tool_side.list_fetch import (
     ASKED_AGAIN,
     MOST_MENDED,
     MOST_REFERENCES,

@@ -6,7 +6,7 @@ import pytest
 from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.link import Ended, Peer, Role
-from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.definitions import Definitions
 from mcp_endpoint.providers.entries.entry import Tools

@@ -1,8 +1,8 @@
 """What several tool sides offer, under names that stay true.
 
 A `Catalogue` is what an agent's devices see at one moment: tools, prompts, resources and templates of resources, a
-`Shelf` for each. It never changes, so a session may keep the one it was shown. Names are looked up in a table, never
-taken apart (docs/protocol.md, section 10).
+`Listing` for each. It never changes, so a session may keep the one it was shown. Names are looked up in a table, never
+taken apart (docs/protocol.md, section 10.1).
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -12,15 +12,12 @@ from msgspec import Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.offers.naming import clean, model_names, public_names, public_uris
-from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
 from mcp_endpoint.broker.offers.pattern import Pattern
-from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.definitions.client_views import Client, shown
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind
-
-PAGE_BYTES = 1_048_576 - 4_096
-"""A list answer stays below 1 MiB, the smallest buffer among clients, with room for its frame."""
 
 
 class Entry(NamedTuple):
@@ -34,7 +31,7 @@ Publish = Callable[[str, Offer], tuple[str, bytes] | None]
 """What the settings make of a tool of the program with that alias: the name and definition to show, or None."""
 
 
-class Shelf:
+class Listing:
     """Public names of one kind and the definitions under them."""
 
     __slots__ = ("_pages", "_shown", "definitions", "entries", "kind")
@@ -70,7 +67,7 @@ class Shelf:
             raw = self._shown[name] = definition if name == own else _renamed(kind, definition, name)
             self.definitions.append((entry.registration, raw))
 
-    def same(self, other: "Shelf") -> bool:
+    def same(self, other: "Listing") -> bool:
         """Whether a client would see the same list."""
         return [raw for _, raw in self.definitions] == [raw for _, raw in other.definitions]
 
@@ -103,32 +100,32 @@ class Shelf:
         return self._shown.get(name)
 
 
-_BARE = {kind: Shelf(kind) for kind in Kind}
+_BARE = {kind: Listing(kind) for kind in Kind}
 
 
 class Catalogue:
-    """All shelves at one moment."""
+    """The listings of all kinds at one moment."""
 
-    __slots__ = ("_shelves",)
+    __slots__ = ("_listings",)
 
     def __init__(
         self, registrations: Iterable[Registration] = (), publish: Publish | None = None, *, ascii_names: bool = False
     ) -> None:
         registrations = list(registrations)
         # Most agents have tools alone: what is bare is the same for all of them.
-        self._shelves = {
+        self._listings = {
             kind: (
-                Shelf(kind, registrations, publish, ascii_names=ascii_names)
+                Listing(kind, registrations, publish, ascii_names=ascii_names)
                 if kind is Kind.TOOLS
-                else Shelf(kind, registrations)
+                else Listing(kind, registrations)
             )
             if any(registration.offers.get(kind) for registration in registrations)
             else _BARE[kind]
             for kind in Kind
         }
 
-    def __getitem__(self, kind: Kind) -> Shelf:
-        return self._shelves[kind]
+    def __getitem__(self, kind: Kind) -> Listing:
+        return self._listings[kind]
 
     def differs(self, other: "Catalogue") -> list[Kind]:
         """The kinds of which a client would see another list."""

@@ -4,14 +4,16 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from mcp_endpoint.broker.agent import EVERYTHING, Agent
+from mcp_endpoint.broker.agent import Agent
+from mcp_endpoint.broker.agent_state import EVERYTHING
 from mcp_endpoint.broker.broker_state import BrokerState, Trouble
-from mcp_endpoint.broker.device_side import DeviceSide
+from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
-from mcp_endpoint.broker.registration import Registration
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.tool_side.program import Registration
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide
+from mcp_endpoint.broker.why import explain
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire.mcp import Kind
@@ -53,7 +55,7 @@ class ConnectionManager:
         self._farewells: dict[Agent, Timer] = {}
         """When agents without a link are let go."""
         self._last_registrations: dict[str, Registration] = {}
-        self._obituaries: deque[EndedLink] = deque(maxlen=ENDED_KEPT)
+        self._ended: deque[EndedLink] = deque(maxlen=ENDED_KEPT)
         self._ends: Counter[str] = Counter()
         self._refused: Counter[str] = Counter()
         self._providers: Mapping[str, Callable[[str], bool]] = {}
@@ -167,15 +169,17 @@ class ConnectionManager:
         assert isinstance(session, ToolSide | DeviceSide)
         if not link.peer.brief:
             name, opened, peer = session.name, session.opened, link.peer
-            self._obituaries.append(EndedLink(session.role, session.agent_id, name, peer.address, opened, now, ended))
+            self._ended.append(EndedLink(session.role, session.agent_id, name, peer.address, opened, now, ended))
             self._ends[ended.end.reason] += 1
             self._journal.ended(session, peer, ended, now - opened)
-        if session.role is Role.TOOL:
+        agent = self._agents[session.agent_id]
+        if isinstance(session, ToolSide):
             self.tool_connections -= 1
+            agent.tool_ended(session, ended, now)
         else:
             self.robot_connections -= 1
-        session.ended(ended, now)
-        self._let_go(session.agent, now)
+            agent.device_ended(session, now)
+        self._let_go(agent, now)
 
     def _let_go(self, agent: Agent, now: float) -> None:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
@@ -248,7 +252,7 @@ class ConnectionManager:
         agents += [self._as_if_here(id_, now) for id_ in asked]
         return {
             "agents": {agent.id: _agent_report(agent, now, stamp) for agent in agents},
-            "ended": [_obituary_report(one, stamp) for one in reversed(self._obituaries)],
+            "ended": [_ended_report(one, stamp) for one in reversed(self._ended)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
             "errors_by_reason": dict(self._state.errors),
@@ -257,7 +261,7 @@ class ConnectionManager:
 
 
 def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
-    why = agent.why(now)
+    why = explain(agent, now)
     return {
         "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
         "unmatched": list(agent.unmatched().what),
@@ -302,17 +306,17 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
     }
     if isinstance(session, ToolSide):
         report |= {
-            kind.member: len(session.offers.get(kind, ())) if listing.settled else None
-            for kind, listing in session.lists.items()
+            kind.member: len(session.offers.get(kind, ())) if fetch.settled else None
+            for kind, fetch in session.lists.items()
         }
         report["definitions"] = {
             kind.member: {
-                "left_out": listing.remarks.left_out,
-                "mended": listing.remarks.mended,
-                "told": [remark.report() for remark in listing.remarks.told],
+                "left_out": fetch.remarks.left_out,
+                "mended": fetch.remarks.mended,
+                "told": [remark.report() for remark in fetch.remarks.told],
             }
-            for kind, listing in session.lists.items()
-            if listing.remarks.told
+            for kind, fetch in session.lists.items()
+            if fetch.remarks.told
         }
         report["standby"] = session.registration is not None and session.registration.live is not session
     else:
@@ -320,7 +324,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
     return report
 
 
-def _obituary_report(one: EndedLink, stamp: Stamp) -> Report:
+def _ended_report(one: EndedLink, stamp: Stamp) -> Report:
     return {
         "role": one.role,
         "agent": one.agent_id,

@@ -125,9 +125,6 @@ class Session(Protocol):
         The agent that asked for it, if it is an answer to one that had asked: what it costs is for that one to pay.
         """
 
-    def ended(self, ended: Ended, now: float) -> None:
-        """The link is gone; called exactly once."""
-
 
 class Journal(Protocol):
     """Where the broker tells what happened to links; the app writes it to the log."""

@@ -10,11 +10,11 @@ from typing import Protocol
 from mcp_endpoint.broker.catalogue import Entry
 from mcp_endpoint.broker.offers.offer import names_of
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
-from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.mcp import Kind
 
 
-class User(Protocol):
+class AgentWithTools(Protocol):
     """An agent, as far as it is asked about here."""
 
     @property
@@ -22,7 +22,7 @@ class User(Protocol):
         """Its id."""
 
     @property
-    def sources(self) -> "Iterable[User]":
+    def sources(self) -> "Iterable[AgentWithTools]":
         """Agents whose tool sides serve it too."""
 
     @property
@@ -33,12 +33,12 @@ class User(Protocol):
         """The places of all tool sides that serve it."""
 
 
-def reaches(agent: User, registration: Registration) -> bool:
+def reaches(agent: AgentWithTools, registration: Registration) -> bool:
     """Whether the tool side of a place serves the agent, or would if it came back."""
     return not registration.withdrawn and any(registration.owner == owner.id for owner in (agent, *agent.sources))
 
 
-def usable(agent: User, kind: Kind, entry: Entry) -> Entry | None:
+def usable(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
     """Where an entry leads now that the agent could use once; None if it may not use it any more."""
     found = _place(agent, kind, entry)
     if found is None or (kind is Kind.TOOLS and not agent.tool_filter.allows(found.registration.alias, found.name)):
@@ -46,7 +46,7 @@ def usable(agent: User, kind: Kind, entry: Entry) -> Entry | None:
     return found
 
 
-def _place(agent: User, kind: Kind, entry: Entry) -> Entry | None:
+def _place(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
     """A session may know a program by a place that was given up meanwhile, and the program be back in another."""
     registrations, known = list(agent.registrations()), entry.registration
     if known in registrations:

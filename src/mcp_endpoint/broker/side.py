@@ -1,24 +1,39 @@
 """What both sides of an agent have in common: a link, an agent, and what there is to tell about them."""
 
-from typing import TYPE_CHECKING
+from abc import ABC, abstractmethod
+from typing import Protocol
 
+from mcp_endpoint.broker.broker_state import BrokerState
 from mcp_endpoint.broker.link import Link, Role
-from mcp_endpoint.errors import Fault, Note
+from mcp_endpoint.errors import MESSAGES, Fault, Note
+from mcp_endpoint.settings.schema import BrokerSettings
+from mcp_endpoint.wire import envelope as wire
 
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.agent import Agent
+
+class AgentOfSide(Protocol):
+    """An agent, as either of its sides knows it."""
+
+    id: str
+    limits: BrokerSettings
+    broker: BrokerState
+
+    def review(self, now: float) -> None:
+        """Tell the journal if the agent's state is another one now."""
 
 
-class Side:
+class Side(ABC):
     """One link that was admitted, as the broker sees it."""
 
-    __slots__ = ("agent", "drops", "errors", "link", "notes", "number", "opened")
+    __slots__ = ("agent", "agent_id", "broker", "drops", "errors", "link", "notes", "number", "opened")
     role: Role
+    agent: AgentOfSide
 
-    def __init__(self, agent: "Agent", link: Link, now: float) -> None:
+    def __init__(self, agent: AgentOfSide, link: Link, now: float) -> None:
         self.agent = agent
+        self.agent_id = agent.id
+        self.broker = agent.broker
         self.link = link
-        self.number = next(agent.numbers)
+        self.number = next(agent.broker.numbers)
         self.opened = now
         self.drops: dict[str, int] = {}
         """Reason → how many frames, or parts of one, went nowhere."""
@@ -27,9 +42,13 @@ class Side:
         self.notes: list[Note] = []
 
     @property
-    def agent_id(self) -> str:
-        """The agent it belongs to."""
-        return self.agent.id
+    @abstractmethod
+    def name(self) -> str:
+        """How log and `/stats` call it."""
+
+    @abstractmethod
+    def receive(self, frame: bytes, now: float) -> str | None:
+        """Take one frame; see `Session.receive`."""
 
     def drop(self, reason: str) -> None:
         """Count a frame, or a part of one, that went nowhere."""
@@ -38,13 +57,22 @@ class Side:
     def failure(self, id_: bytes, fault: Fault, **facts: object) -> bytes:
         """The answer to one of its requests that fails, counted."""
         self.errors[fault.reason] = self.errors.get(fault.reason, 0) + 1
-        self.agent.broker.errors[fault.reason] += 1
-        return self.agent.failure(id_, fault, **facts)
+        self.broker.errors[fault.reason] += 1
+        return error_of(self.agent, id_, fault, **facts)
 
     def note(self, note: Note, now: float) -> None:
         """Tell the owner something about this peer, once."""
         if note not in self.notes:
             self.notes.append(note)
-            self.agent.broker.notes[note.reason] += 1
-            self.agent.journal.noted(self, self.link.peer, note)  # type: ignore[arg-type]
+            self.broker.notes[note.reason] += 1
+            self.broker.journal.noted(self, self.link.peer, note)
             self.agent.review(now)
+
+
+def error_of(agent: AgentOfSide, id_: bytes, fault: Fault, **facts: object) -> bytes:
+    """An error frame whose `data` says what happened, since when, and what to do (docs/protocol.md, section 4.6)."""
+    details = fault.sentence(agent.limits.language, **facts)
+    data: dict[str, object] = {"agent_id": agent.id, "details": details, "reason": fault.reason}
+    if fault is Fault.LACKS_ABILITY:
+        data["requiredCapabilities"] = {str(facts["ability"]): {}}  # as the specification wants it (2026-07-28)
+    return wire.failure(id_, fault.code, MESSAGES[fault.code], data)

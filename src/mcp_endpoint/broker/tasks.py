@@ -1,25 +1,19 @@
 """Tasks of MCP 2025-11-25: calls that a tool side answered with a promise, and who may ask what became of them.
 
 A task belongs to the agent whose call began it, whichever of its clients asks; it is found by a table, under the id
-that the tool side gave it unless another tool side of the agent gave the same one
-(docs/protocol.md, section 16).
+that the tool side gave it unless another tool side of the agent gave the same one (docs/protocol.md, section 16).
 """
 
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
-from mcp_endpoint.broker.permission import reaches
+from mcp_endpoint.broker.call import AgentWithDevices, Call, Caller
+from mcp_endpoint.broker.permission import AgentWithTools, reaches
+from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, XIAOZHI
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.call import Call
-    from mcp_endpoint.broker.device_side import DeviceSide
-    from mcp_endpoint.broker.registration import Registration
-    from mcp_endpoint.broker.tool_side import ToolSide
 
 MOST_TASKS = 1000
 """Tasks of one agent that are known; one more, and the oldest that is over is forgotten, else the oldest."""
@@ -39,18 +33,43 @@ _TEXTS = {"statusMessage": LONGEST_MESSAGE, "createdAt": LONGEST_FACT, "lastUpda
 _NUMBERS = ("ttl", "pollInterval")
 
 
+class AgentOfTasks(AgentWithDevices, AgentWithTools, Protocol):
+    """An agent, as its tasks know it."""
+
+
 class Task:
     """One of them. `own` is its id at the tool side, `id` the one that the agent's clients know."""
 
-    __slots__ = ("_link", "agent", "call", "expires", "facts", "id", "number", "over", "own", "registration", "timer")
+    __slots__ = (
+        "_link",
+        "_tasks",
+        "_timer",
+        "agent",
+        "call",
+        "expires",
+        "facts",
+        "id",
+        "number",
+        "over",
+        "own",
+        "registration",
+    )
 
     def __init__(
-        self, id_: str, own: str, registration: "Registration", call: "Call", tool: "ToolSide", expires: float
+        self,
+        tasks: "Tasks",
+        id_: str,
+        own: str,
+        registration: Registration,
+        tool: ToolProgram,
+        call: Call,
+        expires: float,
     ) -> None:
+        self._tasks = tasks
+        self.agent = tasks.agent
         self.id = id_
         self.own = own
         self.registration = registration
-        self.agent = call.relay.device.agent
         self.over = False
         self.facts: dict[str, Raw] = {"taskId": Raw(encode(id_))}
         """What was told of it last, as far as it is short."""
@@ -59,12 +78,12 @@ class Task:
         self.number = call.number
         self._link = tool.number
         self.expires = expires
-        self.timer = self.agent.timers.at(expires, lambda _: self.agent.tasks.forget(self))
+        self._timer = self.agent.broker.timers.at(expires, lambda _: self.forget())
         registration.tasks[own] = self
         registration.count_begun(self.agent, 1)
 
     @property
-    def tool(self) -> "ToolSide | None":
+    def tool(self) -> ToolProgram | None:
         """Whom to ask: the link that it began on, else one that serves from its place, else the program elsewhere."""
         registration = self.registration
         began = (
@@ -78,10 +97,6 @@ class Task:
             if one.identity == registration.identity and one.live is not None
         )
         return next(began, registration.live) or next(heirs, None)
-
-    def began_on(self, tool: "ToolSide") -> bool:
-        """Whether that is the link it began on."""
-        return tool.number == self._link
 
     def told(self, facts: dict[str, Raw]) -> None:
         """The tool side said how it is; what cannot be meant, or is too long, is as if it had not been said."""
@@ -115,18 +130,50 @@ class Task:
 
     def hear_no_more(self) -> None:
         """Nobody wants its progress any more."""
-        self.call = None
+        call, self.call = self.call, None
         tool = self.tool
-        if tool is not None and tool.tasks.get(self.number) is self:
-            del tool.tasks[self.number]
+        if call is not None and tool is not None and tool.begun.get(self.number) is call:
+            del tool.begun[self.number]
+
+    def status_told(self, tool: ToolProgram, params: dict[str, Raw]) -> bool:
+        """A tool side says how it is: its agent's clients hear of it. Whether it is that one's to say."""
+        if self.tool is not tool:
+            return False  # of two look-alikes each may count its tasks
+        self.told(params)
+        frame = wire.notification(mcp.TASK_STATUS, encode(self.facts))
+        alias = self.registration.alias
+        for device in list(self.agent.devices) if reaches(self.agent, self.registration) else ():
+            if device.does_tasks and device.initialized and device.link.peer.provider in (None, alias):
+                device.link.send(frame)
+        return True
+
+    def moved(self, tool: ToolProgram, place: Registration) -> None:
+        """A tool side has another place now: what began on its link goes with it."""
+        if tool.number != self._link:
+            return
+        del self.registration.tasks[self.own]
+        place.tasks[self.own] = self
+        if not self.over:
+            self.registration.count_begun(self.agent, -1)
+            place.count_begun(self.agent, 1)
+        self.registration = place
+
+    def forget(self) -> None:
+        """Nobody can ask for it any more."""
+        self._timer.cancel()
+        self.end()
+        self._tasks.remove(self)
+        if self.registration.tasks.get(self.own) is self:
+            del self.registration.tasks[self.own]
 
 
 class Tasks:
     """The tasks of one agent, in the order in which they began."""
 
-    __slots__ = ("_by_id",)
+    __slots__ = ("_by_id", "agent")
 
-    def __init__(self) -> None:
+    def __init__(self, agent: AgentOfTasks) -> None:
+        self.agent = agent
         self._by_id: dict[str, Task] = {}
 
     def __len__(self) -> int:
@@ -137,7 +184,7 @@ class Tasks:
         """When the last of them will be forgotten; 0 if there is none."""
         return max((task.expires for task in self._by_id.values()), default=0.0)
 
-    def begun(self, registration: "Registration", call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
+    def begun(self, registration: Registration, tool: ToolProgram, call: Call, result: Raw, now: float) -> Raw:
         """A call that asked for a task is answered: the answer as its client is to see it."""
         members = wire.members(result) or {}
         facts = wire.members(members.get("task", UNSET)) or {}
@@ -146,16 +193,16 @@ class Tasks:
             return result  # answered at once, or with what no client could ask for
         if len(self._by_id) >= MOST_TASKS:
             tasks = self._by_id.values()
-            self.forget(next((task for task in tasks if task.over), next(iter(tasks))))
+            next((task for task in tasks if task.over), next(iter(tasks))).forget()
         earlier = registration.tasks.get(own)
         if earlier is not None:
-            earlier.agent.tasks.forget(earlier)
+            earlier.forget()
         public, number = own, 2
         while public in self._by_id:
             public, number = f"{own}~{number}", number + 1
-        task = self._by_id[public] = Task(public, own, registration, call, tool, now + _seconds_kept(facts))
+        task = self._by_id[public] = Task(self, public, own, registration, tool, call, now + _seconds_kept(facts))
         if task.call is not None:
-            tool.tasks[task.number] = task
+            tool.begun[task.number] = task.call
         task.told(facts)
         return Raw(encode(members | {"task": Raw(encode(facts | {"taskId": task.facts["taskId"]}))}))
 
@@ -180,19 +227,15 @@ class Tasks:
         page: dict[str, object] = {"tasks": [task.facts for task in seen[:PAGE]]}
         return encode(page | ({"nextCursor": seen[PAGE - 1].id} if len(seen) > PAGE else {}))
 
-    def left(self, device: "DeviceSide") -> None:
+    def left(self, device: Caller) -> None:
         """A client is gone; its tasks go on, and any other one of the agent may ask for them."""
         for task in self._by_id.values():
-            if task.call is not None and task.call.relay.device is device:
+            if task.call is not None and task.call.caller is device:
                 task.hear_no_more()
 
-    def forget(self, task: Task) -> None:
-        """Nobody can ask for a task any more."""
-        task.timer.cancel()
-        task.end()
+    def remove(self, task: Task) -> None:
+        """A task is forgotten."""
         del self._by_id[task.id]
-        if task.registration.tasks.get(task.own) is task:
-            del task.registration.tasks[task.own]
 
 
 def _seconds_kept(facts: dict[str, Raw]) -> float:
@@ -200,10 +243,10 @@ def _seconds_kept(facts: dict[str, Raw]) -> float:
     return min(int(raw) / 1000, LONGEST_KEPT) if raw.isdigit() and len(raw) < 12 else LONGEST_KEPT
 
 
-# --- what a tool side says of a task ---
+# --- what a tool side answers ---
 
 
-def of_task(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
+def of_task(task: Task, call: Call, result: Raw, now: float) -> Raw:
     """The answer to `tasks/get` or `tasks/cancel`, under the id that the client knows."""
     facts = wire.members(result)
     if facts is None:
@@ -212,7 +255,7 @@ def of_task(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: float)
     return Raw(encode(facts | {"taskId": task.facts["taskId"]}))
 
 
-def result_of(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: float) -> Raw:
+def result_of(task: Task, call: Call, result: Raw, now: float) -> Raw:
     """The answer to `tasks/result`: that of the call itself, with a mark that says whose it is."""
     members = wire.members(result)
     if members is None:
@@ -221,34 +264,3 @@ def result_of(task: Task, call: "Call", tool: "ToolSide", result: Raw, now: floa
     meta = wire.members(members.get("_meta", UNSET)) or {}
     meta[mcp.RELATED_TASK] = Raw(encode({"taskId": task.id}))
     return Raw(encode(members | {"_meta": Raw(encode(meta))}))
-
-
-def status_told(tool: "ToolSide", params: dict[str, Raw]) -> bool:
-    """A tool side says how a task is: its agent's clients hear of it. Whether there is such a task."""
-    own = mcp.string(params.get("taskId"))
-    task = tool.registration.tasks.get(own) if tool.registration is not None and own is not None else None
-    if task is None or task.tool is not tool:
-        return False  # of two look-alikes each may count its tasks
-    task.told(params)
-    frame = wire.notification(mcp.TASK_STATUS, encode(task.facts))
-    for device in list(task.agent.devices) if reaches(task.agent, task.registration) else ():
-        if does_tasks(device) and device.initialized and device.link.peer.provider in (None, task.registration.alias):
-            device.link.send(frame)
-    return True
-
-
-def moved(tool: "ToolSide", before: "Registration", after: "Registration") -> None:
-    """A tool side has another place now: what began on its link goes with it."""
-    for task in [task for task in before.tasks.values() if task.began_on(tool)]:
-        del before.tasks[task.own]
-        after.tasks[task.own] = task
-        if not task.over:
-            before.count_begun(task.agent, -1)
-            after.count_begun(task.agent, 1)
-        task.registration = after
-
-
-def does_tasks(device: "DeviceSide") -> bool:
-    """Whether a client has tasks in this form: they came with 2025-11-25, and the stateless era has others."""
-    without = device.client.name in (XIAOZHI, CONSOLE) or device.link.peer.brief
-    return device.protocol_version == mcp.TASKS_REVISION and not without

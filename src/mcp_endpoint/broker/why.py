@@ -6,18 +6,14 @@ The sentence is the `details` of what a device is told, a field of `/stats`, a l
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import TYPE_CHECKING
 
+from mcp_endpoint.broker.agent_state import AgentState
 from mcp_endpoint.broker.broker_state import PROVIDER
 from mcp_endpoint.broker.offers.naming import slug
 from mcp_endpoint.broker.offers.tool_filter import Unmatched
-from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire.mcp import Kind
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.agent import Agent
-    from mcp_endpoint.broker.tool_side import ToolSide
 
 DAY = 86_400.0
 MOST_NAMED = 3
@@ -200,7 +196,7 @@ class Why:
         return self.zh if language == "zh" else self.en
 
 
-def explain(agent: "Agent", now: float) -> Why:
+def explain(agent: AgentState, now: float) -> Why:
     """Why `agent` is as it is; the most telling part first."""
     parts = [part for tool in agent.all_tools() if (part := _of_link(tool, now)) is not None]
     troubles = agent.troubles()
@@ -236,15 +232,15 @@ def explain(agent: "Agent", now: float) -> Why:
             parts.append((State.TOOL_ON_DEVICE_DOOR, {}))
         if not parts:
             parts.append(_of_nobody(agent, now))
-        refused = agent.bad_tokens.lately(now)
+        refused = agent.broker.bad_tokens.lately(now)
         if refused:
             parts.append((State.TOKENS_REFUSED, {"count": refused}))
     return _joined(sorted(parts, key=lambda part: _ORDER[part[0]]))
 
 
-def _of_definitions(tool: "ToolSide") -> list[Part]:
+def _of_definitions(tool: ToolProgram) -> list[Part]:
     """What is wrong with the definitions of a tool side, the first few by name."""
-    remarks = [listing.remarks for listing in tool.lists.values()]
+    remarks = [fetch.remarks for fetch in tool.lists.values()]
     told = [remark for one in remarks for remark in one.told]
     parts: list[Part] = []
     for state, left_out, count in (
@@ -275,7 +271,7 @@ def _not_taken(count: int) -> dict[str, object]:
     return {"count": f"有 {count} 个", "count_en": f"{count} {'is' if count == 1 else 'are'}"}
 
 
-def _of_nobody(agent: "Agent", now: float) -> Part:
+def _of_nobody(agent: AgentState, now: float) -> Part:
     """What there is to say when there is neither a link nor a place: of the place given up last, if there was one."""
     given_up = [one.last_registration for one in (agent, *agent.sources) if one.last_registration is not None]
     if given_up:
@@ -292,7 +288,7 @@ def explain_registration(registration: Registration, now: float) -> Why:
     return _joined([_of_registration(registration, now)])
 
 
-def _of_link(tool: "ToolSide", now: float) -> Part | None:
+def _of_link(tool: ToolProgram, now: float) -> Part | None:
     """What keeps a link from serving."""
     # What a program calls itself before it has an alias is its own words.
     facts: dict[str, object] = {"name": tool.name and slug(tool.name)} | _for(now - tool.opened)
@@ -339,9 +335,9 @@ def _joined(parts: list[Part]) -> Why:
     return Why(first.name.lower(), _sentence(zh, "；", "。"), _sentence(en, "; ", "."), key)
 
 
-def _sentence(clauses: list[str], provider_link: str, stop: str) -> str:
+def _sentence(clauses: list[str], comma: str, stop: str) -> str:
     """The clauses as one sentence; a question, which comes last if there is one, ends itself."""
-    return provider_link.join(clauses) + ("" if clauses[-1].endswith(("？", "?")) else stop)
+    return comma.join(clauses) + ("" if clauses[-1].endswith(("？", "?")) else stop)
 
 
 def duration(seconds: float, language: str) -> str:

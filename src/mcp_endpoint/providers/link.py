@@ -14,7 +14,7 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.broker.tool_side import ToolSide
+from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.broker.work_budget import MEASURED, expected
 from mcp_endpoint.errors import Code, End
 from mcp_endpoint.providers.definitions import Definitions, Judge
@@ -254,7 +254,7 @@ class ProviderLink:
 
     def _mended(self, frame: bytes, now: float) -> str | None:
         """What can be made of a frame that cannot be read goes the same way as one that can."""
-        frames = repaired(frame) if self._session is None else self._session.mend(frame, now, self._passed)
+        frames = repaired(frame) if self._session is None else self._session.repair(frame, now, self._passed)
         payers = [self._passed(one, now) for one in frames]
         return next(filter(None, payers), None)
 

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.broker.catalogue import Shelf
+from mcp_endpoint.broker.catalogue import Listing
 from mcp_endpoint.broker.offers.offer import Offer
-from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, Client, shown
 from mcp_endpoint.wire.definitions.fit import DEEPEST, fit
 from mcp_endpoint.wire.definitions.inline import alone
@@ -64,10 +64,10 @@ def test_what_needs_no_change_is_the_very_same(client: Client) -> None:
 def test_pages_are_worked_out_for_those_who_ask() -> None:
     registration = Registration("agent", "calc", "calc")
     registration.offers = {Kind.TOOLS: (Offer("b", definition(outputSchema=OBJECT)),)}
-    shelf = Shelf(Kind.TOOLS, [registration])
-    assert shelf.pages(Client.HANDSHAKE) is shelf.pages(Client.HANDSHAKE)
-    assert b"outputSchema" in shelf.pages()[0]
-    assert b"outputSchema" not in shelf.pages(Client.XIAOZHI)[0]
+    listing = Listing(Kind.TOOLS, [registration])
+    assert listing.pages(Client.HANDSHAKE) is listing.pages(Client.HANDSHAKE)
+    assert b"outputSchema" in listing.pages()[0]
+    assert b"outputSchema" not in listing.pages(Client.XIAOZHI)[0]
 
 
 TREE = {"type": "array", "items": {"$ref": "#/$defs/Tree"}}

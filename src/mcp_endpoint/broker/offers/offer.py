@@ -5,6 +5,9 @@ from typing import NamedTuple
 
 from mcp_endpoint.wire.mcp import Kind
 
+PAGE_BYTES = 1_048_576 - 4_096
+"""A list answer stays below 1 MiB, the smallest buffer among clients, with room for its frame."""
+
 
 class Offer(NamedTuple):
     """One tool, prompt, resource or template as its tool side defines it; a resource's name is its URI."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from loguru import logger
 
-from mcp_endpoint.broker.device_side import DeviceSide
+from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.work_budget import expected
 from mcp_endpoint.doors.http.body import Refused

@@ -190,9 +190,9 @@ class Asking(StatelessLink):
         if self.side is not None:
             self.side.away_since = None
             token = (wire.members(params.get("_meta", UNSET)) or {}).get("progressToken")
-            pending = self.side.relay.calls.get(self._key or b"")
-            if pending is not None and pending[0].progress_token is not None and token is not None:
-                pending[0].progress_token = token
+            pending = self.side.calls.get(self._key or b"")
+            if pending is not None and pending.progress_token is not None and token is not None:
+                pending.progress_token = token
         self.waiting.clear()
         self.queued = 0
         given = wire.members(params.get(stateless.RESPONSES, UNSET)) or {}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 
-from mcp_endpoint.broker.subscriptions import wholes_of
+from mcp_endpoint.broker.tool_side.subscriptions import wholes_of
 from mcp_endpoint.doors.http.access import Visitor
 from mcp_endpoint.doors.http.body import Message
 from mcp_endpoint.doors.http.stateless.link import StatelessLink, request

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from msgspec import UNSET
 
-from mcp_endpoint.broker.subscriptions import MAX_SUBSCRIPTIONS
+from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS
 from mcp_endpoint.doors.http.access import Visitor
 from mcp_endpoint.doors.http.body import Message, Posted, Refused
 from mcp_endpoint.doors.http.event_stream import write_events

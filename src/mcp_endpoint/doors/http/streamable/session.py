@@ -7,7 +7,7 @@ from loguru import logger
 from msgspec import UNSET
 from msgspec.json import encode
 
-from mcp_endpoint.broker.device_side import DeviceSide
+from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer
 from mcp_endpoint.broker.work_budget import expected
 from mcp_endpoint.doors.http.body import Message

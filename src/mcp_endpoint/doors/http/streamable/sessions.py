@@ -7,7 +7,7 @@ is therefore taken over: begun anew under its id, once its client says something
 import time
 from typing import TYPE_CHECKING
 
-from mcp_endpoint.broker.device_side import DeviceSide
+from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Role
 from mcp_endpoint.doors.http.access import Visitor
 from mcp_endpoint.doors.http.streamable.session import HttpSession

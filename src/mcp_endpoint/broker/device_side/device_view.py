@@ -1,23 +1,23 @@
 """What one device session was shown: requests that wait for tool sides, pages, names, and lists it gets unasked."""
 
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from msgspec import Raw, UnsetType
 
-from mcp_endpoint.broker.catalogue import Catalogue, Entry, Shelf, by_template
+from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.call import Caller
+from mcp_endpoint.broker.catalogue import Catalogue, Entry, Listing, by_template
 from mcp_endpoint.broker.permission import usable
+from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire.definitions.client_views import Client
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, LIST_ID, XIAOZHI
 
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.device_side import DeviceSide
-    from mcp_endpoint.broker.timers import Timer
-
 CONSOLE_WAIT = 1.0
-"""Seconds the console's list may wait: it asks whether tools are connected now (docs/protocol.md, section 7.3)."""
+"""Seconds the console's list may wait: its question is "is it connected now?" (docs/protocol.md, section 7.3)."""
 NAMES_KEPT = 4096
 """How many names a session may know before those of earlier lists are forgotten."""
 
@@ -29,7 +29,7 @@ class Waiting(NamedTuple):
     """Until when it should wait, as things are now."""
     go_on: Callable[[float], None]
     """Answers it by what there is, or sends it on."""
-    timer: "Timer"
+    timer: Timer
     kind: Kind | None = None
     """Of the list that it asks for, if it asks for one."""
 
@@ -38,6 +38,7 @@ class DeviceView:
     """The lists of one device session."""
 
     __slots__ = (
+        "_agent",
         "_all_lists_empty",
         "_device",
         "_found",
@@ -48,22 +49,33 @@ class DeviceView:
         "waiting",
     )
 
-    def __init__(self, device: "DeviceSide") -> None:
+    def __init__(self, device: Caller, agent: AgentState) -> None:
         self._device = device
+        self._agent = agent
         self.entries: dict[Kind, dict[str, Entry]] = {}
         """Every name the session was shown, and where it led."""
         self._found: dict[Kind, dict[str, Entry]] = {}
         """Where names lead that were looked up since the agent's catalogue was made."""
         self._found_at = -1
         self.waiting: dict[bytes, Waiting] = {}
-        self._shown: dict[Kind, Shelf] = {}
-        # The two facts that say whether an unasked list would be taken for an answer (docs/protocol.md, 7.1).
+        self._shown: dict[Kind, Listing] = {}
+        # The two facts that say whether an unasked list would be taken for an answer (docs/protocol.md, section 7.1).
         self._all_lists_empty = True
         self._second_call_done = False
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self._device.agent.catalogue_for(self._device.link.peer.scope)
+        return self._agent.catalogue_for(self._device.link.peer.scope)
+
+    @property
+    def _client(self) -> Client:
+        """What kind of client it is: what it can take of a definition depends on it."""
+        link = self._device.link
+        if self._device.client.name == XIAOZHI:
+            return Client.XIAOZHI
+        if link.call_timeout is None and self._agent.cuts_results:
+            return Client.DEVICE
+        return Client.STATELESS if link.peer.brief else Client.HANDSHAKE
 
     # --- lists that were asked for ---
 
@@ -95,7 +107,7 @@ class DeviceView:
         if deadline <= now:
             return False
         if self._device.may_wait(id_):
-            timer = self._device.agent.timers.at(deadline, lambda now: self._settle_one(key, now))
+            timer = self._agent.broker.timers.at(deadline, lambda now: self._settle_one(key, now))
             self.waiting[key] = Waiting(until, go_on, timer, kind)
         elif kind is None:
             self.call_done(key)
@@ -111,14 +123,14 @@ class DeviceView:
         waiting = self.waiting.pop(key, None)
         if waiting is not None:
             waiting.timer.cancel()
-            self._device.agent.in_flight -= 1
+            self._agent.in_flight -= 1
         return waiting
 
     def _waits_until(self, kind: Kind, now: float) -> float:
-        device = self._device
-        if device.client.name == CONSOLE:
-            return device.agent.list_waits_until(device, kind, now, CONSOLE_WAIT, live_only=True)
-        return device.agent.list_waits_until(device, kind, now, device.agent.limits.tools_wait, live_only=False)
+        agent, scope = self._agent, self._device.link.peer.scope
+        if self._device.client.name == CONSOLE:
+            return agent.list_waits_until(scope, kind, now, CONSOLE_WAIT, live_only=True)
+        return agent.list_waits_until(scope, kind, now, agent.limits.tools_wait, live_only=False)
 
     def settle(self, now: float) -> None:
         """Go on with what waited, if there is nothing to wait for any more."""
@@ -127,44 +139,44 @@ class DeviceView:
                 self._settle_one(key, now)
 
     def _show(self, kind: Kind, id_: bytes) -> None:
-        shelf = self._catalogue[kind]
+        listing = self._catalogue[kind]
         if self._device.client.name == CONSOLE:
-            self._device.link.send(_page(kind, id_, shelf.live_page()), wire.id_key(id_))
+            self._device.link.send(_page(kind, id_, listing.live_page()), wire.id_key(id_))
             return
-        self._remember(shelf)
-        self._send_page(id_, shelf, 0)
+        self._remember(listing)
+        self._send_page(id_, listing, 0)
 
     def _list_on(self, kind: Kind, id_: bytes, cursor: bytes) -> None:
         """Answer with a later page of the list that the session was shown the first page of."""
         number = cursor.strip(b'"')
-        shelf = self._shown.get(kind) or self._catalogue[kind]
-        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(shelf.pages(self._device.kind)):
-            self._send_page(id_, shelf, int(number))
+        listing = self._shown.get(kind) or self._catalogue[kind]
+        if number.isdigit() and len(number) < 6 and 0 < int(number) < len(listing.pages(self._client)):
+            self._send_page(id_, listing, int(number))
         else:
             self._device.fail(id_, Fault.BAD_CURSOR)
 
-    def _send_page(self, id_: bytes, shelf: Shelf, number: int) -> None:
-        pages = shelf.pages(self._device.kind)
-        frame = _page(shelf.kind, id_, pages[number], number + 1 if number + 1 < len(pages) else None)
+    def _send_page(self, id_: bytes, listing: Listing, number: int) -> None:
+        pages = listing.pages(self._client)
+        frame = _page(listing.kind, id_, pages[number], number + 1 if number + 1 < len(pages) else None)
         self._device.link.send(frame, wire.id_key(id_))
 
     # --- names ---
 
-    def _remember(self, shelf: Shelf) -> None:
-        """Keep what the session is shown: a name it saw once goes on working for it."""
-        known = self.entries.get(shelf.kind)
+    def _remember(self, listing: Listing) -> None:
+        """Keep what the session is shown: a name it saw once goes on working for it (docs/protocol.md, 10.4)."""
+        known = self.entries.get(listing.kind)
         if known is None or len(known) > NAMES_KEPT:
-            self.entries[shelf.kind] = shelf.entries
-        elif self._shown.get(shelf.kind) is not shelf:
-            self.entries[shelf.kind] = known | shelf.entries
-        self._shown[shelf.kind] = shelf
-        if shelf.definitions and shelf.kind is Kind.TOOLS:
+            self.entries[listing.kind] = listing.entries
+        elif self._shown.get(listing.kind) is not listing:
+            self.entries[listing.kind] = known | listing.entries
+        self._shown[listing.kind] = listing
+        if listing.definitions and listing.kind is Kind.TOOLS:
             self._all_lists_empty = False
 
     def find(self, kind: Kind, name: str) -> Entry | None:
         """Where a name leads for this session: as it was shown, while its agent may still use that, else as the
         catalogue has it now."""
-        agent = self._device.agent
+        agent = self._agent
         if self._found_at != agent.renewals:
             self._found, self._found_at = {}, agent.renewals
         entry = self._found[kind].get(name) if kind in self._found else None
@@ -208,7 +220,7 @@ class DeviceView:
         shown, tools = self._shown.get(Kind.TOOLS), self._catalogue[Kind.TOOLS]
         if shown is None or shown.same(tools):
             return
-        if len(tools.pages(self._device.kind)) == 1 and (self._all_lists_empty or self._second_call_done):
+        if len(tools.pages(self._client)) == 1 and (self._all_lists_empty or self._second_call_done):
             self._remember(tools)
             self._send_page(LIST_ID, tools, 0)
 

@@ -1,13 +1,11 @@
 """Who wants to hear of changes of which resource (docs/protocol.md, section 13)."""
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
 
 from msgspec.json import encode
 
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.device_side import DeviceSide
-    from mcp_endpoint.broker.registration import Registration
+from mcp_endpoint.broker.call import Caller
+from mcp_endpoint.broker.tool_side.program import Registration
 
 MAX_SUBSCRIPTIONS = 1000
 """Resources that one session may be subscribed to."""
@@ -22,23 +20,23 @@ class Subscriptions:
 
     __slots__ = ("_device", "_held")
 
-    def __init__(self, device: "DeviceSide") -> None:
+    def __init__(self, device: Caller) -> None:
         self._device = device
         self._held: dict[tuple[Registration, str], None] = {}
 
     def __len__(self) -> int:
         return len(self._held)
 
-    def holds(self, registration: "Registration", uri: str) -> bool:
+    def holds(self, registration: Registration, uri: str) -> bool:
         """Whether the session is subscribed to that resource of that tool side."""
         return (registration, uri) in self._held
 
-    def add(self, registration: "Registration", uri: str, public: str) -> None:
+    def add(self, registration: Registration, uri: str, public: str) -> None:
         """The session hears of the resource from now on, under its `public` URI."""
         registration.subscribers.setdefault(uri, {})[self._device] = public
         self._held[registration, uri] = None
 
-    def remove(self, registration: "Registration", uri: str) -> bool:
+    def remove(self, registration: Registration, uri: str) -> bool:
         """The session hears of it no longer; whether it was the last one, so that the tool side should be told."""
         self._held.pop((registration, uri), None)
         devices = registration.subscribers.get(uri, {})
@@ -48,7 +46,7 @@ class Subscriptions:
         del registration.subscribers[uri]
         return True
 
-    def keep(self, reached: Callable[["Registration"], bool], now: float) -> None:
+    def keep(self, reached: Callable[[Registration], bool], now: float) -> None:
         """The session hears no longer of resources of places that do not serve its agent any more."""
         for registration, uri in list(self._held):
             if not reached(registration) and self.remove(registration, uri):
@@ -59,15 +57,15 @@ class Subscriptions:
         self.keep(lambda registration: False, now)
 
 
-def renew(registration: "Registration", now: float) -> None:
+def renew(registration: Registration, now: float) -> None:
     """Another link serves from this place: it has to be told what its forerunner knew."""
     for uri in registration.subscribers:
         _tell(registration, "resources/subscribe", uri, now)
 
 
-def subscribers(registration: "Registration", uri: str) -> list[tuple["DeviceSide", str]]:
+def subscribers(registration: Registration, uri: str) -> list[tuple[Caller, str]]:
     """Who is to hear that a resource changed, and its URI for them; it may be part of the one they subscribed to."""
-    found: dict[DeviceSide, str] = {}
+    found: dict[Caller, str] = {}
     for subscribed in wholes_of(uri) if registration.subscribers else ():
         for device, public in registration.subscribers.get(subscribed, {}).items():
             found[device] = public + uri[len(subscribed) :]
@@ -89,6 +87,6 @@ def wholes_of(uri: str) -> Iterator[str]:
     yield uri
 
 
-def _tell(registration: "Registration", method: str, uri: str, now: float) -> None:
+def _tell(registration: Registration, method: str, uri: str, now: float) -> None:
     if registration.live is not None:
         registration.live.ask(method, encode({"uri": uri}), lambda *_: None, now + RENEWAL_TIMEOUT)

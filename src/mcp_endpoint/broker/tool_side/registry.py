@@ -6,22 +6,28 @@ the newcomer serves at once and the elder is probed: silent, it is closed; alive
 """
 
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.broker.offers.naming import slug, tail
 from mcp_endpoint.broker.offers.offer import names_of
-from mcp_endpoint.broker.registration import Registration
-from mcp_endpoint.broker.subscriptions import renew
-from mcp_endpoint.broker.tasks import moved
+from mcp_endpoint.broker.side import AgentOfSide
+from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
+from mcp_endpoint.broker.tool_side.subscriptions import renew
 from mcp_endpoint.errors import End, Note
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.agent import Agent
-    from mcp_endpoint.broker.tool_side import ToolSide
 
 PROBE = 2.0
 """Seconds a look-alike has to give a sign of life, and one that stands by to answer before it takes over."""
+
+
+class AgentOfRegistry(AgentOfSide, Protocol):
+    """An agent, as the table of its tool sides knows it."""
+
+    last_registration: Registration | None
+    """The place that was given up last."""
+
+    def registrations_changed(self, now: float) -> None:
+        """Other tool sides serve, or other tools are served."""
 
 
 class Registry:
@@ -29,11 +35,11 @@ class Registry:
 
     __slots__ = ("_agent", "registrations")
 
-    def __init__(self, agent: "Agent") -> None:
+    def __init__(self, agent: AgentOfRegistry) -> None:
         self._agent = agent
         self.registrations: list[Registration] = []
 
-    def listed(self, tool: "ToolSide", now: float) -> None:
+    def listed(self, tool: ToolProgram, now: float) -> None:
         """A tool side said what tools it has: give it its place, or bring its place up to date."""
         registration = before = tool.registration
         if (
@@ -46,11 +52,12 @@ class Registry:
         if registration is None:
             registration = self._take(tool, now)
             if before is not None:
-                moved(tool, before, registration)
+                for task in list(before.tasks.values()):
+                    task.moved(tool, registration)
         if registration.live is tool:
             registration.listed(tool)
 
-    def _take(self, tool: "ToolSide", now: float) -> Registration:
+    def _take(self, tool: ToolProgram, now: float) -> Registration:
         """The place it had before, that of its look-alike, or a new one."""
         assert tool.info is not None, "tools are listed after the handshake"
         identity = tool.link.peer.server_id or tool.info.name
@@ -76,7 +83,7 @@ class Registry:
             elder.probe(now, PROBE, partial(self._probed, registration, elder))
         return registration
 
-    def _probed(self, registration: Registration, elder: "ToolSide", alive: bool, now: float) -> None:
+    def _probed(self, registration: Registration, elder: ToolProgram, alive: bool, now: float) -> None:
         if elder not in registration.standby:
             return
         if alive:
@@ -86,13 +93,13 @@ class Registry:
         else:
             self._close(registration, elder, End.REPLACED)
 
-    def _close(self, registration: Registration, tool: "ToolSide", end: End) -> None:
+    def _close(self, registration: Registration, tool: ToolProgram, end: End) -> None:
         registration.standby.remove(tool)
-        self._agent.fail_pending(tool, Ended(end, end.code))
+        tool.ended(Ended(end, end.code))
         tool.registration = None
         tool.link.close(end)
 
-    def left(self, tool: "ToolSide", ended: Ended, now: float) -> None:
+    def left(self, tool: ToolProgram, ended: Ended, now: float) -> None:
         """A tool side's link is gone: its place is kept for `offline_grace`, or goes to one that stands by."""
         registration = tool.registration
         if registration is None:
@@ -120,7 +127,7 @@ class Registry:
             for heir in list(registration.standby):
                 heir.ping(now, PROBE, partial(self._asked, registration, heir))
 
-    def _asked(self, registration: Registration, heir: "ToolSide", alive: bool, now: float) -> None:
+    def _asked(self, registration: Registration, heir: ToolProgram, alive: bool, now: float) -> None:
         if heir not in registration.standby:
             return
         if not alive:
@@ -133,7 +140,7 @@ class Registry:
             self._agent.registrations_changed(now)
 
     def _keep(self, registration: Registration, until: float) -> None:
-        registration.wait_until(self._agent.timers.at(until, lambda now: self._give_up(registration, now)))
+        registration.wait_until(self._agent.broker.timers.at(until, lambda now: self._give_up(registration, now)))
 
     def _give_up(self, registration: Registration, now: float) -> None:
         due = registration.gone_at + self._agent.limits.offline_grace

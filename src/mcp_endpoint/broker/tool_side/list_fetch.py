@@ -1,22 +1,21 @@
 """What one tool side has of one kind: asked for page by page within the agent's limits, and again when it changed."""
 
+from collections.abc import Callable
 from math import inf
-from typing import TYPE_CHECKING
+from typing import Protocol
 
-from msgspec import UNSET, Raw
+from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.broker.catalogue import PAGE_BYTES
-from mcp_endpoint.broker.offers.offer import Offer
+from mcp_endpoint.broker.broker_state import BrokerState
+from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
+from mcp_endpoint.broker.side import AgentOfSide
+from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.fit import fit
 from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.timers import Timer
-    from mcp_endpoint.broker.tool_side import ToolSide
 
 PAGE_TIMEOUT = 10.0
 """Seconds a tool side has to answer each page of its list."""
@@ -66,6 +65,38 @@ NOTHING = Remarks()
 """What there is to tell of a list on which all is right."""
 
 
+class ListingSide(Protocol):
+    """A tool side, as its lists know it."""
+
+    broker: BrokerState
+
+    @property
+    def agent(self) -> AgentOfSide:
+        """Its agent, whose limits hold."""
+
+    @property
+    def registration(self) -> object | None:
+        """Its place, once it serves."""
+
+    def ask(
+        self,
+        method: str,
+        params: bytes | UnsetType,
+        answered: Callable[[wire.Envelope | None, float], None],
+        deadline: float | None,
+    ) -> None:
+        """Send it a request of the broker's own."""
+
+    def note(self, note: Note, now: float) -> None:
+        """Tell its owner something about it, once."""
+
+    def drop(self, reason: str) -> None:
+        """Count a part of a list that goes nowhere."""
+
+    def listed(self, kind: mcp.Kind, offers: tuple[Offer, ...] | None, now: float) -> None:
+        """A list came whole; None: it cannot be had, and what it was stays."""
+
+
 class ListFetch:
     """One list of one tool side. `settled` says that nobody waits for it any more: it came, or was never promised."""
 
@@ -94,7 +125,7 @@ class ListFetch:
         "settled",
     )
 
-    def __init__(self, tool: "ToolSide", kind: mcp.Kind) -> None:
+    def __init__(self, tool: ListingSide, kind: mcp.Kind) -> None:
         self._tool = tool
         self._kind = kind
         self._asking = False
@@ -128,7 +159,7 @@ class ListFetch:
         """It is not what it was: ask again soon."""
         if self._refresh is None:
             when = max(now + REFRESH_DELAY, self._refreshed + REFRESH_PAUSE)
-            self._refresh = self._tool.agent.timers.at(when, self._ask_again)
+            self._refresh = self._tool.broker.timers.at(when, self._ask_again)
 
     def _ask_again(self, now: float) -> None:
         self._refresh = None
@@ -152,7 +183,7 @@ class ListFetch:
     def _try_again(self, now: float) -> None:
         """Ask again later, a few times."""
         if self.failures < len(ASKED_AGAIN):
-            self._retry = self._tool.agent.timers.at(now + ASKED_AGAIN[self.failures], self.changed)
+            self._retry = self._tool.broker.timers.at(now + ASKED_AGAIN[self.failures], self.changed)
         self.failures += 1
 
     def remark(self, remark: Remark) -> None:
@@ -259,9 +290,9 @@ class ListFetch:
             return
         if tools and not self.settled:
             self._tool.note(Note.LIST_FAILED, now)
-        self._done(self._tool.offers.get(self._kind, ()), now)
+        self._done(None, now)
 
-    def _done(self, offers: tuple[Offer, ...], now: float) -> None:
+    def _done(self, offers: tuple[Offer, ...] | None, now: float) -> None:
         self._asking = False
         self.settled = True
         self._tool.listed(self._kind, offers, now)

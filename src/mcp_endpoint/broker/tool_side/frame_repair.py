@@ -5,22 +5,19 @@ should be.
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 
+from mcp_endpoint.broker.side import error_of
+from mcp_endpoint.broker.timers import Timer
+from mcp_endpoint.broker.tool_side.program import ToolProgram
 from mcp_endpoint.errors import Fault, Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.repair import frames as repair
-from mcp_endpoint.wire.repair.error_objects import is_unread
 from mcp_endpoint.wire.repair.frames import Flaw, Lost, Reading
 from mcp_endpoint.wire.repair.ids import respelled
 from mcp_endpoint.wire.repair.pieces import PIECE_WAIT, Pieces
-
-if TYPE_CHECKING:
-    from mcp_endpoint.broker.timers import Timer
-    from mcp_endpoint.broker.tool_side import ToolSide
 
 MOST_IN_VAIN = 65_536
 """Bytes in one second that may be looked through for nothing: a program that prints a lot is not worth the time."""
@@ -40,18 +37,18 @@ Deliver = Callable[[bytes, float], object]
 """Takes a frame that can be read."""
 
 
-class Mending:
+class FrameRepair:
     """What one tool side said that cannot be read, and what becomes of it."""
 
     __slots__ = ("_in_vain", "_pieces", "_second", "_timer", "_tool")
 
-    def __init__(self, tool: "ToolSide") -> None:
+    def __init__(self, tool: ToolProgram) -> None:
         self._tool = tool
         self._pieces: Pieces | None = None
         self._timer: Timer | None = None
         self._second = self._in_vain = 0
 
-    def mend(self, frame: bytes, now: float, deliver: Deliver) -> list[bytes]:
+    def repair(self, frame: bytes, now: float, deliver: Deliver) -> list[bytes]:
         """The frames that are in a text, and errors in the place of answers that are lost.
 
         A frame that is spread over several lines may prove to be lost later: then `deliver` gets the error.
@@ -60,7 +57,7 @@ class Mending:
             self._tool.drop("blank_line")
             return []
         if self._pieces is None and int(now) == self._second and self._in_vain > MOST_IN_VAIN:
-            self._tool.stray(now)
+            self._no_frame(now)
             return []
         reading = repair.read(frame)
         if self._pieces is not None and not reading.frames:
@@ -90,7 +87,7 @@ class Mending:
             for one in self._given_up(later):
                 deliver(one, later)
 
-        self._timer = self._tool.agent.timers.at(now + PIECE_WAIT, too_late)
+        self._timer = self._tool.broker.timers.at(now + PIECE_WAIT, too_late)
 
     def _given_up(self, now: float) -> list[bytes]:
         """The rest of it does not come."""
@@ -123,14 +120,14 @@ class Mending:
             if int(now) != self._second:
                 self._second, self._in_vain = int(now), 0
             self._in_vain += len(text)
-            self._tool.stray(now)
+            self._no_frame(now)
         return frames
 
     def _checked(self, frame: bytes, flaws: tuple[Flaw, ...]) -> bytes | None:
         """The frame; None for a copy of our own in a line of a log, an error where null would break a promise."""
         envelope = wire.read(frame)
         if envelope.method is not UNSET:
-            if Flaw.OTHER_TEXT in flaws and envelope.id is not UNSET and _awaited(self._tool, bytes(envelope.id)):
+            if Flaw.OTHER_TEXT in flaws and envelope.id is not UNSET and awaits(self._tool, bytes(envelope.id)):
                 self._tool.drop("echo")
                 return None
             return frame
@@ -140,17 +137,17 @@ class Mending:
         call = self._tool.pending.get(respelled(bytes(envelope.id)))
         if structured == wire.NULL or call is None or not call.is_tool_call:
             return frame
-        promised = b'"outputSchema"' in (call.relay.device.definition(call.name) or b"")
+        promised = b'"outputSchema"' in (call.caller.definition(call.name) or b"")
         return self._failure(bytes(envelope.id), Flaw.NOT_A_NUMBER) if promised else frame
 
     def _lost(self, lost: Lost) -> list[bytes]:
         """What is to be said of a frame that cannot be read: to who waits for it, or to the program that asks."""
         if lost.is_request:
-            if not _awaited(self._tool, lost.id):  # else a copy of our own
+            if not awaits(self._tool, lost.id):  # else a copy of our own
                 zh_en = lost.flaw.zh if self._tool.agent.limits.language == "zh" else lost.flaw.en
                 self._tool.link.send(self._tool.failure(lost.id, Fault.UNREADABLE, why=zh_en))
             return []
-        if not _awaited(self._tool, lost.id):
+        if not awaits(self._tool, lost.id):
             self._tool.drop("not_json_rpc")
             return []
         self._tool.drop("unreadable_answer")
@@ -160,38 +157,27 @@ class Mending:
         """The error in the place of an answer, in the language of who waits for it."""
         number = respelled(id_)
         call = self._tool.pending.get(number)
-        side = self._tool if call is None else call.relay.device
-        why = flaw.zh if side.agent.limits.language == "zh" else flaw.en
+        language = (self._tool if call is None else call.caller).agent.limits.language
+        why = flaw.zh if language == "zh" else flaw.en
         facts = {"tool_side": self._tool.name, "called": "" if call is None else call.name, "why": why}
-        failure = self._tool.agent.failure if call is None else side.failure
-        return failure(b"%d" % number, Fault.UNREADABLE_ANSWER, **facts)
+        if call is None:
+            return error_of(self._tool.agent, b"%d" % number, Fault.UNREADABLE_ANSWER, **facts)
+        return call.caller.failure(b"%d" % number, Fault.UNREADABLE_ANSWER, **facts)
+
+    def _no_frame(self, now: float) -> None:
+        """Something that is no frame came."""
+        self._tool.drop("not_json_rpc")
+        self._tool.note(Note.PRINTS_TO_STDOUT, now)
 
 
-def _awaited(tool: "ToolSide", id_: bytes) -> bool:
+def awaits(tool: ToolProgram, id_: bytes) -> bool:
     """Whether an answer with this id, however it is spelled, is waited for."""
     return respelled(id_) in tool.awaited_ids
 
 
-def meant(tool: "ToolSide", raw: bytes, error: Raw | UnsetType, now: float) -> int:
-    """Which of our ids an answer means that has none of them as we spelled it; 0 where that is not clear."""
-    if _awaited(tool, raw):
-        tool.note(Note.IDS_RESPELLED, now)
-        return respelled(raw)
-    awaited = tool.awaited_ids
-    if raw not in (b"", wire.NULL_ID) or len(awaited) != 1:
-        return 0
-    # Who cannot read a request does not know its id (JSON-RPC 2.0, section 5).
-    if is_unread(error):
-        return awaited[0]
-    if tool.gave_up:
-        return 0  # it may be the late answer to another caller
-    tool.note(Note.IDS_RESPELLED, now)
-    return awaited[0]
-
-
-def is_echo(tool: "ToolSide", method: str, id_: bytes, params: Raw | UnsetType) -> bool:
+def is_echo(tool: ToolProgram, method: str, id_: bytes, params: Raw | UnsetType) -> bool:
     """Whether a request is one of our own that came back; a device that has the wrong URL greets with an id of ours."""
-    if not _awaited(tool, id_):
+    if not awaits(tool, id_):
         return False
     client = (wire.members(params) or {}).get("clientInfo", UNSET)
     return method != "initialize" or mcp.read_implementation(client).name == mcp.OWN_NAME

@@ -1,0 +1,6 @@
+"""Links of those who call: Xiaozhi servers, the console, MCP clients.
+
+Lowest first: `device_view` (lists that were shown, and the names in them); `own_answers` (what the broker knows by
+itself); `refusals` (why a request leads nowhere); `targets` (where one leads, other than `tools/call`); `device_side`
+(each frame that comes, `tools/call`, and the one outcome of every request).
+"""
