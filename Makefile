@@ -7,7 +7,7 @@ export PYTHONDONTWRITEBYTECODE ?= 1
 
 CONFORMANCE := tests/conformance
 
-.PHONY: setup run demo test lint types floors conformance clean
+.PHONY: setup run demo test bench lint types floors conformance clean
 
 setup: .venv/run.stamp  ## .venv with what the broker needs
 
@@ -20,6 +20,9 @@ demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one
 test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/providers/openapi/documents/public/.stamp  ## all tests; at the end it says what was skipped, and why
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
+bench: .venv/test.stamp  ## the cost of a call beside other relays, and all that needs a clock; docs/performance.md
+	$(PY) benchmarks/run.py
+
 lint: .venv/test.stamp
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
@@ -27,6 +30,7 @@ lint: .venv/test.stamp
 types: .venv/test.stamp
 	$(PY) -m mypy
 	$(PY) -m mypy --platform win32 --cache-dir .mypy_cache/win32
+	MYPYPATH=src:tests $(PY) -m mypy --follow-imports silent benchmarks/*.py
 
 floors: .venv/test.stamp
 	PYTHONPATH=src .venv/bin/lint-imports

@@ -1,7 +1,8 @@
 """What the broker itself costs per relayed call: the real links and broker on transports that throw bytes away.
 
 Run: PYTHONPATH=src .venv/bin/python benchmarks/in_process.py [--calls N] [--window W] [--profile]
-Compare two versions by the ratio of their medians in one sitting; sockets and the kernel are not in these figures.
+Compare two versions by the ratio of their medians in one sitting; sockets and the kernel are not in these figures. Time
+is the thread's own on the processor, so that other work on the machine counts as little as it can.
 """
 
 import argparse
@@ -13,9 +14,14 @@ import pstats
 import statistics
 import struct
 import time
+from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
-from websockets.frames import apply_mask
+from loguru import logger
+from options import Options
+from report import Table, figure
+from websockets.utils import apply_mask
 
 from mcp_endpoint.app import LinkLog, _loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
@@ -33,6 +39,7 @@ UPGRADE = (
 )
 PAD = "x" * 200
 AGENTS = 20
+CALLS = 20_000
 
 
 class Loop:
@@ -68,15 +75,20 @@ def masked(frame: dict[str, object]) -> bytes:
     return b"\x81" + length + mask + apply_mask(text, mask)
 
 
-async def measure(calls: int, window: int, profile: bool) -> None:
-    loop = Loop(asyncio.get_running_loop())
+async def costs_of(calls: int, window: int, profile: bool = False) -> list[float]:
+    """Microseconds per call, of five runs of so many calls, `window` of which arrive in one piece."""
+    logger.disable("mcp_endpoint")
+    loop: Any = Loop(asyncio.get_running_loop())
     settings = Settings(server=ServerSettings(key=KEY))
     manager = ConnectionManager(settings, LinkLog(), "bench")
     port_state = PortState(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
 
     def connect(url: str) -> WebSocketLink:
-        link = WebSocketLink(SimpleNamespace(port_state=port_state), None, None)
-        link.connection_made(Nowhere())
+        config: Any = SimpleNamespace(port_state=port_state)
+        nothing: Any = None
+        transport: Any = Nowhere()
+        link = WebSocketLink(config, nothing, None)
+        link.connection_made(transport)
         link.data_received(UPGRADE.format(path=url.removeprefix("ws://bench")).encode())
         return link
 
@@ -100,31 +112,49 @@ async def measure(calls: int, window: int, profile: bool) -> None:
 
     async def relay() -> float:
         for tool, _ in pairs:
-            tool.session._last_id = 2
+            session: Any = tool.session
+            session._last_id = 2  # so that the answers, which were made beforehand, fit again
         spent = 0.0
         for reply in answers:
             await asyncio.sleep(0)  # a turn of the loop: its clock goes on
-            started = time.perf_counter()
+            started = time.thread_time()
             for tool, device in pairs:
                 device.data_received(asks)
                 tool.data_received(reply)
-            spent += time.perf_counter() - started
+            spent += time.thread_time() - started
         return spent / (rounds * window * AGENTS) * 1e6
 
     await relay()
     costs = [await relay() for _ in range(5)]
-    print(f"window {window}: {statistics.median(costs):.2f} us per call, median of 5 runs of {calls}")
     if profile:
         with cProfile.Profile() as profiler:
             await relay()
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
+    return costs
+
+
+def measure(options: Options, folder: Path) -> list[Table]:
+    """Frames that arrive four in one piece, and one by one."""
+    table = Table(
+        "The broker's own code per call, without sockets and kernel",
+        ["frames in one piece", "µs of the thread per call"],
+        notes=[f"Median of {5 * options.rounds} runs of {CALLS:,} calls."],
+    )
+    costs: dict[int, list[float]] = {4: [], 1: []}
+    for _ in range(options.rounds):
+        for window, found in costs.items():
+            found += options.run(costs_of(CALLS, window))
+    for window, found in costs.items():
+        table.add(str(window), figure(statistics.median(found), 2))
+    return [table]
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--calls", type=int, default=20_000)
+    parser.add_argument("--calls", type=int, default=CALLS)
     parser.add_argument("--window", type=int, default=4, help="frames that arrive in one piece")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(measure(options.calls, options.window, options.profile))
+        costs = runner.run(costs_of(options.calls, options.window, options.profile))
+    print(f"window {options.window}: {statistics.median(costs):.2f} us per call, median of 5 runs of {options.calls}")

@@ -4,11 +4,10 @@ import asyncio
 import contextlib
 
 from support.brokers import Brokers
-from support.peers import Agent, Device, said, spelled
-from support.sockets import TEXT, Wire
+from support.peers import Device, said
+from support.stalled import stalled
 
 AGENTS, CALLS = 4, 100
-HELLO = '{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"w","version":"1"}}'
 
 
 async def test_a_stalled_tool_side_holds_nobody_else_up(new_broker: Brokers) -> None:
@@ -20,26 +19,13 @@ async def test_a_stalled_tool_side_holds_nobody_else_up(new_broker: Brokers) -> 
             await stack.enter_async_context(agent.tool_side("t"))
             devices.append(await stack.enter_async_context(agent.device()))
         victim = broker.agent()
-        wire = await stack.enter_async_context(Wire.open(broker, 4096))
-        caller = await stack.enter_async_context(victim.device())
-        await stall(victim, wire, caller)
+        caller = await stack.enter_async_context(stalled(victim))
         await calls_of(devices, caller)
         (link,) = await victim.links("tool")
         assert link["pending"] > 60, "it was stalled all the time"
         assert await victim.ends() == []
         assert await caller.settled() == [], "none of its calls was answered"
         assert (await broker.get("/health")).status == 200
-
-
-async def stall(agent: Agent, wire: Wire, caller: Device) -> None:
-    """A tool side that reads no more after its handshake, with 6 MB of calls on the way to it."""
-    await wire.upgrade(agent.path("mcp"))
-    wire.send_frame(TEXT, spelled(id=1, result=HELLO).encode())
-    wire.send_frame(TEXT, spelled(id=2, result='{"tools":[{"name":"t","inputSchema":{}}]}').encode())
-    assert await caller.names() == ["t"]
-    for number in range(60):
-        await caller.begin_call("t", number, text="x" * 100_000)
-    await caller.settled()
 
 
 async def calls_of(devices: list[Device], caller: Device) -> None:

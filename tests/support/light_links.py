@@ -7,7 +7,7 @@ import struct
 from typing import Any
 
 from support.programs.abuse import HEAD
-from support.sockets import TEXT, ws_frame
+from support.sockets import BINARY, PING, PONG, TEXT, ws_frame
 
 HELLO = b'{"protocolVersion":"2024-11-05","capabilities":{"tools":{}},"serverInfo":{"name":"s","version":"1"}}'
 TOOLS = b'{"tools":[{"name":"t","inputSchema":{"type":"object"}}]}'
@@ -25,22 +25,22 @@ class LightLink(asyncio.Protocol):
         self.path = path
         self.lost = False
         self._data = b""
-        self._upgraded = False
+        self.upgraded = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self.transport = transport
-        transport.write(HEAD.format(path=self.path, header="").encode())
+        self.transport = transport  # type: ignore[assignment]  # uvloop's is none of asyncio's classes
+        self.transport.write(HEAD.format(path=self.path, header="").encode())
 
     def data_received(self, data: bytes) -> None:
         data = self._data + data if self._data else data
-        if not self._upgraded:
+        if not self.upgraded.is_set():
             head, end, rest = data.partition(b"\r\n\r\n")
             if not end:
                 self._data = data
                 return
             assert b" 101 " in head, head
-            self._upgraded, data = True, rest
+            data = rest
+            self.upgraded.set()
             self.opened()
         at, size = 0, len(data)
         while size - at >= 2:
@@ -50,8 +50,11 @@ class LightLink(asyncio.Protocol):
                 length = int.from_bytes(data[at + 2 : start])
             if size < start + length:
                 break
-            if data[at] & 0x0F <= 2:
-                self.got(data[start : start + length])
+            opcode, payload = data[at] & 0x0F, data[start : start + length]
+            if opcode in (TEXT, BINARY):
+                self.got(payload)
+            elif opcode == PING:
+                self.transport.write(ws_frame(PONG, payload))
             at = start + length
         self._data = data[at:]
 
