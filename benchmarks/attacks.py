@@ -38,7 +38,7 @@ ABUSES: dict[str, tuple[str, bool, dict[str, Any]]] = {
     "connections": ("", False, {"max_handshakes": 50}),
     "tokens": ("?token=bad", False, {"handshakes_per_minute": 60, "trusted_proxies": "127.0.0.1"}),
 }
-"""How the program abuses it (see tests/support/programs/abuse.py) → the door, whether the agent has a tool side, settings."""
+"""How the program abuses it → the door, whether its agent has a tool side, settings."""
 SERVERS = {"frames of a server": {"chunks": 300, "errors": 0}, "stderr of a server": {"chunks": 0, "errors": 15}}
 """What a server says that the broker opened, in the course of one call."""
 
