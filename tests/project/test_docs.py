@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from mcp_endpoint import cli
-from mcp_endpoint.broker.why import State
+from mcp_endpoint.broker.agent_state.why import State
 from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Note, Refusal
 from mcp_endpoint.settings.schema import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings.values import NotAllowedError

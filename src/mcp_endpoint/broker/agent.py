@@ -1,15 +1,15 @@
 """What happens to one agent: tool sides and device sides come and go, and everybody is brought up to date."""
 
-from mcp_endpoint.broker.agent_state import EVERYTHING, AgentState
+from mcp_endpoint.broker.agent_state.agent_state import EVERYTHING, AgentState
+from mcp_endpoint.broker.agent_state.catalogue import EMPTY
+from mcp_endpoint.broker.agent_state.permission import reaches
+from mcp_endpoint.broker.agent_state.why import State, explain
 from mcp_endpoint.broker.broker_state import BrokerState
-from mcp_endpoint.broker.catalogue import EMPTY
 from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Link
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
-from mcp_endpoint.broker.permission import reaches
 from mcp_endpoint.broker.tool_side.program import ToolProgram
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.broker.why import State, explain
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire.mcp import Kind

@@ -1,22 +1,20 @@
-"""All agents: who is let in, what is overdue, and what there is to tell about it."""
+"""All agents: who is let in, what is overdue, and what there is to tell of all of them."""
 
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 
 from mcp_endpoint.broker.agent import Agent
-from mcp_endpoint.broker.agent_state import EVERYTHING
+from mcp_endpoint.broker.agent_state.agent_state import EVERYTHING
 from mcp_endpoint.broker.broker_state import BrokerState, Trouble
 from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
+from mcp_endpoint.broker.report import EndedLink, Report, Stamp, agent_report, ended_report
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.broker.why import explain
 from mcp_endpoint.errors import End
 from mcp_endpoint.settings.schema import Settings
-from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE
 
 ENDED_KEPT = 200
@@ -24,23 +22,6 @@ ENDED_KEPT = 200
 
 REMEMBERED = 1000
 """Of how many agents without links it is known which tool side they had last."""
-
-Report = dict[str, object]
-Stamp = Callable[[float], str]
-"""Turns monotonic seconds into the wall-clock text that `/stats` shows."""
-
-
-@dataclass(frozen=True, slots=True)
-class EndedLink:
-    """What is remembered of a link that ended."""
-
-    role: Role
-    agent_id: str
-    name: str
-    peer: str
-    opened: float
-    ended_at: float
-    ended: Ended
 
 
 class ConnectionManager:
@@ -52,7 +33,7 @@ class ConnectionManager:
         self._state = BrokerState(self.timers, journal, version)
         self._journal = journal
         self._agents: dict[str, Agent] = {}
-        self._farewells: dict[Agent, Timer] = {}
+        self._forgetting: dict[Agent, Timer] = {}
         """When agents without a link are let go."""
         self._last_registrations: dict[str, Registration] = {}
         self._ended: deque[EndedLink] = deque(maxlen=ENDED_KEPT)
@@ -183,14 +164,14 @@ class ConnectionManager:
 
     def _let_go(self, agent: Agent, now: float) -> None:
         """Forget an agent of which nothing is left, now or when its last tool side is given up."""
-        earlier = self._farewells.pop(agent, None)
+        earlier = self._forgetting.pop(agent, None)
         if earlier is not None:
             earlier.cancel()
         if agent.idle:
             self._forget(agent)
         elif not agent.tools and not agent.devices:
             due = max(now + agent.limits.offline_grace, agent.tasks.kept_until)
-            self._farewells[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
+            self._forgetting[agent] = self.timers.at(due, lambda now: self._let_go_if_idle(agent))
 
     def _let_go_if_idle(self, agent: Agent) -> None:
         if agent.idle and self._agents.get(agent.id) is agent:
@@ -198,9 +179,9 @@ class ConnectionManager:
 
     def _forget(self, agent: Agent) -> None:
         del self._agents[agent.id]
-        farewell = self._farewells.pop(agent, None)
-        if farewell is not None:
-            farewell.cancel()
+        waiting = self._forgetting.pop(agent, None)
+        if waiting is not None:
+            waiting.cancel()
         for source in agent.sources:
             source.followers.discard(agent)
             self._let_go_if_idle(source)
@@ -251,88 +232,10 @@ class ConnectionManager:
         agents = [one for one in self._agents.values() if one.tools or one.devices or one.registry.registrations]
         agents += [self._as_if_here(id_, now) for id_ in asked]
         return {
-            "agents": {agent.id: _agent_report(agent, now, stamp) for agent in agents},
-            "ended": [_ended_report(one, stamp) for one in reversed(self._ended)],
+            "agents": {agent.id: agent_report(agent, now, stamp) for agent in agents},
+            "ended": [ended_report(one, stamp) for one in reversed(self._ended)],
             "ended_by_reason": dict(self._ends),
             "refused_by_reason": dict(self._refused),
             "errors_by_reason": dict(self._state.errors),
             "notes_by_reason": dict(self._state.notes),
         }
-
-
-def _agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
-    why = explain(agent, now)
-    return {
-        "why": {"reason": why.reason, "zh": why.zh, "en": why.en},
-        "unmatched": list(agent.unmatched().what),
-        "calls_in_flight": agent.in_flight,
-        "tasks": len(agent.tasks),
-        **{kind.member: list(agent.catalogue[kind].entries) for kind in Kind},
-        "offline": [
-            {
-                "alias": registration.alias,
-                "since": stamp(registration.gone_at),
-                "reason": registration.gone and registration.gone.end.reason,
-            }
-            for registration in agent.registrations_away()
-        ],
-        "links": [_link_report(tool, stamp) for tool in agent.tools]
-        + [_link_report(device, stamp) for device in agent.devices],
-    }
-
-
-def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
-    link = session.link
-    traffic = dict(link.traffic())
-    last = traffic.pop("last_frame")
-    info = session.info if isinstance(session, ToolSide) else session.client
-    report: Report = {
-        "id": session.number,
-        "role": session.role,
-        "agent": session.agent_id,
-        "alias": session.name,
-        "peer": link.peer.address,
-        "server_id": link.peer.server_id,
-        "user_agent": link.peer.user_agent,
-        "info": {"name": info.name, "version": info.version} if info is not None else None,
-        "protocol_version": session.protocol_version or None,
-        "since": stamp(session.opened),
-        "last_frame": None if last is None else stamp(last),
-        **traffic,
-        "pending": len(session.pending) if isinstance(session, ToolSide) else session.pending,
-        "drops": session.drops,
-        "errors": session.errors,
-        "notes": [note.reason for note in session.notes],
-    }
-    if isinstance(session, ToolSide):
-        report |= {
-            kind.member: len(session.offers.get(kind, ())) if fetch.settled else None
-            for kind, fetch in session.lists.items()
-        }
-        report["definitions"] = {
-            kind.member: {
-                "left_out": fetch.remarks.left_out,
-                "mended": fetch.remarks.mended,
-                "told": [remark.report() for remark in fetch.remarks.told],
-            }
-            for kind, fetch in session.lists.items()
-            if fetch.remarks.told
-        }
-        report["standby"] = session.registration is not None and session.registration.live is not session
-    else:
-        report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}
-    return report
-
-
-def _ended_report(one: EndedLink, stamp: Stamp) -> Report:
-    return {
-        "role": one.role,
-        "agent": one.agent_id,
-        "alias": one.name,
-        "peer": one.peer,
-        "since": stamp(one.opened),
-        "ended": stamp(one.ended_at),
-        "reason": one.ended.end.reason,
-        "code": one.ended.code,
-        "detail": one.ended.detail,
-    }

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
+from mcp_endpoint.broker.agent_state.why import duration
 from mcp_endpoint.broker.broker_state import PROVIDER, Trouble
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.offers.pattern import Pattern
-from mcp_endpoint.broker.why import duration
 from mcp_endpoint.errors import End
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff

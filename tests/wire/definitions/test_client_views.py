@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.broker.catalogue import Listing
+from mcp_endpoint.broker.agent_state.catalogue import Listing
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, Client, shown

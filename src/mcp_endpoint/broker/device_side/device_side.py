@@ -6,7 +6,7 @@ from sys import maxsize
 from msgspec import UNSET, DecodeError, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.call import Call, Caller
 from mcp_endpoint.broker.device_side.device_view import DeviceView
 from mcp_endpoint.broker.device_side.own_answers import initialize, list_tasks, set_level

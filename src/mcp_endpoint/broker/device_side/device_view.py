@@ -5,10 +5,10 @@ from typing import NamedTuple
 
 from msgspec import Raw, UnsetType
 
-from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.catalogue import Catalogue, Entry, Listing, by_template
+from mcp_endpoint.broker.agent_state.permission import usable
 from mcp_endpoint.broker.call import Caller
-from mcp_endpoint.broker.catalogue import Catalogue, Entry, Listing, by_template
-from mcp_endpoint.broker.permission import usable
 from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire import envelope as wire

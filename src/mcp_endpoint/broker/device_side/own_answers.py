@@ -3,7 +3,7 @@
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.call import Caller
 from mcp_endpoint.broker.tool_side.program import ToolProgram
 from mcp_endpoint.errors import Fault

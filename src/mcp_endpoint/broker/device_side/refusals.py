@@ -1,9 +1,9 @@
 """Why a request cannot be sent on, as its error tells it: the fault, and the facts of its sentence."""
 
-from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.why import explain, explain_registration
 from mcp_endpoint.broker.link import Scope
 from mcp_endpoint.broker.tool_side.program import Registration
-from mcp_endpoint.broker.why import explain, explain_registration
 from mcp_endpoint.errors import Fault
 from mcp_endpoint.wire.mcp import Kind
 

@@ -1,4 +1,4 @@
-"""Who sits where among an agent's tool sides: places that outlive links, and what happens to look-alikes.
+"""The registrations of one agent: who serves, stands by and is replaced, and for how long somebody is waited for.
 
 A tool side is known by its identity (`?server_id=`, else the name it gives itself) and its tool names. A newcomer that
 looks just like one that serves is its restart, or a second copy; which of the two only the elder's silence can tell. So

@@ -11,7 +11,7 @@ from msgspec.json import encode
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mcp_endpoint import __version__
-from mcp_endpoint.broker.connection_manager import Stamp
+from mcp_endpoint.broker.report import Stamp
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import Fault
 

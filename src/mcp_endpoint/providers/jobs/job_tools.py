@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.agent_state.why import duration
 from mcp_endpoint.broker.link import Peer, Session
-from mcp_endpoint.broker.why import duration
 from mcp_endpoint.errors import End
 from mcp_endpoint.providers.arguments.meanings import arguments_of, declared, is_blank, is_word_for_nothing, whole
 from mcp_endpoint.providers.jobs.jobs import WORDS, Job, Jobs, Status

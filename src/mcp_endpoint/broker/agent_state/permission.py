@@ -7,7 +7,7 @@ know it too: by the agents that a server is for, by `tools_from`, `allow` and `d
 from collections.abc import Iterable
 from typing import Protocol
 
-from mcp_endpoint.broker.catalogue import Entry
+from mcp_endpoint.broker.agent_state.catalogue import Entry
 from mcp_endpoint.broker.offers.offer import names_of
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
 from mcp_endpoint.broker.tool_side.program import Registration

@@ -6,13 +6,13 @@ from itertools import chain
 
 from msgspec.json import encode
 
+from mcp_endpoint.broker.agent_state.catalogue import EMPTY, Catalogue
+from mcp_endpoint.broker.agent_state.tasks import Tasks
 from mcp_endpoint.broker.broker_state import PROVIDER, BrokerState, Trouble
 from mcp_endpoint.broker.call import Caller
-from mcp_endpoint.broker.catalogue import EMPTY, Catalogue
 from mcp_endpoint.broker.link import Scope
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter, Unmatched
-from mcp_endpoint.broker.tasks import Tasks
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.broker.tool_side.registry import Registry
 from mcp_endpoint.settings.schema import BrokerSettings

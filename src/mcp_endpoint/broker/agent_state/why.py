@@ -7,7 +7,7 @@ The sentence is the `details` of what a device is told, a field of `/stats`, a l
 from dataclasses import dataclass
 from enum import Enum
 
-from mcp_endpoint.broker.agent_state import AgentState
+from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.broker_state import PROVIDER
 from mcp_endpoint.broker.offers.naming import slug
 from mcp_endpoint.broker.offers.tool_filter import Unmatched

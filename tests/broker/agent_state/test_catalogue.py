@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker.catalogue import Catalogue
+from mcp_endpoint.broker.agent_state.catalogue import Catalogue
 from mcp_endpoint.broker.offers.naming import MAX_NAME, clean, slug
 from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
 from mcp_endpoint.broker.tool_side.program import Registration

@@ -9,8 +9,8 @@ from typing import Protocol
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.agent_state.permission import AgentWithTools, reaches
 from mcp_endpoint.broker.call import AgentWithDevices, Call, Caller
-from mcp_endpoint.broker.permission import AgentWithTools, reaches
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp

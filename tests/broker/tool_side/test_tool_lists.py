@@ -8,6 +8,7 @@ import pytest
 from msgspec import Raw
 from msgspec.json import encode
 
+from mcp_endpoint.broker.agent_state.why import explain
 from mcp_endpoint.broker.tool_side.list_fetch import (
     ASKED_AGAIN,
     MOST_MENDED,
@@ -16,7 +17,6 @@ from mcp_endpoint.broker.tool_side.list_fetch import (
     REFRESH_DELAY,
     REFRESH_PAUSE,
 )
-from mcp_endpoint.broker.why import explain
 from mcp_endpoint.wire.definitions.flaws import Flaw
 from mcp_endpoint.wire.mcp import Kind
 from support.offline import Program, World

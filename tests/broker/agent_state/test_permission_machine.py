@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from msgspec.json import decode, encode
 
-from mcp_endpoint.broker import permission
+from mcp_endpoint.broker.agent_state import permission
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.device_side import device_view
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
