@@ -15,7 +15,6 @@ import statistics
 import struct
 import time
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 from loguru import logger
@@ -23,12 +22,13 @@ from options import Options
 from report import Table, figure
 from websockets.utils import apply_mask
 
-from mcp_endpoint.app import LinkLog, _loop_factory
+from mcp_endpoint.app import _loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.doors.limits.addresses import UNKNOWN
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
 from mcp_endpoint.doors.websocket.link import WebSocketLink
-from mcp_endpoint.doors.websocket.outbox import Outbox
+from mcp_endpoint.doors.websocket.links import WebSocketLinks
+from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.settings.schema import ServerSettings, Settings
 from mcp_endpoint.tokens import Tokens, urls
 
@@ -81,13 +81,12 @@ async def costs_of(calls: int, window: int, profile: bool = False) -> list[float
     loop: Any = Loop(asyncio.get_running_loop())
     settings = Settings(server=ServerSettings(key=KEY))
     manager = ConnectionManager(settings, LinkLog(), "bench")
-    port_state = PortState(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
+    port_state = PortState(settings, manager, Tokens(KEY), loop)
+    links = WebSocketLinks(port_state)
 
     def connect(url: str) -> WebSocketLink:
-        config: Any = SimpleNamespace(port_state=port_state)
-        nothing: Any = None
         transport: Any = Nowhere()
-        link = WebSocketLink(config, nothing, None)
+        link = WebSocketLink(links, UNKNOWN)
         link.connection_made(transport)
         link.data_received(UPGRADE.format(path=url.removeprefix("ws://bench")).encode())
         return link

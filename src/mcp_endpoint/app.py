@@ -9,6 +9,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import uvicorn
@@ -17,20 +18,19 @@ from uvicorn.server import HANDLED_SIGNALS
 
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.broker.link import Ended, Peer, Role, Session
-from mcp_endpoint.doors.http.connection import HttpDoor
+from mcp_endpoint.broker.link import Role
+from mcp_endpoint.doors.connection import Connection, PortConfig
 from mcp_endpoint.doors.http.era import EraRouter
 from mcp_endpoint.doors.http.ops import build_app
 from mcp_endpoint.doors.http.router import Router
 from mcp_endpoint.doors.http.sse import Sse
 from mcp_endpoint.doors.http.stateless.requests import Stateless
 from mcp_endpoint.doors.http.streamable.requests import StreamableHttp
-from mcp_endpoint.doors.port_state import PortConfig, PortState
-from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
-from mcp_endpoint.doors.websocket.link import WebSocketLink
-from mcp_endpoint.doors.websocket.outbox import Outbox
-from mcp_endpoint.errors import End, Note
-from mcp_endpoint.logs.redaction import quote_peer
+from mcp_endpoint.doors.port_state import PortState
+from mcp_endpoint.doors.websocket.link import open_websocket
+from mcp_endpoint.doors.websocket.links import WebSocketLinks
+from mcp_endpoint.errors import End
+from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.providers.entries.servers_file import SERVERS
 from mcp_endpoint.providers.factory import make_source
 from mcp_endpoint.providers.jobs.job_store import JobStore
@@ -50,60 +50,15 @@ TICK = 0.1
 """Seconds between two sweeps of deadlines: how late an error at `call_timeout` may be."""
 
 
-class LinkLog:
-    """The broker's journal, written to the log: one line when a link opens, one when it ends."""
-
-    def opened(self, session: Session, peer: Peer) -> None:
-        """A link was admitted."""
-        line = logger.bind(event="open", **_facts(session, peer))
-        line.info("{} side open: agent {} from {}", session.role, session.agent_id, peer.address)
-
-    def ended(self, session: Session, peer: Peer, ended: Ended, seconds: float) -> None:
-        """A link ended."""
-        facts = {"reason": ended.end.reason, "code": ended.code, "seconds": round(seconds, 3), "detail": ended.detail}
-        logger.bind(event="end", **_facts(session, peer), **facts).info(
-            "{} side ended: agent {} {} from {} after {:.0f} s: {} ({}, code {}){}",
-            session.role,
-            session.agent_id,
-            quote_peer(session.name) or "-",
-            peer.address,
-            seconds,
-            ended.end.en,
-            ended.end.reason,
-            ended.code,
-            f": {quote_peer(ended.detail)}" if ended.detail else "",
-        )
-
-    def changed(self, agent_id: str, reason: str, sentence: str) -> None:
-        """An agent's state is another one now."""
-        level = "INFO" if reason == "serving" else "WARNING"
-        line = logger.bind(event="state", agent=agent_id, reason=reason)
-        line.log(level, "agent {}: {} ({})", agent_id, quote_peer(sentence, 400), reason)
-
-    def noted(self, session: Session, peer: Peer, note: Note) -> None:
-        """Something its owner should know."""
-        logger.bind(event="note", **_facts(session, peer), reason=note.reason).warning(
-            "{} side of agent {} {} from {}: {} ({})",
-            session.role,
-            session.agent_id,
-            quote_peer(session.name) or "-",
-            peer.address,
-            note.en,
-            note.reason,
-        )
-
-
-def _facts(session: Session, peer: Peer) -> dict[str, str | None]:
-    """What JSON lines say of a link, beside the words."""
-    return {"role": session.role, "agent": session.agent_id, "alias": session.name or None, "peer": peer.address}
-
-
 class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
-    def __init__(self, config: PortConfig, providers: Providers, job_store: JobStore) -> None:
+    def __init__(
+        self, config: PortConfig, websockets: WebSocketLinks, providers: Providers, job_store: JobStore
+    ) -> None:
         super().__init__(config)
         self._port_state = config.port_state
+        self._websockets = websockets
         self._providers = providers
         self._store = job_store
 
@@ -111,14 +66,14 @@ class Server(uvicorn.Server):
         """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
         loop, config, limits = asyncio.get_running_loop(), self.config, self._port_state.settings.websocket
 
-        def door() -> HttpDoor:
+        def connection() -> Connection:
             assert isinstance(config, PortConfig)
-            return HttpDoor(config, self.server_state, {}, loop)
+            return Connection(config, self.server_state, {}, loop)
 
         timeout = limits.handshake_timeout if config.ssl else None
         self.servers = [
             await loop.create_server(
-                door, sock=sock, backlog=config.backlog, ssl=config.ssl, ssl_handshake_timeout=timeout
+                connection, sock=sock, backlog=config.backlog, ssl=config.ssl, ssl_handshake_timeout=timeout
             )
             for sock in sockets or ()
         ]
@@ -130,18 +85,14 @@ class Server(uvicorn.Server):
         port_state.draining = True
         self._store.stop()  # the clients hear of it before they are closed
         for role in Role:  # tool sides first, so that devices still hear what became of their calls
-            for link in list(port_state.links):
-                if link.session is None or link.session.role is role:
-                    link.close(End.RESTART)
-            if role is Role.DEVICE:
-                port_state.sessions.close(End.RESTART)
-                for reading in list(port_state.event_links):
-                    reading.close(End.RESTART)
+            port_state.close(role, End.RESTART)
             await asyncio.sleep(0)
         ending = asyncio.ensure_future(self._providers.stop())
-        if port_state.links:
+        if self._websockets:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(port_state.emptied.wait(), port_state.settings.websocket.close_timeout + 0.2)
+                await asyncio.wait_for(
+                    self._websockets.emptied.wait(), port_state.settings.websocket.close_timeout + 0.2
+                )
         await ending
         await super().shutdown(sockets)
 
@@ -200,12 +151,7 @@ async def _serve(
 ) -> None:
     loop = asyncio.get_running_loop()
     port_state = PortState(
-        settings=settings,
-        manager=ConnectionManager(settings, LinkLog(), __version__),
-        tokens=Tokens(settings.server.key),
-        loop=loop,
-        outbox=Outbox(loop),
-        heartbeat=Heartbeat(settings.websocket.ping_interval, settings.websocket.ping_timeout),
+        settings, ConnectionManager(settings, LinkLog(), __version__), Tokens(settings.server.key), loop
     )
     port_state.manager.pays = lambda agent_id, work: port_state.fairness.carried(agent_id, work, loop.time())
     job_store = JobStore(port_state.manager, loop, lambda: port_state.settings)
@@ -215,16 +161,16 @@ async def _serve(
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, hub, pins, lambda: port_state.settings.security.pin_tools == "block")
     pages = build_app(port_state, loop.time, providers.stats)
-    stateless = Stateless(port_state)
-    sse = Sse(port_state)
+    websockets = WebSocketLinks(port_state)
     streamable = StreamableHttp(port_state)
+    stateless = Stateless(port_state)
+    sse = Sse(port_state, lambda: len(streamable.sessions))
     mcp = EraRouter(streamable, streamable.post, stateless.post)
     config = PortConfig(
         port_state,
+        partial(open_websocket, websockets),
         tls=None if tls is None else tls.context,
         app=Router(port_state, pages=pages, mcp=mcp, sse=sse.stream, messages=sse.post),
-        http=HttpDoor,
-        ws=WebSocketLink,
         lifespan="off",
         log_config=None,
         log_level=_uvicorn_level(settings),
@@ -248,7 +194,7 @@ async def _serve(
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    server = Server(config, providers, job_store)
+    server = Server(config, websockets, providers, job_store)
 
     def show_also(new: Settings) -> None:
         show(new)

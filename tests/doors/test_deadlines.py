@@ -7,8 +7,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mcp_endpoint.broker.timers import TIDY, Timers
+from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
-from mcp_endpoint.doors.websocket.outbox import Outbox
 from mcp_endpoint.doors.websocket.sending import Sending
 from mcp_endpoint.settings.schema import ServerSettings, Settings
 

@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -16,14 +17,14 @@ from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
 from mcp_endpoint import __version__
-from mcp_endpoint.app import LinkLog, _loop_factory
+from mcp_endpoint.app import _loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.doors.http.connection import HttpDoor
+from mcp_endpoint.doors.connection import Connection, PortConfig
 from mcp_endpoint.doors.http.ops import build_app
-from mcp_endpoint.doors.port_state import PortConfig, PortState
-from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
-from mcp_endpoint.doors.websocket.link import WebSocketLink
-from mcp_endpoint.doors.websocket.outbox import Outbox
+from mcp_endpoint.doors.port_state import PortState
+from mcp_endpoint.doors.websocket.link import WebSocketLink, open_websocket
+from mcp_endpoint.doors.websocket.links import WebSocketLinks
+from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.settings.schema import ServerSettings, Settings, WebSocketSettings
 from mcp_endpoint.tokens import Tokens
 from support.brokers import Brokers
@@ -119,8 +120,8 @@ async def test_what_is_not_http_is_told_so_and_counted_and_the_log_not_flooded(
 # --- within this process: what is left in memory ---
 
 
-class Door(HttpDoor):
-    """A door that tells when its connection is made and gone."""
+class Watched(Connection):
+    """A connection that tells when it is gone."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -132,34 +133,40 @@ class Door(HttpDoor):
 
 
 @dataclass
-class House:
+class Port:
     """A broker's doors on a port of this process, with small buffers in the kernel."""
 
     port_state: PortState
-    port: int
-    doors: asyncio.Queue[Door]
+    number: int
+    websockets: WebSocketLinks
+    made: asyncio.Queue[Watched]
 
 
 @contextlib.asynccontextmanager
-async def house(**limits: float) -> AsyncIterator[House]:
+async def open_port(**limits: float) -> AsyncIterator[Port]:
     loop = asyncio.get_running_loop()
     settings = Settings(server=ServerSettings(key=KEY), websocket=WebSocketSettings(**limits))  # type: ignore[arg-type]
     manager = ConnectionManager(settings, LinkLog(), __version__)
-    port_state = PortState(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(0, 1))
+    port_state = PortState(settings, manager, Tokens(KEY), loop)
+    websockets = WebSocketLinks(port_state)
     config = PortConfig(
-        port_state, app=build_app(port_state, loop.time), ws=WebSocketLink, log_config=None, log_level="warning"
+        port_state,
+        partial(open_websocket, websockets),
+        app=build_app(port_state, loop.time),
+        log_config=None,
+        log_level="warning",
     )
-    state, doors = ServerState(), asyncio.Queue[Door]()
+    state, made = ServerState(), asyncio.Queue[Watched]()
 
-    def door() -> Door:
-        made = Door(config, state, {}, loop)
-        doors.put_nowait(made)
-        return made
+    def connection() -> Watched:
+        one = Watched(config, state, {}, loop)
+        made.put_nowait(one)
+        return one
 
     listener = socket.create_server(("127.0.0.1", 0))
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
-    async with await loop.create_server(door, sock=listener), asyncio.timeout(PATIENCE):
-        yield House(port_state, listener.getsockname()[1], doors)
+    async with await loop.create_server(connection, sock=listener), asyncio.timeout(PATIENCE):
+        yield Port(port_state, listener.getsockname()[1], websockets, made)
 
 
 async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -170,47 +177,47 @@ async def dial(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     return await asyncio.open_connection(sock=sock, limit=4096)
 
 
-async def answered(door: Door, count: int) -> None:
+async def answered(connection: Watched, count: int) -> None:
     """So many requests are answered, or the answers do not get away any more."""
-    while door.server_state.total_requests < count and not door.flow.write_paused:  # noqa: ASYNC110
+    while connection.server_state.total_requests < count and not connection.flow.write_paused:  # noqa: ASYNC110
         await asyncio.sleep(0.001)
 
 
 @pytest.mark.parametrize("last", [b"", b"GET /health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"])
 async def test_answers_that_are_not_read_have_a_deadline(last: bytes) -> None:
-    async with house(send_timeout=0.3) as here:
-        _, writer = await dial(here.port)
-        door = await here.doors.get()
+    async with open_port(send_timeout=0.3) as here:
+        _, writer = await dial(here.number)
+        connection = await here.made.get()
         sent = 0
-        while not sent or not door.transport.get_write_buffer_size():
+        while not sent or not connection.transport.get_write_buffer_size():
             writer.write(HEALTH * 8)
             sent += 8
-            await answered(door, sent)
+            await answered(connection, sent)
         writer.write(last)
-        await door.gone.wait()
-        assert not door.pipeline
+        await connection.gone.wait()
+        assert not connection.pipeline
         assert here.port_state.admission.refusals.by_reason == {"unread_answer": 1}
         writer.transport.abort()
 
 
 def test_a_peer_that_goes_away_with_answers_due_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
     async def go_away() -> None:
-        async with house() as here:
-            _, writer = await dial(here.port)
-            door = await here.doors.get()
+        async with open_port() as here:
+            _, writer = await dial(here.number)
+            connection = await here.made.get()
             sent = 0
-            while not sent or not door.flow.write_paused:
+            while not sent or not connection.flow.write_paused:
                 writer.write(HEALTH * 8)
                 sent += 8
-                await answered(door, sent)
+                await answered(connection, sent)
             writer.write(HEALTH * 8)
-            while not door.pipeline:  # noqa: ASYNC110  the requests are on their way
+            while not connection.pipeline:  # noqa: ASYNC110  the requests are on their way
                 await asyncio.sleep(0.001)
             sock = writer.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             writer.transport.abort()
-            await door.gone.wait()
-            while door.tasks:  # noqa: ASYNC110  uvicorn has no event for it
+            await connection.gone.wait()
+            while connection.tasks:  # noqa: ASYNC110  uvicorn has no event for it
                 await asyncio.sleep(0.001)
 
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
@@ -220,9 +227,9 @@ def test_a_peer_that_goes_away_with_answers_due_is_no_error(caplog: pytest.LogCa
 
 async def test_links_leave_nothing_to_the_garbage_collector() -> None:
     def left() -> list[object]:
-        return [one for one in gc.get_objects() if isinstance(one, ServerProtocol | HttpDoor)]
+        return [one for one in gc.get_objects() if isinstance(one, ServerProtocol | Connection)]
 
-    async with house() as here:
+    async with open_port() as here:
         gc.collect()
         gc.disable()
         try:
@@ -234,7 +241,7 @@ async def test_links_leave_nothing_to_the_garbage_collector() -> None:
             await visit(here, good, ws_frame(TEXT, b"x" * 100_000)[:5_000])
             await visit(here, "/call/?token=x", b"")
             await visit(here, "/x", b"")
-            while here.port_state.links or here.port_state.admission.strangers:  # noqa: ASYNC110  nothing tells of the last
+            while here.websockets or here.port_state.admission.unauthenticated:  # noqa: ASYNC110  nothing tells of the last
                 await asyncio.sleep(0.01)
             await asyncio.sleep(0)
             assert left() == []
@@ -244,9 +251,9 @@ async def test_links_leave_nothing_to_the_garbage_collector() -> None:
             gc.enable()
 
 
-async def visit(here: House, path: str, frames: bytes) -> None:
+async def visit(here: Port, path: str, frames: bytes) -> None:
     """Ask for a WebSocket, send something, and go away."""
-    reader, writer = await asyncio.open_connection("127.0.0.1", here.port)
+    reader, writer = await asyncio.open_connection("127.0.0.1", here.number)
     head = "Host: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13"
     writer.write(f"GET {path} HTTP/1.1\r\n{head}\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n".encode())
     await reader.readuntil(b"\r\n\r\n")
@@ -255,4 +262,4 @@ async def visit(here: House, path: str, frames: bytes) -> None:
     writer.close()
     with contextlib.suppress(ConnectionError):
         await writer.wait_closed()
-    here.doors.get_nowait()
+    here.made.get_nowait()

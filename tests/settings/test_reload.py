@@ -13,11 +13,9 @@ import pytest
 from loguru import logger
 
 from mcp_endpoint import __version__
-from mcp_endpoint.app import LinkLog
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
-from mcp_endpoint.doors.websocket.outbox import Outbox
+from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.settings.file import SettingsError
 from mcp_endpoint.settings.load import load
 from mcp_endpoint.settings.reload import AT_START_ONLY, Reload, changes, in_effect
@@ -241,7 +239,7 @@ def log() -> Iterator[list[str]]:
 
 def port_state_of(settings: Settings, loop: asyncio.AbstractEventLoop) -> PortState:
     manager = ConnectionManager(settings, LinkLog(), __version__)
-    return PortState(settings, manager, Tokens(KEY), loop, Outbox(loop), Heartbeat(30, 10))
+    return PortState(settings, manager, Tokens(KEY), loop)
 
 
 async def test_a_reload_tells_those_who_asked_and_nobody_while_draining(tmp_path: Path, log: list[str]) -> None:

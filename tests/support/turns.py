@@ -8,14 +8,13 @@ import json
 import selectors
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from types import SimpleNamespace
 from typing import Any
 
 from mcp_endpoint.broker.connection_manager import ConnectionManager
+from mcp_endpoint.doors.limits.addresses import UNKNOWN
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
 from mcp_endpoint.doors.websocket.link import WebSocketLink
-from mcp_endpoint.doors.websocket.outbox import Outbox
+from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.settings.schema import AgentSettings, ServerSettings, Settings
 from mcp_endpoint.tokens import Tokens, urls
 from support.offline import Told
@@ -93,7 +92,8 @@ class Port:
         settings = Settings(server=ServerSettings(key="k"), agents=agents)
         manager = ConnectionManager(settings, Told(), "test")
         self.loop = loop
-        self.state = PortState(settings, manager, Tokens("k"), loop, Outbox(loop), Heartbeat(30, 10))
+        self.state = PortState(settings, manager, Tokens("k"), loop)
+        self.websockets = WebSocketLinks(self.state)
 
     def agent_id(self, name: str) -> str:
         return self.state.tokens.read(self.state.tokens.mint(name))
@@ -118,7 +118,7 @@ class Peer:
         self._reading = True
         self._unread = b""
         self._unsaid: deque[bytes] = deque()
-        self.link = WebSocketLink(SimpleNamespace(port_state=port.state), None, None)  # type: ignore[arg-type]
+        self.link = WebSocketLink(port.websockets, UNKNOWN)
         self.link.connection_made(self)  # type: ignore[arg-type]
         self.link.data_received(HEAD.format(path=url.removeprefix("ws://x"), header="").encode())
 

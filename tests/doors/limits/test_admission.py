@@ -1,4 +1,4 @@
-"""Who may come in: addresses behind proxies, limits per address, strangers, turns, and the memory of refusals."""
+"""Who may come in: addresses behind proxies, limits on connections and addresses, turns, the memory of refusals."""
 
 import asyncio
 from collections import Counter
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_endpoint.doors.limits.addresses import Caller, behind, caller
+from mcp_endpoint.doors.limits.addresses import ClientAddress, behind, client_address
 from mcp_endpoint.doors.limits.admission import Admission
 from mcp_endpoint.doors.limits.fairness import FRAMES, Fairness, Share
 from mcp_endpoint.doors.limits.refusals import LINES_A_MINUTE, SOURCES_KEPT, Refusals
@@ -20,7 +20,7 @@ from support.peers import said
 from support.sockets import CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::/8"))
-PROXY = caller(("10.0.0.1", 5), PROXIES)
+PROXY = client_address(("10.0.0.1", 5), PROXIES)
 
 # --- addresses ---
 
@@ -39,11 +39,11 @@ PROXY = caller(("10.0.0.1", 5), PROXIES)
     ],
 )
 def test_a_sockets_own_address(host: str, shown: str, source: str, limited: bool, proxy: bool) -> None:
-    assert caller((host, 5), PROXIES) == Caller(shown, source, limited, proxy)
+    assert client_address((host, 5), PROXIES) == ClientAddress(shown, source, limited, proxy)
 
 
 def test_a_socket_without_an_address_is_nobody() -> None:
-    assert caller(None, PROXIES).shown == caller("/run/x.sock", PROXIES).shown == "?"
+    assert client_address(None, PROXIES).shown == client_address("/run/x.sock", PROXIES).shown == "?"
 
 
 @pytest.mark.parametrize(
@@ -87,7 +87,7 @@ def test_no_header_breaks_it(value: str, name: str) -> None:
 
 class Socket:
     def __init__(self, address: str) -> None:
-        self.caller = caller((address, 1), PROXIES)
+        self.address = client_address((address, 1), PROXIES)
         self.cut = 0
 
     def abort(self) -> None:
@@ -107,7 +107,7 @@ def admission(clock: Clock, **limits: int) -> Admission:
     return Admission(lambda: settings, clock)
 
 
-def test_the_oldest_stranger_goes_and_a_link_is_none() -> None:
+def test_the_oldest_unauthenticated_connection_goes_and_a_link_is_none() -> None:
     gate = admission(Clock(), max_handshakes=2)
     first, second, third, fourth = (Socket(f"192.0.2.{number}") for number in range(4))
     gate.enter(first)
@@ -116,40 +116,40 @@ def test_the_oldest_stranger_goes_and_a_link_is_none() -> None:
     gate.enter(third)
     assert (first.cut, second.cut) == (0, 0)
     gate.enter(fourth)
-    assert (second.cut, third.cut, fourth.cut, gate.strangers) == (1, 0, 0, 2)
+    assert (second.cut, third.cut, fourth.cut, gate.unauthenticated) == (1, 0, 0, 2)
     assert gate.refusals.by_reason == {"pushed_out": 1}
     gate.leave(second)
     gate.leave(third)
     gate.leave(fourth)
-    assert gate.strangers == 0
+    assert gate.unauthenticated == 0
 
 
 def test_connections_are_counted_by_address_but_not_those_of_this_machine_or_of_a_proxy() -> None:
     gate = admission(Clock(), max_connections_per_address=2)
-    one, other = (caller((host, 1), PROXIES) for host in ("192.0.2.7", "192.0.2.8"))
+    one, other = (client_address((host, 1), PROXIES) for host in ("192.0.2.7", "192.0.2.8"))
     assert [gate.count(one) for _ in range(3)] == [True, True, False]
     assert gate.count(other)
     for free in ("127.0.0.1", "127.0.0.2", "10.0.0.1"):
-        assert all(gate.count(caller((free, 1), PROXIES)) for _ in range(10))
+        assert all(gate.count(client_address((free, 1), PROXIES)) for _ in range(10))
     for _ in range(3):
         gate.uncount(one)
     gate.uncount(other)
-    gate.uncount(caller(("10.0.0.1", 1), PROXIES))
+    gate.uncount(client_address(("10.0.0.1", 1), PROXIES))
     assert gate.sources == 0
     assert gate.count(one)
 
 
 def test_an_ipv6_network_is_one_address() -> None:
     gate = admission(Clock(), max_connections_per_address=1)
-    assert gate.count(caller(("2001:db8::1", 1), PROXIES))
-    assert not gate.count(caller(("2001:db8::2", 1), PROXIES))
-    assert gate.count(caller(("2001:db8:0:1::1", 1), PROXIES))
+    assert gate.count(client_address(("2001:db8::1", 1), PROXIES))
+    assert not gate.count(client_address(("2001:db8::2", 1), PROXIES))
+    assert gate.count(client_address(("2001:db8:0:1::1", 1), PROXIES))
 
 
 def test_handshakes_run_out_and_come_back_with_time() -> None:
     clock = Clock()
     gate = admission(clock, handshakes_per_minute=6)
-    who, other = (caller((host, 1), PROXIES) for host in ("192.0.2.7", "192.0.2.8"))
+    who, other = (client_address((host, 1), PROXIES) for host in ("192.0.2.7", "192.0.2.8"))
     assert [gate.handshake(who) for _ in range(8)] == [True] * 6 + [False] * 2
     assert gate.handshake(other)
     clock.now += 10
@@ -161,7 +161,7 @@ def test_handshakes_run_out_and_come_back_with_time() -> None:
 def test_a_refused_handshake_counts_for_eleven() -> None:
     clock = Clock()
     gate = admission(clock, handshakes_per_minute=60)
-    who = caller(("192.0.2.7", 1), PROXIES)
+    who = client_address(("192.0.2.7", 1), PROXIES)
     tries = 0
     while gate.handshake(who):
         gate.refuse(who, End.BAD_TOKEN, penalty=True)
@@ -176,17 +176,17 @@ def test_a_refused_handshake_counts_for_eleven() -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
 def test_this_machine_is_free_of_limits_and_zero_is_none(host: str) -> None:
     gate = admission(Clock(), handshakes_per_minute=1, max_connections_per_address=1)
-    free = caller((host, 1), ())
+    free = client_address((host, 1), ())
     assert all(gate.handshake(free) and gate.count(free) for _ in range(50))
     gate = admission(Clock(), handshakes_per_minute=0, max_connections_per_address=0)
-    anybody = caller(("192.0.2.7", 1), ())
+    anybody = client_address(("192.0.2.7", 1), ())
     assert all(gate.handshake(anybody) and gate.count(anybody) for _ in range(50))
 
 
 def test_addresses_are_forgotten_when_there_are_too_many() -> None:
     gate = admission(Clock(), handshakes_per_minute=1)
     for number in range(20_000):
-        gate.handshake(Caller("x", str(number), limited=True))
+        gate.handshake(ClientAddress("x", str(number), limited=True))
     assert len(gate._spent) == 10_000
 
 

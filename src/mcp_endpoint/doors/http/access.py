@@ -31,15 +31,15 @@ LONGEST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Visitor:
-    """Whoever showed a good token."""
+class Client:
+    """An MCP client that showed a good token."""
 
     agent_id: str
     peer: Peer
 
 
-async def approach(exchange: Exchange) -> bool:
-    """Whether the request is for this broker's doors; False if it is answered already: a preflight, or a refusal."""
+async def check_origin(exchange: Exchange) -> bool:
+    """Whether the request is for this broker; False if it is answered already: a preflight, or a refusal."""
     port_state, headers = exchange.port_state, exchange.headers
     why = misdirected(port_state.settings, headers.get("host", ""), headers.get("origin"))
     if why is not None:
@@ -55,26 +55,26 @@ async def approach(exchange: Exchange) -> bool:
     return True
 
 
-async def admit(exchange: Exchange) -> Visitor | None:
+async def admit(exchange: Exchange) -> Client | None:
     """Whom a request for this broker's doors comes from; None if it is refused already, for want of a token."""
     agent_id = agent_shown(exchange)
     if isinstance(agent_id, End):
-        await _turn_away(exchange, agent_id)
+        await _refuse_token(exchange, agent_id)
         return None
     if not exchange.connection.let_in():
         await exchange.refuse(Refusal.FULL, log=True)
         return None
-    return Visitor(agent_id, _peer(exchange))
+    return Client(agent_id, _peer(exchange))
 
 
-async def _turn_away(exchange: Exchange, end: End) -> None:
+async def _refuse_token(exchange: Exchange, end: End) -> None:
     """A bad token counts against its address as one at a WebSocket does, and no more are read than handshakes there."""
     port_state = exchange.port_state
-    if not port_state.admission.handshake(exchange.caller):
+    if not port_state.admission.handshake(exchange.address):
         await exchange.refuse(Refusal.TOO_MANY_HANDSHAKES, [(b"retry-after", b"30")], log=True)
         return
     port_state.manager.refused(end, port_state.loop.time())
-    port_state.admission.refuse(exchange.caller, end, "device side", penalty=True)
+    port_state.admission.refuse(exchange.address, end, "device side", penalty=True)
     # It names no metadata (RFC 9728, 5.1): a client that follows one ends at an OAuth server that does not exist.
     error = b"" if end is End.MISSING_TOKEN else b', error="invalid_token"'
     await exchange.refuse(end, [(b"www-authenticate", b'Bearer realm="mcp-endpoint"' + error)])
@@ -90,7 +90,7 @@ def agent_shown(exchange: Exchange) -> str | End:
 def _peer(exchange: Exchange) -> Peer:
     query = exchange.query
     return Peer(
-        address=exchange.caller.shown,
+        address=exchange.address.shown,
         user_agent=exchange.headers.get("user-agent", "")[:200] or None,
         device=query.get("device", "")[:LONGEST] or None,
         mac=query.get("mac", "")[:LONGEST] or None,

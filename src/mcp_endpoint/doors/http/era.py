@@ -6,7 +6,7 @@ For all others the header `MCP-Protocol-Version` does.
 
 from collections.abc import Awaitable, Callable
 
-from mcp_endpoint.doors.http.access import Visitor
+from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Posted, Refused, read_post
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.router import Door
@@ -14,7 +14,7 @@ from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
 from mcp_endpoint.wire.stateless import REVISION, VERSION_HEADER, has_envelope
 
-PostDoor = Callable[[Exchange, Visitor, Posted], Awaitable[None]]
+PostDoor = Callable[[Exchange, Client, Posted], Awaitable[None]]
 """Answers a POST that was read."""
 
 
@@ -26,17 +26,17 @@ class EraRouter:
         self._handshake_post = handshake_post
         self._stateless_post = stateless_post
 
-    async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
+    async def __call__(self, exchange: Exchange, client: Client) -> None:
         """Answer one request by the door of its era."""
         if exchange.method == "POST":
-            posted = await read_post(exchange, visitor.agent_id)
+            posted = await read_post(exchange, client.agent_id)
             await (self._stateless_post if is_stateless(exchange, posted) else self._handshake_post)(
-                exchange, visitor, posted
+                exchange, client, posted
             )
         elif exchange.single(VERSION_HEADER) == REVISION:
             raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"POST, OPTIONS"),))
         else:
-            await self._handshake(exchange, visitor)
+            await self._handshake(exchange, client)
 
 
 def is_stateless(exchange: Exchange, posted: Posted) -> bool:

@@ -2,31 +2,58 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 from loguru import logger
 
 from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.work_budget import expected
+from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.http.body import Refused
 from mcp_endpoint.doors.http.event_stream import event
+from mcp_endpoint.doors.port_state import LinkSet, PortState
 from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire import envelope as wire
 
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.port_state import PortState
+
+class EventLinks(LinkSet):
+    """The links of one door whose clients read a stream of events, or wait for an answer."""
+
+    def __init__(self, port_state: PortState) -> None:
+        super().__init__(port_state)
+        self._open: dict[EventLink, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def add(self, link: "EventLink") -> None:
+        """One was let in."""
+        self._open[link] = None
+
+    def remove(self, link: "EventLink") -> None:
+        """One is gone; safe to do twice."""
+        self._open.pop(link, None)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many requests are under way: those that wait for an answer, and streams."""
+        return {"requests": len(self._open)}
+
+    def close(self, role: Role, end: End) -> None:
+        """End all of them if they are on that side."""
+        if role is Role.DEVICE:
+            for link in list(self._open):
+                link.close(end)
 
 
 class EventLink:
     """A device side, and a `Source` of its events. `leave` has to be called in the end."""
 
     def __init__(
-        self, port_state: "PortState", agent_id: str, peer: Peer, connection: "HttpDoor", id_: bytes = wire.NULL_ID
+        self, links: EventLinks, agent_id: str, peer: Peer, connection: Connection, id_: bytes = wire.NULL_ID
     ) -> None:
-        self._port_state = port_state
+        port_state = self._port_state = links.port_state
+        self._links = links
         self.last_frame: float | None = None
         self.connection = connection
         self.peer = peer
@@ -43,7 +70,7 @@ class EventLink:
             raise Refused(joined, id_)
         assert isinstance(joined, DeviceSide), "who joins as a device is one"
         self.side: DeviceSide | None = joined
-        port_state.event_links[self] = None
+        links.add(self)
 
     def hand(self, *frames: bytes) -> None:
         """Hand frames to the broker, and write once to every peer they led to."""
@@ -121,7 +148,7 @@ class EventLink:
 
     def leave(self) -> None:
         """The stream is over, or nobody reads it: what is pending is cancelled. Safe to do twice."""
-        self._port_state.event_links.pop(self, None)
+        self._links.remove(self)
         if self.ended is None:
             self.ended = Ended(End.PEER_CLOSED, End.PEER_CLOSED.code)
         side, self.side = self.side, None

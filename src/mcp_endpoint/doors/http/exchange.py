@@ -8,18 +8,15 @@ import asyncio
 import contextlib
 from collections.abc import Iterable, Mapping
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
 from starlette.types import Receive, Scope, Send
 
-from mcp_endpoint.doors.limits.addresses import Caller
+from mcp_endpoint.doors.connection import Connection
+from mcp_endpoint.doors.limits.addresses import ClientAddress
+from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import ADVICE, HTTP_STATUS, MESSAGES, Code, End, Refusal
 from mcp_endpoint.wire import envelope as wire
-
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.port_state import PortState
 
 Header = tuple[bytes, bytes]
 
@@ -39,7 +36,7 @@ class Exchange:
         "_receive",
         "_send",
         "_whole",
-        "caller",
+        "address",
         "connection",
         "cors",
         "headers",
@@ -51,7 +48,7 @@ class Exchange:
         "repeated",
     )
 
-    def __init__(self, port_state: "PortState", scope: Scope, receive: Receive, send: Send) -> None:
+    def __init__(self, port_state: PortState, scope: Scope, receive: Receive, send: Send) -> None:
         self._receive = receive
         self._send = send
         self._whole = False
@@ -59,7 +56,7 @@ class Exchange:
         self.port_state = port_state
         self.method: str = scope["method"]
         self.path: str = scope["path"]
-        connection: HttpDoor | None = scope["state"]["connection"]()
+        connection: Connection | None = scope["state"]["connection"]()
         assert connection is not None, "its transport has it"
         self.connection = connection
         """The TCP connection, which has a peer and may be cut off."""
@@ -76,9 +73,9 @@ class Exchange:
         self.query: dict[str, str] = dict(self.parameters)
         self.cors: tuple[Header, ...] = ()
         """What lets a page of an allowed origin read the answer."""
-        self.caller: Caller = self.connection.caller
-        if self.caller.proxy:
-            self.caller = port_state.admission.behind(self.caller, scope["headers"])
+        self.address: ClientAddress = self.connection.address
+        if self.address.proxy:
+            self.address = port_state.admission.behind(self.address, scope["headers"])
 
     # --- in ---
 
@@ -147,7 +144,7 @@ class Exchange:
     ) -> None:
         """Answer with a typed error; `log` has it counted for its address and told to the log, as an intrusion is."""
         if log:
-            self.port_state.admission.refuse(self.caller, why, "request")
+            self.port_state.admission.refuse(self.address, why, "request")
         status = why.status if isinstance(why, Refusal) else HTTP_STATUS.get(why, 404)
         await self.reply(status, failure(why, self._id, facts), headers)
 

@@ -61,11 +61,11 @@ def build_app(
         if not has_key(request):
             fault = Fault.BAD_KEY
             error = {"code": int(fault.code), "message": "密钥验证失败", "data": {"details": fault.zh}}
-            return _json(_twin(None, error))
+            return _json(_console_body(None, error))
         if port_state.draining:
             return liveness()
         counts = port_state.manager.counts() | {"robot_connections_by_agent": port_state.manager.counts_by_agent()}
-        return _json(_twin({"status": "success", "connections": counts}, None))
+        return _json(_console_body({"status": "success", "connections": counts}, None))
 
     def stats(request: Request) -> Response:
         """The counters; with the key also every agent, every link and the links that ended last."""
@@ -78,7 +78,7 @@ def build_app(
 
             asked = request.query_params.getlist("agent")[:MOST_ASKED]
             data |= port_state.manager.report(now, stamp, asked)
-            data["census"] = port_state.census()
+            data["census"] = port_state.counts()
             data["refusals"] = port_state.admission.refusals.report(stamp)
             data["refused_by_reason"] = dict(port_state.admission.refusals.by_reason)
             data |= more(stamp)
@@ -86,7 +86,9 @@ def build_app(
 
     def banner() -> Response:
         """Who this is."""
-        return _json(_twin({"message": "MCP Endpoint Server", "version": __version__, "status": "running"}, None))
+        return _json(
+            _console_body({"message": "MCP Endpoint Server", "version": __version__, "status": "running"}, None)
+        )
 
     @app.get("/stats", summary="Counters; with ?key=… every link")
     async def get_stats(request: Request) -> Response:
@@ -141,7 +143,7 @@ class _Cors:
         await app(scope, receive, send)
 
 
-def _twin(result: object, error: object) -> Report:
+def _console_body(result: object, error: object) -> Report:
     """A body with result and error side by side: only these three pages have it, since the console knows it so."""
     return {"result": result, "error": error, "id": None, "jsonrpc": "2.0"}
 

@@ -1,8 +1,7 @@
 """Which door a plain HTTP request is for: one for MCP clients, or the pages for people and monitors.
 
-The paths are those of the WebSocket doors, so that one URL serves whichever transport a client brings
-(docs/protocol.md, section 1.2): a GET that is neither for a stream nor from an MCP client gets the page with help,
-unless its token is wrong.
+The paths are those of WebSockets, so that one URL serves whichever transport a client brings (docs/protocol.md, section
+1.2): a GET that is neither for a stream nor from an MCP client gets the page with help, unless its token is wrong.
 """
 
 from collections.abc import Awaitable, Callable
@@ -10,15 +9,15 @@ from functools import partial
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from mcp_endpoint.doors.http.access import Visitor, admit, agent_shown, approach
+from mcp_endpoint.doors.http.access import Client, admit, agent_shown, check_origin
 from mcp_endpoint.doors.http.body import Refused
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.no_oauth import asks_for_oauth, refuse_oauth
+from mcp_endpoint.doors.paths import role_of
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.doors.websocket.handshake import role_of
 from mcp_endpoint.errors import End
 
-Door = Callable[[Exchange, Visitor], Awaitable[None]]
+Door = Callable[[Exchange, Client], Awaitable[None]]
 """Answers the requests of those who may come in, or raises Refused."""
 OpenDoor = Callable[[Exchange], Awaitable[None]]
 """The same for requests whose URL is authority enough."""
@@ -51,7 +50,7 @@ class Router:
         if door is None:
             await self._pages(scope, receive, send)
             return
-        if not await approach(exchange):
+        if not await check_origin(exchange):
             return
         try:
             await door(exchange)
@@ -73,10 +72,10 @@ class Router:
 
 
 async def _admitted(door: Door, exchange: Exchange) -> None:
-    visitor = await admit(exchange)
-    if visitor is not None:
-        await exchange.port_state.fairness.request(visitor.agent_id)
-        await door(exchange, visitor)
+    client = await admit(exchange)
+    if client is not None:
+        await exchange.port_state.fairness.request(client.agent_id)
+        await door(exchange, client)
 
 
 def _from_mcp_client(scope: Scope) -> bool:

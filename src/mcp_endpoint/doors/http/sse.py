@@ -5,19 +5,17 @@ carries the session's own authority, since SDK clients post to exactly that one.
 """
 
 import secrets
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
-from mcp_endpoint.doors.http.access import METHODS, Visitor, agent_shown
+from mcp_endpoint.doors.connection import Connection
+from mcp_endpoint.doors.http.access import METHODS, Client, agent_shown
 from mcp_endpoint.doors.http.body import Refused, check_type, parse, read_body, taken
-from mcp_endpoint.doors.http.event_link import EventLink
+from mcp_endpoint.doors.http.event_link import EventLink, EventLinks
 from mcp_endpoint.doors.http.event_stream import event, write_events
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import End, Refusal
-
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
 
 ID_BYTES = 32
 """Random bytes of a session's id: whoever knows it may post to the session."""
@@ -26,12 +24,12 @@ ID_BYTES = 32
 class SseLink(EventLink):
     """One client that reads."""
 
-    def __init__(self, port_state: PortState, visitor: Visitor, connection: "HttpDoor") -> None:
-        super().__init__(port_state, visitor.agent_id, visitor.peer, connection)
+    def __init__(self, links: EventLinks, client: Client, connection: Connection) -> None:
+        super().__init__(links, client.agent_id, client.peer, connection)
         self.id = secrets.token_urlsafe(ID_BYTES)
         # A relative reference: whatever prefix a proxy puts in front or takes away, it is the neighbour of `sse`.
         self._prelude = event(f"messages?sessionId={self.id}".encode(), name=b"endpoint")
-        self.agent_id = visitor.agent_id
+        self.agent_id = client.agent_id
 
     def take(self) -> bytes:
         """The events that wait; the first one says where to post to."""
@@ -40,24 +38,29 @@ class SseLink(EventLink):
 
 
 class Sse:
-    """The door: `stream` answers `…/sse`, `post` answers `…/messages`. Both raise Refused for what they do not take."""
+    """The door: `stream` answers `…/sse`, `post` answers `…/messages`. Both raise Refused for what they do not take.
 
-    def __init__(self, port_state: PortState) -> None:
+    `other_sessions` says how many of the sessions that `[mcp] max_sessions` allows are taken elsewhere.
+    """
+
+    def __init__(self, port_state: PortState, other_sessions: Callable[[], int]) -> None:
         self._port_state = port_state
+        self._other_sessions = other_sessions
+        self._links = EventLinks(port_state)
         self._sessions: dict[str, SseLink] = {}
 
-    async def stream(self, exchange: Exchange, visitor: Visitor) -> None:
+    async def stream(self, exchange: Exchange, client: Client) -> None:
         """A session, as long as the client reads."""
         if exchange.method != "GET":
             raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"GET, OPTIONS"),))
         if not taken(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
         port_state = self._port_state
-        if len(port_state.sessions) + len(self._sessions) >= port_state.settings.mcp.max_sessions:
+        if self._other_sessions() + len(self._sessions) >= port_state.settings.mcp.max_sessions:
             raise Refused(Refusal.TOO_MANY_SESSIONS)
-        if not port_state.admission.handshake(exchange.caller):
+        if not port_state.admission.handshake(exchange.address):
             raise Refused(Refusal.TOO_MANY_HANDSHAKES, headers=((b"retry-after", b"30"),))
-        link = SseLink(port_state, visitor, exchange.connection)
+        link = SseLink(self._links, client, exchange.connection)
         self._sessions[link.id] = link
         try:
             await write_events(exchange, link)

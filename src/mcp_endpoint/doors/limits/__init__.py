@@ -1,1 +1,3 @@
-"""Who may come in, and how much of whom is served at a time."""
+"""Who may come in, and how much of whom. Lowest first: `addresses`, `refusals`, `credentials`, `admission`; `fairness`
+stands alone.
+"""

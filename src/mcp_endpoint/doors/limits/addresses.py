@@ -11,7 +11,7 @@ Headers = Iterable[tuple[bytes, bytes]]
 
 
 @dataclass(frozen=True, slots=True)
-class Caller:
+class ClientAddress:
     """Where a connection comes from."""
 
     shown: str
@@ -24,20 +24,20 @@ class Caller:
     """Whether it is a trusted proxy that has not said yet for whom it speaks."""
 
 
-UNKNOWN = Caller("?", "?", limited=False)
+UNKNOWN = ClientAddress("?", "?", limited=False)
 
 
-def caller(peername: object, proxies: Sequence[Network]) -> Caller:
-    """The caller of a connection, by the address that its socket has."""
+def client_address(peername: object, proxies: Sequence[Network]) -> ClientAddress:
+    """Where a connection comes from, by the address that its socket has."""
     address = _address(str(peername[0])) if isinstance(peername, tuple) else None
     if address is None:
         return UNKNOWN
     assert isinstance(peername, tuple)
     host = f"[{address}]" if address.version == 6 else str(address)
-    return _caller(f"{host}:{peername[1]}", address, proxy=_in(address, proxies))
+    return _from_ip(f"{host}:{peername[1]}", address, proxy=_in(address, proxies))
 
 
-def behind(proxy: Caller, headers: Headers, proxies: Sequence[Network]) -> Caller:
+def behind(proxy: ClientAddress, headers: Headers, proxies: Sequence[Network]) -> ClientAddress:
     """Whom `proxy` speaks for, by the head of its request: the right-most address that is no trusted proxy's.
 
     All further to the left was written by whoever that is, and may be invented. `X-Forwarded-For` goes before
@@ -59,13 +59,13 @@ def behind(proxy: Caller, headers: Headers, proxies: Sequence[Network]) -> Calle
         if not _in(address, proxies):
             break
     if found is None:
-        return Caller(proxy.shown, proxy.source, proxy.limited)
-    return _caller(str(found), found)
+        return ClientAddress(proxy.shown, proxy.source, proxy.limited)
+    return _from_ip(str(found), found)
 
 
-def _caller(shown: str, address: IPv4Address | IPv6Address, *, proxy: bool = False) -> Caller:
+def _from_ip(shown: str, address: IPv4Address | IPv6Address, *, proxy: bool = False) -> ClientAddress:
     source = str(ip_network((address, 64), strict=False)) if address.version == 6 else str(address)
-    return Caller(shown, source, not address.is_loopback, proxy)
+    return ClientAddress(shown, source, not address.is_loopback, proxy)
 
 
 def _for(element: str) -> str:

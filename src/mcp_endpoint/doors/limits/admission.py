@@ -1,8 +1,8 @@
-"""Who may come in: limits on strangers and on addresses, and the log line of those who may not.
+"""Who may come in: limits on unauthenticated connections and on addresses, and the log line of those who may not.
 
-A **stranger** is a connection that is no link: one whose handshake is not done, an HTTP request, or a refused peer on
-its way out. Strangers are many only in an attack. Then the one that was there longest goes, since an honest handshake
-takes no time, so newcomers always find a place; no stranger takes one from a link.
+**Unauthenticated** is a connection that has shown no good token: one whose handshake is not done, a request for a page,
+or a refused peer on its way out. They are many only in an attack. Then the one that was there longest goes, since an
+honest handshake takes no time, so newcomers always find a place; none of them takes one from a link.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ from typing import Protocol
 
 from loguru import logger
 
-from mcp_endpoint.doors.limits.addresses import Caller, Headers, behind, caller
+from mcp_endpoint.doors.limits.addresses import ClientAddress, Headers, behind, client_address
 from mcp_endpoint.doors.limits.refusals import Refusals
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.settings.schema import SecuritySettings
@@ -22,11 +22,11 @@ MINUTE = 60.0
 SOURCES_KEPT = 10_000
 
 
-class Stranger(Protocol):
+class Connection(Protocol):
     """A connection that is no link."""
 
     @property
-    def caller(self) -> Caller:
+    def address(self) -> ClientAddress:
         """Where it comes from."""
 
     def abort(self) -> None:
@@ -40,15 +40,22 @@ class Admission:
         self.refusals = Refusals()
         self._limits = limits
         self._clock = clock
-        self._strangers: dict[Stranger, None] = {}
+        self._unauthenticated: dict[Connection, None] = {}
+        self._authenticated: dict[Connection, None] = {}
+        """Those over which a good token came with an HTTP request."""
         self._connections: Counter[str] = Counter()
         self._spent: dict[str, float] = {}
         """Source → the moment until which its handshakes so far use up what it may have."""
 
     @property
-    def strangers(self) -> int:
-        """How many there are."""
-        return len(self._strangers)
+    def unauthenticated(self) -> int:
+        """How many connections have shown no good token."""
+        return len(self._unauthenticated)
+
+    @property
+    def authenticated(self) -> int:
+        """Over how many connections a good token came with an HTTP request."""
+        return len(self._authenticated)
 
     @property
     def sources(self) -> int:
@@ -57,28 +64,37 @@ class Admission:
 
     # --- connections ---
 
-    def direct(self, peername: object) -> Caller:
-        """The caller of a new connection."""
-        return caller(peername, self._limits().trusted_proxies)
+    def direct(self, peername: object) -> ClientAddress:
+        """The address that a new connection's socket has."""
+        return client_address(peername, self._limits().trusted_proxies)
 
-    def behind(self, proxy: Caller, headers: Headers) -> Caller:
+    def behind(self, proxy: ClientAddress, headers: Headers) -> ClientAddress:
         """Whom a trusted proxy's connection speaks for."""
         return behind(proxy, headers, self._limits().trusted_proxies)
 
-    def enter(self, stranger: Stranger) -> None:
-        """A connection is no link yet, or none any more; the oldest stranger goes if there are too many."""
-        self._strangers[stranger] = None
-        if len(self._strangers) > self._limits().max_handshakes:
-            oldest = next(iter(self._strangers))
-            del self._strangers[oldest]
-            self.refuse(oldest.caller, Refusal.PUSHED_OUT)
+    def enter(self, connection: Connection) -> None:
+        """A connection is no link yet, or none any more; the oldest of these goes if there are too many."""
+        self._unauthenticated[connection] = None
+        if len(self._unauthenticated) > self._limits().max_handshakes:
+            oldest = next(iter(self._unauthenticated))
+            del self._unauthenticated[oldest]
+            self.refuse(oldest.address, Refusal.PUSHED_OUT)
             oldest.abort()
 
-    def leave(self, stranger: Stranger) -> None:
-        """A stranger became a link or is gone; safe to do twice."""
-        self._strangers.pop(stranger, None)
+    def authenticate(self, connection: Connection, most: int) -> bool:
+        """A good token came with a request. False if there are `most` such connections already."""
+        if len(self._authenticated) >= most:
+            return False
+        self._unauthenticated.pop(connection, None)
+        self._authenticated[connection] = None
+        return True
 
-    def count(self, who: Caller) -> bool:
+    def leave(self, connection: Connection) -> None:
+        """A connection became a link or is gone; safe to do twice."""
+        self._unauthenticated.pop(connection, None)
+        self._authenticated.pop(connection, None)
+
+    def count(self, who: ClientAddress) -> bool:
         """Count a connection for its address, until `uncount`; says whether the address may have it.
 
         A proxy's own connections are not counted: they are those of whom it speaks for.
@@ -89,7 +105,7 @@ class Admission:
         most = self._limits().max_connections_per_address
         return not most or self._connections[who.source] <= most
 
-    def uncount(self, who: Caller) -> None:
+    def uncount(self, who: ClientAddress) -> None:
         """A connection that was counted is gone."""
         if not who.limited or who.proxy:
             return
@@ -99,11 +115,11 @@ class Admission:
 
     # --- handshakes ---
 
-    def handshake(self, who: Caller) -> bool:
+    def handshake(self, who: ClientAddress) -> bool:
         """Count a handshake for its address; says whether it may have one more this minute."""
         return not self._spend(who, 1, MINUTE)
 
-    def _spend(self, who: Caller, handshakes: int, most: float) -> bool:
+    def _spend(self, who: ClientAddress, handshakes: int, most: float) -> bool:
         """Use up some of what an address may have; True, and nothing used up, if that would be over `most` seconds."""
         limit = self._limits().handshakes_per_minute
         if not who.limited or not limit:
@@ -119,7 +135,9 @@ class Admission:
 
     # --- refusals ---
 
-    def refuse(self, who: Caller, why: Refusal | End, what: str = "connection", *, penalty: bool = False) -> None:
+    def refuse(
+        self, who: ClientAddress, why: Refusal | End, what: str = "connection", *, penalty: bool = False
+    ) -> None:
         """Remember a peer that is not let in and tell the log, not every time; `penalty` counts against its address."""
         if penalty:
             self._spend(who, PENALTY, float("inf"))

@@ -29,7 +29,7 @@ Event = bytes | Frame
 class FrameReader:
     """Cuts what arrives on one connection after its opening handshake."""
 
-    __slots__ = ("_deaf", "_fragmented", "_limit", "_owed", "_piece", "_rest", "_ws", "more", "unfinished")
+    __slots__ = ("_fragmented", "_limit", "_owed", "_piece", "_rest", "_ws", "more", "unfinished")
 
     def __init__(self, ws: ServerProtocol, limit: int, piece: int = PIECE) -> None:
         self._ws = ws

@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from urllib.parse import unquote
 
 from websockets.datastructures import Headers
 from websockets.http11 import Request
@@ -11,11 +10,10 @@ from websockets.server import ServerProtocol
 from websockets.typing import Origin, Subprotocol
 
 from mcp_endpoint.broker.link import Peer, Role
+from mcp_endpoint.doors.paths import role_of
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.settings.schema import Settings
 
-DOORS = {"mcp": Role.TOOL, "call": Role.DEVICE}
-"""Last segment of the path → side."""
 REFUSALS = {404: Refusal.NO_DOOR, 403: Refusal.FOREIGN_ORIGIN}
 """What a handshake was refused for, by the status of its answer; the rest are bad handshakes."""
 
@@ -43,11 +41,6 @@ class WebSocket(ServerProtocol):
         self.fail(1006)
         self.data_to_send()
         self.parser.close()
-
-
-def role_of(path: str) -> Role | None:
-    """Which door a path leads to; reverse proxies may put any prefix in front (docs/protocol.md, section 1.2)."""
-    return DOORS.get(unquote(path).rstrip("/").rpartition("/")[2])
 
 
 def answer(ws: ServerProtocol, request: Request, *, draining: bool) -> Role | Refusal | None:

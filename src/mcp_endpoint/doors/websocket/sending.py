@@ -8,22 +8,34 @@ limit at any time.
 from asyncio import Protocol, TimerHandle, Transport
 
 from mcp_endpoint.broker.link import Ended
-from mcp_endpoint.doors.port_state import PortConfig
+from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.errors import End
 
 _SHORT = [bytes((0x81, length)) for length in range(126)]
 
 
 class Sending(Protocol):
-    """The half of a link that writes; the other half reads, and says how it ends."""
+    """The part of a link that writes; the rest of it reads, and says how it ends."""
 
     call_timeout: float | None = None
     """Devices have the time that their agent's settings give them."""
 
-    __slots__ = ("_ended", "_limit", "_out", "_port_state", "_queued", "_slow", "_transport", "bytes_out", "frames_out")
+    __slots__ = (
+        "_ended",
+        "_limit",
+        "_links",
+        "_out",
+        "_port_state",
+        "_queued",
+        "_slow",
+        "_transport",
+        "bytes_out",
+        "frames_out",
+    )
 
-    def __init__(self, config: PortConfig) -> None:
-        self._port_state = config.port_state
+    def __init__(self, links: WebSocketLinks) -> None:
+        self._links = links
+        self._port_state = links.port_state
         limits = self._port_state.settings.websocket
         self._transport: Transport
         self._out: list[bytes] = []
@@ -94,7 +106,7 @@ class Sending(Protocol):
         self._slow = None
         self.close(End.SLOW_READER)
 
-    # --- the other half's ---
+    # --- the rest's ---
 
     def close(self, end: End) -> None:
         """Send what is queued, then a close frame."""

@@ -5,49 +5,42 @@ that, and with the state it was given (specification, "Multi Round-Trip Requests
 handshake era and waits in the middle of its call meanwhile, so its link is kept here.
 """
 
-import secrets
 from asyncio import TimerHandle
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.body import Message
-    from mcp_endpoint.doors.http.stateless.link import Asking
-    from mcp_endpoint.doors.port_state import PortState
+from mcp_endpoint.doors.http.body import Message
+from mcp_endpoint.doors.http.stateless.link import RequestLink
+from mcp_endpoint.doors.port_state import PortState
 
-MOST_PARKED = 1000
+MOST_KEPT = 1000
 """Requests that wait for their clients to come again; one more, and the one that waits longest is given up."""
 
 
 class InputRequired(NamedTuple):
     """One of them, and when it is given up."""
 
-    link: "Asking"
+    link: RequestLink
     timer: TimerHandle
 
 
 class InputRequiredRequests:
     """All of them by the states that their clients were given, the oldest first."""
 
-    def __init__(self, port_state: "PortState") -> None:
+    def __init__(self, port_state: PortState) -> None:
         self._port_state = port_state
         self._by_state: dict[str, InputRequired] = {}
 
     def __len__(self) -> int:
         return len(self._by_state)
 
-    @staticmethod
-    def new_state() -> str:
-        """What nobody can guess, and says nothing."""
-        return secrets.token_urlsafe(18)
-
-    def put(self, state: str, link: "Asking") -> None:
+    def put(self, state: str, link: RequestLink) -> None:
         """Keep a link for as long as a call may take."""
-        while len(self._by_state) >= MOST_PARKED:
+        while len(self._by_state) >= MOST_KEPT:
             self._give_up(next(iter(self._by_state)))
         timer = self._port_state.loop.call_later(self._port_state.settings.mcp.call_timeout, self._give_up, state)
         self._by_state[state] = InputRequired(link, timer)
 
-    def take(self, state: str, agent_id: str, message: "Message") -> "Asking | None":
+    def take(self, state: str, agent_id: str, message: Message) -> RequestLink | None:
         """The link that was kept under a state, if it is this agent's and the same request; only once."""
         input_required = self._by_state.get(state)
         if input_required is None or not input_required.link.is_for(agent_id, message):

@@ -4,27 +4,26 @@ The broker speaks the handshake era with its devices, so the link makes a handsh
 envelope that the request carries (docs/protocol.md, section 22.2).
 """
 
+import secrets
 from asyncio import TimerHandle
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.doors.http.access import Visitor
+from mcp_endpoint.doors.connection import Connection
+from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Message
-from mcp_endpoint.doors.http.event_link import EventLink
+from mcp_endpoint.doors.http.event_link import EventLink, EventLinks
 from mcp_endpoint.doors.http.exchange import failure
 from mcp_endpoint.errors import HTTP_STATUS, STATELESS_STATUS, End, Fault, Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp, stateless
 
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.port_state import PortState
-
 GATHER = 0.05
 """Seconds in which several things that a tool side asks at once become one question to its client."""
+STATE_BYTES = 18
+"""Random bytes of the state that a client is given to come again with: nobody can guess it, and it says nothing."""
 HANDSHAKE = b"0"
 """The id of the handshake's requests. They are answered at once, before there are others."""
 
@@ -32,8 +31,8 @@ HANDSHAKE = b"0"
 class StatelessLink(EventLink):
     """What is common to a request with one answer and to a stream of notifications."""
 
-    def __init__(self, port_state: "PortState", visitor: Visitor, message: Message, connection: "HttpDoor") -> None:
-        super().__init__(port_state, visitor.agent_id, replace(visitor.peer, brief=True), connection, message.id)
+    def __init__(self, links: EventLinks, client: Client, message: Message, connection: Connection) -> None:
+        super().__init__(links, client.agent_id, replace(client.peer, brief=True), connection, message.id)
         self._greeted = False
         self.message = message
         self.introduction: dict[str, Raw] = {}
@@ -77,7 +76,7 @@ class StatelessLink(EventLink):
         raise NotImplementedError
 
 
-class Asking(StatelessLink):
+class RequestLink(StatelessLink):
     """A request that has one answer, and maybe notifications before it."""
 
     status = 200
@@ -90,9 +89,9 @@ class Asking(StatelessLink):
     state: str | None = None
     """What its client was given to come again with, while the tool side waits for answers."""
 
-    def __init__(self, port_state: "PortState", visitor: Visitor, message: Message, connection: "HttpDoor") -> None:
-        super().__init__(port_state, visitor, message, connection)
-        self._agent_id = visitor.agent_id
+    def __init__(self, links: EventLinks, client: Client, message: Message, connection: Connection) -> None:
+        super().__init__(links, client, message, connection)
+        self._agent_id = client.agent_id
         self._key = message.key
         self._what = _what(message)
         self._gathering: TimerHandle | None = None
@@ -171,7 +170,7 @@ class Asking(StatelessLink):
 
     def ask_client(self) -> None:
         """Answer with what the tool side asks; the client makes its request again, and finds this link by the state."""
-        self.state = self._port_state.input_required.new_state()
+        self.state = secrets.token_urlsafe(STATE_BYTES)
         if self.side is not None:
             self.side.away_since = self._port_state.loop.time()
         self._answered(wire.result(self.message.id, stateless.input_required(self.questions, self.state)))
@@ -182,7 +181,7 @@ class Asking(StatelessLink):
         """Whether a request is this one again: the same agent's, for the same thing."""
         return self._agent_id == agent_id and self._what == _what(message)
 
-    def go_on(self, message: Message, connection: "HttpDoor") -> None:
+    def go_on(self, message: Message, connection: Connection) -> None:
         """The client came again with answers: hand them on, and wait for the result, or for what is asked then."""
         self.message, self.connection = message, connection
         self.state = self.answer = None

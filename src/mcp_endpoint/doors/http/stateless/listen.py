@@ -4,35 +4,31 @@ To the broker it is a device that subscribes to resources and hears of lists tha
 acknowledgement, which says what was granted.
 """
 
-from typing import TYPE_CHECKING
-
 from msgspec import UNSET, Raw
 
 from mcp_endpoint.broker.tool_side.subscriptions import wholes_of
-from mcp_endpoint.doors.http.access import Visitor
+from mcp_endpoint.doors.connection import Connection
+from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Message
+from mcp_endpoint.doors.http.event_link import EventLinks
 from mcp_endpoint.doors.http.stateless.link import StatelessLink, request
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp, stateless
 
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.port_state import PortState
 
-
-class Listening(StatelessLink):
+class ListenLink(StatelessLink):
     """One such stream. What says the same as something that waits already is not said twice."""
 
     def __init__(
         self,
-        port_state: "PortState",
-        visitor: Visitor,
+        links: EventLinks,
+        client: Client,
         message: Message,
-        connection: "HttpDoor",
+        connection: Connection,
         asked: stateless.Filter,
     ) -> None:
-        super().__init__(port_state, visitor, message, connection)
+        super().__init__(links, client, message, connection)
         self._asked = asked
         self._methods = asked.methods
         self._pending: dict[bytes, str] = {}

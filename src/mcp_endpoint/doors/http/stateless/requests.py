@@ -11,13 +11,15 @@ from http import HTTPStatus
 from msgspec import UNSET
 
 from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS
-from mcp_endpoint.doors.http.access import Visitor
+from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Message, Posted, Refused
+from mcp_endpoint.doors.http.event_link import EventLinks
 from mcp_endpoint.doors.http.event_stream import write_events
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.media import Accepted
-from mcp_endpoint.doors.http.stateless.link import Asking, StatelessLink
-from mcp_endpoint.doors.http.stateless.listen import Listening
+from mcp_endpoint.doors.http.stateless.input_required import InputRequiredRequests
+from mcp_endpoint.doors.http.stateless.link import RequestLink, StatelessLink
+from mcp_endpoint.doors.http.stateless.listen import ListenLink
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire import envelope as wire
@@ -34,20 +36,21 @@ class Stateless:
     """The door: answers every request whose token was found good. Raises Refused for what it does not take."""
 
     def __init__(self, port_state: PortState) -> None:
-        self._port_state = port_state
+        self._links = EventLinks(port_state)
+        self._input_required = InputRequiredRequests(port_state)
 
-    async def post(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+    async def post(self, exchange: Exchange, client: Client, posted: Posted) -> None:
         """Answer one POST."""
         if posted.is_batch:
             raise Refused(Refusal.NOT_ONE_MESSAGE)
         [message] = posted.messages
         exchange.about(message.id)
         try:
-            await self._answer(exchange, visitor, message, posted.takes)
+            await self._answer(exchange, client, message, posted.takes)
         except rules.Unfit as unfit:
             raise Refused(unfit.why, message.id, facts={"details": unfit.details} | unfit.data) from None
 
-    async def _answer(self, exchange: Exchange, visitor: Visitor, message: Message, takes: Accepted) -> None:
+    async def _answer(self, exchange: Exchange, client: Client, message: Message, takes: Accepted) -> None:
         method, params = message.envelope.method, message.envelope.params
         if method is UNSET:
             raise Refused(Refusal.NOT_ONE_MESSAGE)  # an answer: the broker asks nothing
@@ -67,15 +70,15 @@ class Stateless:
         if method == rules.LISTEN:
             if not takes.events:
                 raise Refused(Refusal.NOT_ACCEPTABLE, message.id)
-            await self._listen(exchange, visitor, message, opening)
+            await self._listen(exchange, client, message, opening)
         else:
-            await self._ask(exchange, visitor, message, opening, takes)
+            await self._ask(exchange, client, message, opening, takes)
 
     async def _ask(
-        self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening, takes: Accepted
+        self, exchange: Exchange, client: Client, message: Message, opening: rules.Opening, takes: Accepted
     ) -> None:
-        input_required = self._parked(visitor, message)
-        link = input_required or Asking(self._port_state, visitor, message, exchange.connection)
+        input_required = self._asked_before(client, message)
+        link = input_required or RequestLink(self._links, client, message, exchange.connection)
         try:
             link.wants_log = opening.log_level is not None
             link.answers_only = not takes.events
@@ -91,18 +94,18 @@ class Stateless:
             raise
         await self._answer_with(exchange, link, takes)
 
-    def _parked(self, visitor: Visitor, message: Message) -> Asking | None:
+    def _asked_before(self, client: Client, message: Message) -> RequestLink | None:
         """The link of a request that was answered with a question, and is made again. Raises Unfit."""
         state = (wire.members(message.envelope.params) or {}).get(rules.STATE, wire.NULL)
         if state == wire.NULL:
             return None
-        link = self._port_state.input_required.take(mcp.string(state) or "", visitor.agent_id, message)
+        link = self._input_required.take(mcp.string(state) or "", client.agent_id, message)
         if link is None:
             raise rules.Unfit(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
         return link
 
-    async def _answer_with(self, exchange: Exchange, link: Asking, takes: Accepted) -> None:
-        parks = False
+    async def _answer_with(self, exchange: Exchange, link: RequestLink, takes: Accepted) -> None:
+        kept = False
         try:
             if not await _settled(exchange, link, SOON if takes.streams else None):
                 return
@@ -110,26 +113,26 @@ class Stateless:
             alone = link.answer is not None and link.waiting == [link.answer]
             if alone and (takes.json or link.status != HTTPStatus.OK):
                 assert link.answer is not None
-                parks = self._leave_or_park(link)  # before the client can ask for more
+                kept = self._leave_or_keep(link)  # before the client can ask for more
                 await exchange.reply(link.status, link.answer)
             else:
                 await write_events(exchange, link)
-                parks = parks or self._leave_or_park(link)
+                kept = kept or self._leave_or_keep(link)
         finally:
-            if not parks:
+            if not kept:
                 link.leave()
 
-    def _leave_or_park(self, link: Asking) -> bool:
+    def _leave_or_keep(self, link: RequestLink) -> bool:
         """It is answered: whether it is kept, because its answer is a question."""
         if link.state is None or link.ended is not None:
             link.leave()
             return False
-        self._port_state.input_required.put(link.state, link)
+        self._input_required.put(link.state, link)
         return True
 
-    async def _listen(self, exchange: Exchange, visitor: Visitor, message: Message, opening: rules.Opening) -> None:
+    async def _listen(self, exchange: Exchange, client: Client, message: Message, opening: rules.Opening) -> None:
         asked = rules.read_filter(message.envelope.params, MAX_SUBSCRIPTIONS)
-        link = Listening(self._port_state, visitor, message, exchange.connection, asked)
+        link = ListenLink(self._links, client, message, exchange.connection, asked)
         try:
             link.greet(opening._replace(log_level=None))  # log messages belong to requests, never to this stream
             link.subscribe()
@@ -140,7 +143,7 @@ class Stateless:
             link.leave()
 
 
-def _check_param_headers(exchange: Exchange, link: Asking) -> None:
+def _check_param_headers(exchange: Exchange, link: RequestLink) -> None:
     """Hold the headers of a call against its arguments, if it is for a tool that says which there are. Raises Unfit."""
     params = wire.members(link.message.envelope.params) or {}
     name = mcp.string(params.get("name"))

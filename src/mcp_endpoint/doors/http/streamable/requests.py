@@ -8,12 +8,13 @@ import asyncio
 import contextlib
 from http import HTTPStatus
 
-from mcp_endpoint.doors.http.access import METHODS, Visitor
+from mcp_endpoint.doors.http.access import METHODS, Client
 from mcp_endpoint.doors.http.body import Posted, Refused, taken
 from mcp_endpoint.doors.http.event_stream import priming, write_events
 from mcp_endpoint.doors.http.exchange import Exchange, Header
 from mcp_endpoint.doors.http.streamable.event_store import event_id, read_event_id
 from mcp_endpoint.doors.http.streamable.session import HttpSession
+from mcp_endpoint.doors.http.streamable.sessions import Sessions
 from mcp_endpoint.doors.http.streamable.streams import STANDING, Reader
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import End, Refusal
@@ -34,14 +35,15 @@ class StreamableHttp:
 
     def __init__(self, port_state: PortState) -> None:
         self._port_state = port_state
+        self.sessions = Sessions(port_state)
 
-    async def __call__(self, exchange: Exchange, visitor: Visitor) -> None:
+    async def __call__(self, exchange: Exchange, client: Client) -> None:
         """Answer one request that is no POST."""
         match exchange.method:
             case "GET":
-                await self._get(exchange, visitor)
+                await self._get(exchange, client)
             case "DELETE":
-                self._delete(exchange, visitor)
+                self._delete(exchange, client)
                 await exchange.reply(HTTPStatus.NO_CONTENT)
             case _:
                 raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", METHODS),))
@@ -56,43 +58,43 @@ class StreamableHttp:
             raise Refused(Refusal.NO_SESSION_ID)
         return id_
 
-    def _session(self, exchange: Exchange, visitor: Visitor) -> HttpSession:
+    def _session(self, exchange: Exchange, client: Client) -> HttpSession:
         """The session that a request belongs to; one of an earlier run is taken over."""
-        sessions, id_ = self._port_state.sessions, self._id(exchange)
-        session: HttpSession | Refusal | End | None = sessions.find(id_, visitor.agent_id)
+        sessions, id_ = self.sessions, self._id(exchange)
+        session: HttpSession | Refusal | End | None = sessions.find(id_, client.agent_id)
         if session is None and self._port_state.draining:
             raise Refused(Refusal.RESTARTING)
-        if session is None and sessions.may_take_over(id_, visitor.agent_id):
-            if not self._port_state.admission.handshake(exchange.caller):
+        if session is None and sessions.may_take_over(id_, client.agent_id):
+            if not self._port_state.admission.handshake(exchange.address):
                 raise Refused(Refusal.TOO_MANY_HANDSHAKES, headers=((b"retry-after", b"30"),))
             # Every revision but the oldest over HTTP says itself in the header (2025-06-18, "Transports").
-            session = sessions.take_over(visitor, id_, exchange.single("mcp-protocol-version") or BATCHES)
+            session = sessions.take_over(client, id_, exchange.single("mcp-protocol-version") or BATCHES)
         if not isinstance(session, HttpSession):
             raise Refused(session or Refusal.UNKNOWN_SESSION)
         sessions.used(session)
         return session
 
-    def _delete(self, exchange: Exchange, visitor: Visitor) -> None:
-        sessions, id_ = self._port_state.sessions, self._id(exchange)
-        session = sessions.find(id_, visitor.agent_id)
+    def _delete(self, exchange: Exchange, client: Client) -> None:
+        sessions, id_ = self.sessions, self._id(exchange)
+        session = sessions.find(id_, client.agent_id)
         if session is not None:
             session.close(End.PEER_CLOSED)
-        elif sessions.may_take_over(id_, visitor.agent_id):
+        elif sessions.may_take_over(id_, client.agent_id):
             sessions.give_up(id_)
         else:
             raise Refused(Refusal.UNKNOWN_SESSION)
 
     # --- POST ---
 
-    async def post(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+    async def post(self, exchange: Exchange, client: Client, posted: Posted) -> None:
         """Answer one POST."""
         first = posted.messages[0]
         if first.key is not None and first.envelope.method == "initialize" and not posted.is_batch:
-            await self._begin(exchange, visitor, posted)
+            await self._begin(exchange, client, posted)
             return
         if exchange.single("mcp-session-id") is None:
             raise Refused(Refusal.NO_SESSION_ID, first.id)
-        session = self._session(exchange, visitor)
+        session = self._session(exchange, client)
         if posted.is_batch and session.revision != BATCHES:
             raise Refused(Refusal.NOT_ONE_MESSAGE)
         asked = [message for message in posted.messages if message.key is not None]
@@ -108,19 +110,19 @@ class StreamableHttp:
             session.tell(posted.messages)
             await exchange.reply(HTTPStatus.ACCEPTED)
 
-    async def _begin(self, exchange: Exchange, visitor: Visitor, posted: Posted) -> None:
+    async def _begin(self, exchange: Exchange, client: Client, posted: Posted) -> None:
         """`initialize` begins a session, whatever version the header names: it is agreed on just now.
 
         A client that begins anew may still send the id of a session that is none any more.
         """
         [message] = posted.messages
         exchange.about(message.id)
-        old = self._port_state.sessions.find(exchange.single("mcp-session-id") or "", visitor.agent_id)
+        old = self.sessions.find(exchange.single("mcp-session-id") or "", client.agent_id)
         if old is not None and not old.taken_over:
             raise Refused(Refusal.SESSION_BEGUN, message.id)
-        if not self._port_state.admission.handshake(exchange.caller):
+        if not self._port_state.admission.handshake(exchange.address):
             raise Refused(Refusal.TOO_MANY_HANDSHAKES, message.id, ((b"retry-after", b"30"),))
-        session = self._port_state.sessions.open(visitor)
+        session = self.sessions.open(client)
         if not isinstance(session, HttpSession):
             raise Refused(session, message.id)
         if old is not None:
@@ -139,7 +141,7 @@ class StreamableHttp:
                 await exchange.refuse(_ended(session))
             elif takes.json and stream.done and stream.last == stream.answers == len(reader.queue) > 0:
                 frames = [frame for _, frame in reader.frames()]
-                session.finished(stream)
+                session.streams.drop(stream)
                 body = b"[%b]" % b",".join(frames) if posted.is_batch else frames[0]
                 await exchange.reply(HTTPStatus.OK, body, headers)
             elif takes.events:
@@ -150,7 +152,7 @@ class StreamableHttp:
                 await exchange.refuse(Refusal.NOT_ACCEPTABLE)
         finally:
             reader.leave()
-            self._port_state.sessions.used(session)
+            self.sessions.used(session)
 
     async def _stream(
         self, exchange: Exchange, session: HttpSession, reader: Reader, after: int, headers: tuple[Header, ...] = ()
@@ -171,18 +173,18 @@ class StreamableHttp:
 
     # --- GET ---
 
-    async def _get(self, exchange: Exchange, visitor: Visitor) -> None:
+    async def _get(self, exchange: Exchange, client: Client) -> None:
         """A stream, which takes the place of one that is being read: a client whose connection died does not wait."""
         if not taken(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
-        session = self._session(exchange, visitor)
+        session = self._session(exchange, client)
         last = exchange.single("last-event-id")
         if last is None:
-            stream = session.streams[STANDING]
+            stream = session.streams.standing
             after = stream.taken
         else:
             found = read_event_id(last)
-            resumed = None if found is None else session.streams.get(found[0])
+            resumed = None if found is None else session.streams.find(found[0])
             if found is None or resumed is None or found[1] > resumed.last:
                 raise Refused(Refusal.UNKNOWN_EVENT)
             stream, after = resumed, found[1]
@@ -191,7 +193,7 @@ class StreamableHttp:
             await self._stream(exchange, session, reader, after)
         finally:
             reader.leave()
-            self._port_state.sessions.used(session)
+            self.sessions.used(session)
 
 
 async def _settled(exchange: Exchange, reader: Reader, patience: float | None) -> bool:

@@ -1,7 +1,6 @@
 """A client's session over HTTP: the broker's `Link` to it, though it is many requests on many connections."""
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping
 
 from loguru import logger
 from msgspec import UNSET
@@ -10,25 +9,22 @@ from msgspec.json import encode
 from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Peer
 from mcp_endpoint.broker.work_budget import expected
+from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.http.body import Message
 from mcp_endpoint.doors.http.media import Accepted
-from mcp_endpoint.doors.http.streamable.event_store import EventStore
-from mcp_endpoint.doors.http.streamable.streams import STANDING, Reader, Stream
+from mcp_endpoint.doors.http.streamable.streams import Reader, Stream, Streams
+from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.doors.traffic import traffic_of
 from mcp_endpoint.errors import End
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.port_state import PortState
 
 
 class HttpSession:
     """One session of a client over HTTP, from its `initialize` to its DELETE."""
 
     __slots__ = (
-        "_numbers",
+        "_closed",
         "_port_state",
         "bytes_in",
         "bytes_out",
@@ -40,17 +36,16 @@ class HttpSession:
         "last_frame",
         "peer",
         "pending",
-        "queued",
         "side",
-        "store",
         "streams",
         "taken_over",
     )
 
-    def __init__(self, port_state: "PortState", id_: str, peer: Peer) -> None:
+    def __init__(self, port_state: PortState, id_: str, peer: Peer, closed: "Callable[[HttpSession], None]") -> None:
         self._port_state = port_state
+        self._closed = closed
+        """Called once, as it ends."""
         self.last_frame: float | None = None
-        self._numbers = STANDING
         self.id = id_
         self.peer = peer
         self.heard = port_state.loop.time()
@@ -60,10 +55,7 @@ class HttpSession:
         self.ended: Ended | None = None
         self.pending: dict[bytes, Stream] = {}
         """Requests without an answer, by their keys."""
-        self.streams = {STANDING: Stream(self, STANDING)}
-        self.store = EventStore(lambda: port_state.settings.mcp.replay_buffer)
-        self.queued = 0
-        """Bytes that wait for readers."""
+        self.streams = Streams(lambda: port_state.settings.mcp.replay_buffer)
         self.taken_over = False
         """Whether it began in an earlier run of the broker."""
         self.frames_in = self.frames_out = self.bytes_in = self.bytes_out = 0
@@ -81,13 +73,12 @@ class HttpSession:
     @property
     def busy(self) -> bool:
         """Whether a call is pending or a stream is being read: then it is not idle."""
-        return bool(self.pending) or any(stream.reader is not None for stream in self.streams.values())
+        return bool(self.pending) or bool(self.streams.readers)
 
     def begin_anew(self, revision: str, numbers: int) -> None:
         """Shake hands in the client's name, which did so in an earlier run; streams and events count from `numbers`."""
         self.taken_over = True
-        standing = self.streams[STANDING]
-        self._numbers = standing.last = standing.taken = numbers
+        self.streams.count_from(numbers)
         params = {"protocolVersion": revision, "capabilities": {}, "clientInfo": {"name": "", "version": ""}}
         hello = b'{"jsonrpc":"2.0","id":0,"method":"initialize","params":%b}' % encode(params)
         self.tell([Message(hello), Message(wire.notification(mcp.INITIALIZED))])
@@ -95,12 +86,10 @@ class HttpSession:
 
     # --- from the client ---
 
-    def ask(self, messages: Iterable[Message], connection: "HttpDoor", takes: Accepted) -> Reader:
+    def ask(self, messages: Iterable[Message], connection: Connection, takes: Accepted) -> Reader:
         """Hand the messages of one POST to the broker; who reads what comes about them, as far as its client can."""
-        self._numbers += 1
         keys = [message.key for message in messages if message.key is not None]
-        stream = self.streams[self._numbers] = Stream(self, self._numbers, keys, answers_only=not takes.events)
-        stream.logs = takes.streams or not takes.json
+        stream = self.streams.open(keys, answers_only=not takes.events, logs=takes.streams or not takes.json)
         self.pending.update(dict.fromkeys(keys, stream))
         reader = stream.read(connection)
         self.tell(messages)
@@ -141,17 +130,6 @@ class HttpSession:
         keys = [key for key, its in self.pending.items() if its is stream]
         self.tell([Message(wire.notification(mcp.CANCELLED, b'{"requestId":%b}' % key)) for key in keys])
 
-    def finished(self, stream: Stream) -> None:
-        """Nothing of a stream is wanted any more: its answer is on its way without an event's id."""
-        self.streams.pop(stream.number, None)
-
-    def forget(self, numbers: Iterable[int]) -> None:
-        """Forget those of these streams of which nothing comes, and nothing is kept that could be resumed."""
-        for number in numbers:
-            stream = self.streams.get(number)
-            if stream is not None and stream.done and stream.reader is None and not self.store.has(number):
-                del self.streams[number]
-
     # --- the broker's side: Link ---
 
     @property
@@ -166,7 +144,7 @@ class HttpSession:
         """One more event for the stream of the request that it is about, or for the standing one."""
         if self.ended is not None:
             return
-        stream = self.streams[STANDING] if about is None else self.pending.get(about)
+        stream = self.streams.standing if about is None else self.pending.get(about)
         if stream is None:
             return  # about a request that has its answer, or was cancelled
         if about is not None:
@@ -186,17 +164,15 @@ class HttpSession:
         self.last_frame = self._port_state.loop.time()
         stream.put(frame)
         limits = self._port_state.settings.websocket
-        if self.queued > limits.send_buffer + 2 * limits.max_message_size:
+        if self.streams.queued > limits.send_buffer + 2 * limits.max_message_size:
             self._overflow()
 
     def _overflow(self) -> None:
         """Its readers do not read: end it, and cut them off, since they would not see the end either."""
-        readers = [
-            stream.reader for stream in self.streams.values() if stream.reader is not None and stream.reader.queue
-        ]
+        readers = self.streams.readers
         self.close(End.SEND_OVERFLOW)
         for reader in readers:
-            if reader is not None and reader.queue:
+            if reader.queue:
                 reader.connection.abort()
 
     def close(self, end: End) -> None:
@@ -204,10 +180,9 @@ class HttpSession:
         if self.ended is not None:
             return
         self.ended = Ended(end, end.code)
-        self._port_state.sessions.remove(self)
-        for stream in self.streams.values():
-            if stream.reader is not None:
-                stream.reader.close()
+        self._closed(self)
+        for reader in self.streams.readers:
+            reader.close()
         self._port_state.loop.call_soon(self._tell_ended)  # not from within one of the broker's own calls
 
     def _tell_ended(self) -> None:

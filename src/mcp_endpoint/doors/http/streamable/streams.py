@@ -7,15 +7,11 @@ goes on: what comes is kept, for a reader that resumes it.
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable
 
+from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.http.event_stream import event
-from mcp_endpoint.doors.http.streamable.event_store import event_id
-
-if TYPE_CHECKING:
-    from mcp_endpoint.doors.http.connection import HttpDoor
-    from mcp_endpoint.doors.http.streamable.session import HttpSession
+from mcp_endpoint.doors.http.streamable.event_store import EventStore, event_id
 
 STANDING = 0
 """The number of the stream for what is about no request."""
@@ -26,7 +22,7 @@ class Reader:
 
     __slots__ = ("_closed", "connection", "prelude", "queue", "stream", "wake")
 
-    def __init__(self, stream: "Stream", connection: "HttpDoor", events: Iterable[tuple[int, bytes]] = ()) -> None:
+    def __init__(self, stream: "Stream", connection: Connection, events: Iterable[tuple[int, bytes]] = ()) -> None:
         self.stream = stream
         self.connection = connection
         self.queue = deque(events)
@@ -34,7 +30,7 @@ class Reader:
         self.prelude = b""
         """Goes out before the first event."""
         self._closed = False
-        stream.session.queued += sum(len(frame) for _, frame in self.queue)
+        stream.streams.queued += sum(len(frame) for _, frame in self.queue)
 
     @property
     def over(self) -> bool:
@@ -44,7 +40,7 @@ class Reader:
     def put(self, number: int, frame: bytes) -> None:
         """An event for it."""
         self.queue.append((number, frame))
-        self.stream.session.queued += len(frame)
+        self.stream.streams.queued += len(frame)
         self.wake.set()
 
     def take(self) -> bytes:
@@ -59,7 +55,7 @@ class Reader:
         """The events that wait, taken out of the queue."""
         while self.queue:
             number, frame = self.queue.popleft()
-            self.stream.session.queued -= len(frame)
+            self.stream.streams.queued -= len(frame)
             self.stream.taken = max(self.stream.taken, number)
             yield number, frame
 
@@ -77,23 +73,29 @@ class Reader:
             stream.reader = None
         while self.queue:
             number, frame = self.queue.popleft()
-            stream.session.queued -= len(frame)
+            stream.streams.queued -= len(frame)
             stream.keep(number, frame)
-        stream.session.forget([stream.number])
+        stream.streams.forget([stream.number])
 
 
 class Stream:
     """The events about the requests of one POST, or about none."""
 
-    __slots__ = ("answers", "answers_only", "last", "logs", "number", "pending", "reader", "session", "taken")
+    __slots__ = ("answers", "answers_only", "last", "logs", "number", "pending", "reader", "streams", "taken")
 
     def __init__(
-        self, session: "HttpSession", number: int, pending: Iterable[bytes] = (), *, answers_only: bool = False
+        self,
+        streams: "Streams",
+        number: int,
+        pending: Iterable[bytes] = (),
+        *,
+        answers_only: bool = False,
+        logs: bool = True,
     ) -> None:
-        self.session = session
+        self.streams = streams
         self.answers_only = answers_only
         """Whether its client takes nothing else about its requests."""
-        self.logs = True
+        self.logs = logs
         """Whether its client is told what tool programs log: one that reads no streams never asked for them."""
         self.number = number
         self.pending = set(pending)
@@ -121,13 +123,13 @@ class Stream:
 
     def keep(self, number: int, frame: bytes) -> None:
         """Have the event ready for a client that comes back."""
-        self.session.forget(self.session.store.keep(self.number, number, frame))
+        self.streams.forget(self.streams.store.keep(self.number, number, frame))
 
-    def read(self, connection: "HttpDoor", after: int | None = None) -> Reader:
+    def read(self, connection: Connection, after: int | None = None) -> Reader:
         """A reader for what comes after an event, or after all that was taken; one there was before has to go."""
         if self.reader is not None:
             self.reader.leave()
-        events = self.session.store.after(self.number, self.taken if after is None else after)
+        events = self.streams.store.after(self.number, self.taken if after is None else after)
         self.reader = Reader(self, connection, events)
         return self.reader
 
@@ -136,4 +138,49 @@ class Stream:
         self.pending.discard(key)
         if self.reader is not None:
             self.reader.wake.set()
-        self.session.forget([self.number])
+        self.streams.forget([self.number])
+
+
+class Streams:
+    """The streams of one session, and what is kept of them; `limit` gives the bytes that this may have."""
+
+    __slots__ = ("_by_number", "_last", "queued", "standing", "store")
+
+    def __init__(self, limit: Callable[[], int]) -> None:
+        self.store = EventStore(limit)
+        self.queued = 0
+        """Bytes that wait for readers."""
+        self.standing = Stream(self, STANDING)
+        self._by_number = {STANDING: self.standing}
+        self._last = STANDING
+        """The number of the stream that was opened last."""
+
+    @property
+    def readers(self) -> list[Reader]:
+        """The answers that take events now."""
+        return [stream.reader for stream in self._by_number.values() if stream.reader is not None]
+
+    def count_from(self, number: int) -> None:
+        """Number streams and events from here on, in a session that has none yet."""
+        self._last = self.standing.last = self.standing.taken = number
+
+    def open(self, pending: Iterable[bytes], *, answers_only: bool, logs: bool) -> Stream:
+        """A stream for the requests with these keys."""
+        self._last += 1
+        stream = self._by_number[self._last] = Stream(self, self._last, pending, answers_only=answers_only, logs=logs)
+        return stream
+
+    def find(self, number: int) -> Stream | None:
+        """The stream with this number, if it is not forgotten."""
+        return self._by_number.get(number)
+
+    def drop(self, stream: Stream) -> None:
+        """Nothing of a stream is wanted any more: its answer is on its way without an event's id."""
+        self._by_number.pop(stream.number, None)
+
+    def forget(self, numbers: Iterable[int]) -> None:
+        """Forget those of these streams of which nothing comes, and nothing is kept that could be resumed."""
+        for number in numbers:
+            stream = self._by_number.get(number)
+            if stream is not None and stream.done and stream.reader is None and not self.store.has(number):
+                del self._by_number[number]

@@ -1,24 +1,27 @@
 """What every connection goes through before it is a WebSocket or an HTTP request: its head, within limits.
 
-A subclass of uvicorn's httptools protocol, for its `http=`.
+A subclass of uvicorn's httptools protocol, for its `http=`. It stands beside the doors, not in one of them: which of
+them a connection is for, only its head says.
 """
 
 import contextlib
 import socket
-from asyncio import AbstractEventLoop, TimerHandle, Transport
+from asyncio import AbstractEventLoop, Protocol, TimerHandle, Transport
+from collections.abc import Callable
 from http import HTTPStatus
+from ssl import SSLContext
 from typing import Any
 from weakref import ref
 
+import uvicorn
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade
 from loguru import logger
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
 
-from mcp_endpoint.doors.limits.addresses import UNKNOWN
-from mcp_endpoint.doors.port_state import PortConfig
-from mcp_endpoint.doors.websocket.link import WebSocketLink
+from mcp_endpoint.doors.limits.addresses import UNKNOWN, ClientAddress
+from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.errors import Refusal
 
 MAX_HEAD = 32 * 1024
@@ -33,6 +36,30 @@ out on a connection that is just being closed.
 """
 RETRY_AFTER = 30
 """Seconds after which somebody with too many connections or handshakes should come back."""
+
+
+WebSocketFactory = Callable[[ClientAddress], Protocol | Refusal]
+"""Makes what takes over a connection from this address that asks for a WebSocket, or says why it may not have one.
+
+It is handed the transport, the request's head, and what follows.
+"""
+
+
+class PortConfig(uvicorn.Config):
+    """uvicorn's configuration, by which its protocol classes find the state; with `tls` the port speaks TLS."""
+
+    def __init__(
+        self, port_state: PortState, open_websocket: WebSocketFactory, tls: SSLContext | None = None, **options: Any
+    ) -> None:
+        super().__init__(http=Connection, ws="none", **options)
+        self.port_state = port_state
+        self.open_websocket = open_websocket
+        self._tls = tls
+
+    def load(self) -> None:
+        """As uvicorn has it, with our own TLS context."""
+        super().load()
+        self.ssl = self._tls
 
 
 class _Enough(Exception):
@@ -51,8 +78,8 @@ class _Flow(FlowControl):
             super().resume_reading()
 
 
-class HttpDoor(HttpToolsProtocol):
-    """One connection until it is upgraded: `handshake_timeout` and MAX_HEAD for every head, room for WebSockets."""
+class Connection(HttpToolsProtocol):
+    """One connection until it is a WebSocket: `handshake_timeout` and MAX_HEAD for every head, room for WebSockets."""
 
     def __init__(
         self,
@@ -62,48 +89,48 @@ class HttpDoor(HttpToolsProtocol):
         _loop: AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._config = config
         self._port_state = config.port_state
+        self._open_websocket = config.open_websocket
+        self._authenticated = False
         self._head_bytes = 0
         self._head_pending = True
         self._message_ended = False
         self._head_timer: TimerHandle | None = None
-        self._cut: TimerHandle | None = None
-        self._deaf = False
-        """Whether nothing counts any more that is read."""
+        self._abort_timer: TimerHandle | None = None
+        self._reads_no_more = False
+        """Whether nothing counts any more that comes in."""
         self._kept_alive = False
         """Whether the request whose body comes now lets the connection go on after its answer."""
         self._answering: RequestResponseCycle | None = None
         """The request that is being answered; uvicorn keeps the last one that came."""
-        self.caller = UNKNOWN
+        self.address = UNKNOWN
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
         """The time for the first head runs from here, unless the address has too many connections already."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
         admission = self._port_state.admission
-        self.caller = admission.direct(transport.get_extra_info("peername"))
+        self.address = admission.direct(transport.get_extra_info("peername"))
         admission.enter(self)
-        if admission.count(self.caller):
+        if admission.count(self.address):
             self._time_head()
         else:
             self._refuse(Refusal.ADDRESS_FULL)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Nothing is waited for any more."""
-        self._port_state.callers.pop(self, None)
         self._port_state.admission.leave(self)
-        self._port_state.admission.uncount(self.caller)
+        self._port_state.admission.uncount(self.address)
         self._head_done()
         self._unset_keepalive_if_required()
-        if self._cut is not None:
-            self._cut.cancel()
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
         self._drop_answers()
         super().connection_lost(exc)
 
     def _drop_answers(self) -> None:
         """Nobody waits for what is still to be answered."""
-        self._deaf = True
+        self._reads_no_more = True
         for cycle in (self._answering, self.cycle, *(cycle for cycle, _ in self.pipeline)):
             if cycle is not None and not cycle.response_complete:
                 cycle.disconnected = True
@@ -118,16 +145,15 @@ class HttpDoor(HttpToolsProtocol):
     # --- for the doors that answer requests with a token ---
 
     def let_in(self) -> bool:
-        """A good token came: it is no stranger any more. False if there are too many such connections.
+        """A good token came with a request. False if there are too many such connections.
 
         It may hold as much unread data as a WebSocket before `send_timeout` runs.
         """
-        callers, limits = self._port_state.callers, self._port_state.settings.websocket
-        if self not in callers:
-            if len(callers) >= limits.max_connections:
+        limits = self._port_state.settings.websocket
+        if not self._authenticated:
+            if not self._port_state.admission.authenticate(self, limits.max_connections):
                 return False
-            callers[self] = None
-            self._port_state.admission.leave(self)
+            self._authenticated = True
             self.timeout_keep_alive = KEPT_OPEN
             self.transport.set_write_buffer_limits(high=limits.send_buffer)
         return True
@@ -150,16 +176,16 @@ class HttpDoor(HttpToolsProtocol):
     def resume_writing(self) -> None:
         """It reads again. Once everything is said, only the end of it counts."""
         super().resume_writing()
-        if self._cut is not None and not self.transport.is_closing():
-            self._cut.cancel()
-            self._cut = None
+        if self._abort_timer is not None and not self.transport.is_closing():
+            self._abort_timer.cancel()
+            self._abort_timer = None
 
     def _cut_unread(self) -> None:
-        if self._cut is None:
-            self._cut = self.loop.call_later(self._port_state.settings.websocket.send_timeout, self._unread)
+        if self._abort_timer is None:
+            self._abort_timer = self.loop.call_later(self._port_state.settings.websocket.send_timeout, self._unread)
 
     def _unread(self) -> None:
-        self._port_state.admission.refuse(self.caller, Refusal.UNREAD_ANSWER)
+        self._port_state.admission.refuse(self.address, Refusal.UNREAD_ANSWER)
         self.abort()
 
     def on_response_complete(self) -> None:
@@ -189,7 +215,7 @@ class HttpDoor(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Read on, unless the head is too long already."""
-        if self._deaf:
+        if self._reads_no_more:
             return
         self._unset_keepalive_if_required()
         self._message_ended = False
@@ -199,7 +225,7 @@ class HttpDoor(HttpToolsProtocol):
             cause = error.__context__
             if not isinstance(cause, _Enough):
                 if not isinstance(cause, HttpParserError | UnicodeDecodeError):
-                    logger.opt(exception=error).error("a request of {} failed inside the broker", self.caller.shown)
+                    logger.opt(exception=error).error("a request of {} failed inside the broker", self.address.shown)
                 self._refuse(Refusal.NOT_HTTP)
             return
         except HttpParserError:
@@ -207,13 +233,16 @@ class HttpDoor(HttpToolsProtocol):
             return
         if rest is not None:
             self._upgrade(rest)
-        if self._deaf or not self._head_pending or self.transport.is_closing():
+        if self._reads_no_more or not self._head_pending or self.transport.is_closing():
             return
         # A piece in which an earlier message ended is not the head's alone, and is left to `on_headers_complete`.
         if not self._message_ended:
             self._head_bytes += len(data)
         if self._head_bytes > MAX_HEAD:
             self._refuse(Refusal.HEAD_TOO_LONG)
+
+    def _should_upgrade_to_ws(self) -> bool:
+        return True  # by `open_websocket`, not by a class of uvicorn's
 
     def _parse(self, data: bytes) -> bytes | None:
         """Hand input to the parser; what follows the head of a WebSocket handshake, if it is one."""
@@ -246,8 +275,8 @@ class HttpDoor(HttpToolsProtocol):
             raise _Enough
         if self.parser.should_upgrade() and self._should_upgrade():
             self._check_upgrade()
-        if self.caller.proxy:
-            self.scope["client"] = (self._port_state.admission.behind(self.caller, self.headers).shown, 0)
+        if self.address.proxy:
+            self.scope["client"] = (self._port_state.admission.behind(self.address, self.headers).shown, 0)
         self.scope["state"]["connection"] = ref(self)  # this object has the scope, and must go without the collector
         super().on_headers_complete()
         if self.cycle is not None and any(
@@ -273,9 +302,9 @@ class HttpDoor(HttpToolsProtocol):
 
     def _overdone(self) -> None:
         """Too many requests wait: answer these, close after the last, and read no more."""
-        self._port_state.admission.refuse(self.caller, Refusal.TOO_MANY_PIPELINED)
+        self._port_state.admission.refuse(self.address, Refusal.TOO_MANY_PIPELINED)
         self.cycle.keep_alive = False
-        self._deaf = True
+        self._reads_no_more = True
         raise _Enough
 
     def _check_upgrade(self) -> None:
@@ -300,26 +329,24 @@ class HttpDoor(HttpToolsProtocol):
         """
         if self.transport.is_closing():
             return
-        port_state, admission = self._port_state, self._port_state.admission
+        admission = self._port_state.admission
         room = True
-        if self.caller.proxy:
-            self.caller = admission.behind(self.caller, self.headers)
-            room = admission.count(self.caller)
+        if self.address.proxy:
+            self.address = admission.behind(self.address, self.headers)
+            room = admission.count(self.address)
         if not room:
             self._refuse(Refusal.ADDRESS_FULL)
-        elif not admission.handshake(self.caller):
+        elif not admission.handshake(self.address):
             self._refuse(Refusal.TOO_MANY_HANDSHAKES)
-        elif len(port_state.links) >= port_state.settings.websocket.max_connections:
-            self._refuse(Refusal.FULL)
+        elif isinstance(link := self._open_websocket(self.address), Refusal):
+            self._refuse(link)
         else:
             # The link takes over from here: this object will not be told of the connection's end.
-            port_state.callers.pop(self, None)
             admission.leave(self)
             self.connections.discard(self)
-            self._deaf = True
+            self._reads_no_more = True
             self.parser = None  # type: ignore[assignment]  # it refers back to this object
             lines = [b"GET %s HTTP/1.1" % self.url, *(b"%s: %s" % header for header in self.headers), b"", b""]
-            link = WebSocketLink(self._config, self.server_state, {"caller": self.caller})
             link.connection_made(self.transport)
             link.data_received(b"\r\n".join(lines))
             self.transport.set_protocol(link)
@@ -328,7 +355,7 @@ class HttpDoor(HttpToolsProtocol):
 
     def _refuse(self, why: Refusal) -> None:
         """Say why the connection is not let in, without an app, and close."""
-        self._port_state.admission.refuse(self.caller, why)
+        self._port_state.admission.refuse(self.address, why)
         self._drop_answers()
         status = HTTPStatus(why.status)
         body = f"{why.en} / {why.zh}\n".encode()
@@ -342,5 +369,5 @@ class HttpDoor(HttpToolsProtocol):
             head += "Allow: GET\r\n"
         self.transport.write(f"{head}\r\n".encode() + body)
         self.transport.close()
-        if self._cut is None:
-            self._cut = self.loop.call_later(self._port_state.settings.websocket.close_timeout, self.abort)
+        if self._abort_timer is None:
+            self._abort_timer = self.loop.call_later(self._port_state.settings.websocket.close_timeout, self.abort)
