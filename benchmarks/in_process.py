@@ -22,7 +22,7 @@ from options import Options
 from report import Table, figure
 from websockets.utils import apply_mask
 
-from mcp_endpoint.app import _loop_factory
+from mcp_endpoint.app import loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.doors.limits.addresses import UNKNOWN
 from mcp_endpoint.doors.port_state import PortState
@@ -154,6 +154,6 @@ if __name__ == "__main__":
     parser.add_argument("--window", type=int, default=4, help="frames that arrive in one piece")
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         costs = runner.run(costs_of(options.calls, options.window, options.profile))
     print(f"window {options.window}: {statistics.median(costs):.2f} us per call, median of 5 runs of {options.calls}")

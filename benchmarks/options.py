@@ -26,7 +26,7 @@ class Options:
 
     def run(self, measuring: Coroutine[Any, Any, Result]) -> Result:
         """Run to the end on a loop of its own, as fast a one as there is."""
-        from mcp_endpoint.app import _loop_factory
+        from mcp_endpoint.app import loop_factory
 
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
             return runner.run(measuring)

@@ -128,7 +128,7 @@ def run(
     SIGHUP has the settings read again with `read`; `show` is told of the new ones, for the log. State lies in `folder`.
     """
     raise_descriptor_limit()
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(_serve(settings, listener, ready, read, show, folder, tls))
 
 
@@ -153,7 +153,7 @@ async def _serve(
     port_state = PortState(
         settings, ConnectionManager(settings, LinkLog(), __version__), Tokens(settings.server.key), loop
     )
-    port_state.manager.pays = lambda agent_id, work: port_state.fairness.carried(agent_id, work, loop.time())
+    port_state.manager.pays = lambda agent_id, work: port_state.fairness.charge(agent_id, work, loop.time())
     job_store = JobStore(port_state.manager, loop, lambda: port_state.settings)
     hub = Hub(
         port_state.manager, loop, os.environ, folder, make_source, job_store, lambda: port_state.settings.server.debug
@@ -231,7 +231,7 @@ def _reload_on_hangup(loop: asyncio.AbstractEventLoop, server: Server, reload: R
     loop.add_signal_handler(signal.SIGHUP, hangup)
 
 
-def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
     """uvloop where it exists; it has no Windows."""
     try:
         import uvloop

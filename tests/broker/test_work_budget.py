@@ -57,7 +57,7 @@ async def test_an_agent_that_carried_too_much_rests_and_the_others_do_not() -> N
     heavy, light = fairness.join("heavy"), fairness.join("light")
     resting, busy = Link(fairness, heavy, FRAMES), Link(fairness, light, 10 * FRAMES)
     fairness.wait(heavy, resting)
-    heavy.carried(BURST + SHARE / 5, loop.time())
+    heavy.charge(BURST + SHARE / 5, loop.time())
     began = loop.time()
     fairness.wait(light, busy)
     async with asyncio.timeout(PATIENCE):
@@ -71,7 +71,7 @@ async def test_a_link_that_is_opened_anew_is_no_way_round() -> None:
     loop = asyncio.get_running_loop()
     fairness = Fairness(loop)
     first = fairness.join("heavy")
-    first.carried(BURST, loop.time())
+    first.charge(BURST, loop.time())
     fairness.leave("heavy")
     assert fairness.join("heavy") is first
     fairness.leave("heavy")
@@ -84,7 +84,7 @@ async def test_an_agent_that_comes_and_goes_is_forgotten_once() -> None:
     """Each of its requests leaves, and none leaves anything behind."""
     loop = asyncio.get_running_loop()
     fairness = Fairness(loop)
-    fairness.carried("heavy", BURST / 10, loop.time())
+    fairness.charge("heavy", BURST / 10, loop.time())
     before = len(asyncio.all_tasks()), scheduled(loop)
     for _ in range(1000):
         fairness.join("heavy")

@@ -17,7 +17,7 @@ from uvicorn.server import ServerState
 from websockets.server import ServerProtocol
 
 from mcp_endpoint import __version__
-from mcp_endpoint.app import _loop_factory
+from mcp_endpoint.app import loop_factory
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.doors.connection import Connection, PortConfig
 from mcp_endpoint.doors.http.ops import build_app
@@ -220,7 +220,7 @@ def test_a_peer_that_goes_away_with_answers_due_is_no_error(caplog: pytest.LogCa
             while connection.tasks:  # noqa: ASYNC110  uvicorn has no event for it
                 await asyncio.sleep(0.001)
 
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+    with asyncio.Runner(loop_factory=loop_factory()) as runner:
         runner.run(go_away())
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 

@@ -17,13 +17,13 @@ from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.settings.schema import Settings
 
 METHODS = b"GET, POST, DELETE, OPTIONS"
-ASKED = (
+ALLOWED_HEADERS = (
     b"authorization, content-type, accept, last-event-id, mcp-session-id, mcp-protocol-version, mcp-method, mcp-name, "
     b"x-api-key, api-key"
 )
 """Headers that a page may send."""
 ARGUMENT = re.compile(r"mcp-param-[!#$%&'*+\-.^_`|~0-9a-z]+")
-EXPOSED = b"mcp-session-id, mcp-protocol-version, www-authenticate"
+EXPOSED_HEADERS = b"mcp-session-id, mcp-protocol-version, www-authenticate"
 """Headers of an answer that a page may read."""
 PREFLIGHT_AGE = b"600"
 LONGEST = 64
@@ -154,7 +154,7 @@ def cors(settings: Settings, origin: str | None) -> tuple[Header, ...]:
     if origin is None or not settings.security.enable_cors:
         return ()
     allowed = (b"access-control-allow-origin", origin.encode("latin-1"))
-    return (allowed, (b"vary", b"origin"), (b"access-control-expose-headers", EXPOSED))
+    return (allowed, (b"vary", b"origin"), (b"access-control-expose-headers", EXPOSED_HEADERS))
 
 
 def _arguments(exchange: Exchange) -> list[bytes]:
@@ -170,6 +170,6 @@ def preflight(exchange: Exchange) -> Iterable[Header]:
     return [
         (b"allow", METHODS),
         (b"access-control-allow-methods", METHODS),
-        (b"access-control-allow-headers", b", ".join([ASKED, *_arguments(exchange)])),
+        (b"access-control-allow-headers", b", ".join([ALLOWED_HEADERS, *_arguments(exchange)])),
         (b"access-control-max-age", PREFLIGHT_AGE),
     ]

@@ -51,7 +51,7 @@ class Message:
         try:
             self.envelope = envelope = wire.read(frame)
         except wire.NotJson:
-            [frame] = mended(frame)[:1]
+            [frame] = repaired(frame)[:1]
             self.envelope = envelope = wire.read(frame)
         except wire.NotAnEnvelope as error:
             raise Refused(Refusal.NOT_ONE_MESSAGE, error.id) from None
@@ -74,7 +74,7 @@ class Message:
         return wire.NULL_ID if self.key is None or self.envelope.id is UNSET else bytes(self.envelope.id)
 
 
-def mended(body: bytes) -> tuple[bytes, ...]:
+def repaired(body: bytes) -> tuple[bytes, ...]:
     """The messages that a body can only mean which is not JSON in UTF-8. Raises Refused, for the request that it is."""
     reading = read_request(body)
     if reading.frames and Flaw.SEVERAL not in reading.flaws:
@@ -85,7 +85,7 @@ def mended(body: bytes) -> tuple[bytes, ...]:
     raise Refused(Refusal.BODY_NOT_JSON, reading.lost.id, facts={"details": f"Parse error: {flaw.en} / {flaw.zh}"})
 
 
-class Posted(NamedTuple):
+class Post(NamedTuple):
     """A POST to a door: its messages, and what its client takes as an answer."""
 
     messages: list[Message]
@@ -93,7 +93,7 @@ class Posted(NamedTuple):
     takes: Accepted
 
 
-def taken(exchange: Exchange) -> Accepted:
+def accepted_by(exchange: Exchange) -> Accepted:
     """What the client takes as an answer. Raises Refused if that is neither JSON nor a stream of events."""
     takes = accepted(exchange.headers.get("accept"))
     if not (takes.json or takes.events):
@@ -114,11 +114,11 @@ def check_type(exchange: Exchange) -> None:
         raise Refused(Refusal.NOT_JSON_TYPE)
 
 
-async def read_post(exchange: Exchange, agent_id: str) -> Posted:
+async def read_post(exchange: Exchange, agent_id: str) -> Post:
     """A whole POST. Raises Refused."""
-    takes = taken(exchange)
+    takes = accepted_by(exchange)
     check_type(exchange)
-    return Posted(*parse(await read_body(exchange, agent_id), batches=True), takes)
+    return Post(*parse(await read_body(exchange, agent_id), batches=True), takes)
 
 
 async def read_body(exchange: Exchange, agent_id: str) -> bytes:
@@ -150,7 +150,7 @@ async def read_body(exchange: Exchange, agent_id: str) -> bytes:
         raise Refused(Refusal.BODY_TIMEOUT) from None
     finally:
         share.unfinished -= counted
-        share.carried(expected(counted) - paid, port_state.loop.time())  # of one that did not say how long it is
+        share.charge(expected(counted) - paid, port_state.loop.time())  # of one that did not say how long it is
         port_state.fairness.leave(agent_id)
     return bytes(body)
 
@@ -165,7 +165,7 @@ def parse(body: bytes, *, batches: bool = False) -> tuple[list[Message], bool]:
         if is_batch:
             parts = tuple(map(bytes, _batch.decode(body)))
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        parts = mended(body)
+        parts = repaired(body)
     if not 0 < len(parts) <= (MAX_BATCH if is_batch else 1):
         raise Refused(Refusal.NOT_ONE_MESSAGE)
     messages = [Message(part) for part in parts]

@@ -7,14 +7,14 @@ For all others the header `MCP-Protocol-Version` does.
 from collections.abc import Awaitable, Callable
 
 from mcp_endpoint.doors.http.access import Client
-from mcp_endpoint.doors.http.body import Posted, Refused, read_post
+from mcp_endpoint.doors.http.body import Post, Refused, read_post
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.router import Door
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
 from mcp_endpoint.wire.stateless import REVISION, VERSION_HEADER, has_envelope
 
-PostDoor = Callable[[Exchange, Client, Posted], Awaitable[None]]
+PostDoor = Callable[[Exchange, Client, Post], Awaitable[None]]
 """Answers a POST that was read."""
 
 
@@ -39,7 +39,7 @@ class EraRouter:
             await self._handshake(exchange, client)
 
 
-def is_stateless(exchange: Exchange, posted: Posted) -> bool:
+def is_stateless(exchange: Exchange, posted: Post) -> bool:
     """Whether a POST is of the stateless era.
 
     A version that nobody here knows is one of that era's too, since only there an answer can say which are known;

@@ -10,7 +10,7 @@ from http import HTTPStatus
 
 from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.http.access import METHODS, Client, agent_shown
-from mcp_endpoint.doors.http.body import Refused, check_type, parse, read_body, taken
+from mcp_endpoint.doors.http.body import Refused, accepted_by, check_type, parse, read_body
 from mcp_endpoint.doors.http.event_link import EventLink, EventLinks
 from mcp_endpoint.doors.http.event_stream import event, write_events
 from mcp_endpoint.doors.http.exchange import Exchange
@@ -53,7 +53,7 @@ class Sse:
         """A session, as long as the client reads."""
         if exchange.method != "GET":
             raise Refused(Refusal.METHOD_NOT_TAKEN, headers=((b"allow", b"GET, OPTIONS"),))
-        if not taken(exchange).events:
+        if not accepted_by(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
         port_state = self._port_state
         if self._other_sessions() + len(self._sessions) >= port_state.settings.mcp.max_sessions:

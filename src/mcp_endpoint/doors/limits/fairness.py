@@ -53,7 +53,7 @@ class Share:
         self.fading = False
         """Whether it is without links, and forgotten when nothing needs to be remembered of it."""
 
-    def carried(self, work: float, now: float) -> None:
+    def charge(self, work: float, now: float) -> None:
         """A message took so many seconds to work off, or will."""
         rests_until = self.budget.rest_after(work, now)
         if rests_until > now:
@@ -130,12 +130,12 @@ class Fairness:
         self._shares[agent_id].fading = False
         self._forget(agent_id)
 
-    def carried(self, agent_id: str, work: float, now: float) -> None:
+    def charge(self, agent_id: str, work: float, now: float) -> None:
         """An agent had a message worked off for it, by whatever way it came."""
         share = self._shares.get(agent_id)
         if share is None:
             share = self._shares[agent_id] = Share()
-        share.carried(work, now)
+        share.charge(work, now)
         self._forget(agent_id)
 
     def work_off(self, session: Session, frame: bytes, now: float, paid: float = 0.0) -> None:
@@ -146,7 +146,7 @@ class Fairness:
         began = thread_time()
         payer = session.receive(frame, now)
         work = max(thread_time() - began, expected(len(frame)))
-        self.carried(session.agent_id if payer is None else payer, work - paid, now)
+        self.charge(session.agent_id if payer is None else payer, work - paid, now)
 
     async def rested(self, share: Share, work: float) -> None:
         """Wait until an agent may have something worked off that will take so many seconds, and count it."""
@@ -154,7 +154,7 @@ class Fairness:
             waiting = _Request(share, self._loop.create_future())
             self.wait(share, waiting)
             await waiting.called
-        share.carried(work, self._loop.time())
+        share.charge(work, self._loop.time())
 
     def wait(self, share: Share, link: Waiting) -> None:
         """Give a link a turn after everybody else had one."""

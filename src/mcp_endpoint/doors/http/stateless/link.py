@@ -33,12 +33,12 @@ class StatelessLink(EventLink):
 
     def __init__(self, links: EventLinks, client: Client, message: Message, connection: Connection) -> None:
         super().__init__(links, client.agent_id, replace(client.peer, brief=True), connection, message.id)
-        self._greeted = False
+        self._initialized = False
         self.message = message
-        self.introduction: dict[str, Raw] = {}
+        self.initialize_result: dict[str, Raw] = {}
         """What the broker says of itself in its answer to `initialize`."""
 
-    def greet(self, opening: stateless.Opening) -> None:
+    def initialize(self, opening: stateless.Opening) -> None:
         """Shake hands with the broker as the client would have."""
         params = {
             "protocolVersion": mcp.NEWEST,
@@ -50,12 +50,12 @@ class StatelessLink(EventLink):
         if opening.log_level is not None:
             frames.append(request(HANDSHAKE, "logging/setLevel", {"level": opening.log_level}))
         self.hand(*frames)
-        self._greeted = True
+        self._initialized = True
 
     @property
     def server_info(self) -> bytes | None:
         """Who answers: the only tool side, or the broker for several."""
-        info = self.introduction.get("serverInfo")
+        info = self.initialize_result.get("serverInfo")
         return None if info is None else bytes(info)
 
     @property
@@ -66,10 +66,10 @@ class StatelessLink(EventLink):
     def told(self, frame: bytes, about: bytes | None) -> None:
         """A frame of the broker: part of the handshake, or of what the client waits for."""
         envelope = wire.read(frame)
-        if self._greeted:
+        if self._initialized:
             self._told(frame, envelope, about)
-        elif about == HANDSHAKE and not self.introduction:
-            self.introduction = wire.members(envelope.result) or {}
+        elif about == HANDSHAKE and not self.initialize_result:
+            self.initialize_result = wire.members(envelope.result) or {}
 
     def _told(self, frame: bytes, envelope: wire.Envelope, about: bytes | None) -> None:
         """The broker says something after the handshake."""
@@ -101,7 +101,7 @@ class RequestLink(StatelessLink):
         """What the tool side asks, by the ids of its requests."""
 
     def ask(self) -> None:
-        """Send the request on as one of the handshake era; the broker answers `server/discover` by its introduction."""
+        """Send the request on as one of the handshake era; the broker itself has what `server/discover` asks."""
         envelope = self.message.envelope
         assert envelope.method is not UNSET, "a request has a method"
         if envelope.method == stateless.DISCOVER:
@@ -112,7 +112,9 @@ class RequestLink(StatelessLink):
     def _discovered(self) -> bytes:
         found: dict[str, object] = {"supportedVersions": stateless.SUPPORTED}
         found |= {
-            name: self.introduction[name] for name in ("capabilities", "instructions") if name in self.introduction
+            name: self.initialize_result[name]
+            for name in ("capabilities", "instructions")
+            if name in self.initialize_result
         }
         return stateless.complete(encode(found), stateless.DISCOVER, self.server_info)
 

@@ -12,7 +12,7 @@ from msgspec import UNSET
 
 from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS
 from mcp_endpoint.doors.http.access import Client
-from mcp_endpoint.doors.http.body import Message, Posted, Refused
+from mcp_endpoint.doors.http.body import Message, Post, Refused
 from mcp_endpoint.doors.http.event_link import EventLinks
 from mcp_endpoint.doors.http.event_stream import write_events
 from mcp_endpoint.doors.http.exchange import Exchange
@@ -39,7 +39,7 @@ class Stateless:
         self._links = EventLinks(port_state)
         self._input_required = InputRequiredRequests(port_state)
 
-    async def post(self, exchange: Exchange, client: Client, posted: Posted) -> None:
+    async def post(self, exchange: Exchange, client: Client, posted: Post) -> None:
         """Answer one POST."""
         if posted.is_batch:
             raise Refused(Refusal.NOT_ONE_MESSAGE)
@@ -85,7 +85,7 @@ class Stateless:
             if input_required is not None:
                 link.go_on(message, exchange.connection)
             else:
-                link.greet(opening)
+                link.initialize(opening)
                 if message.envelope.method == "tools/call":
                     _check_param_headers(exchange, link)
                 link.ask()
@@ -134,7 +134,7 @@ class Stateless:
         asked = rules.read_filter(message.envelope.params, MAX_SUBSCRIPTIONS)
         link = ListenLink(self._links, client, message, exchange.connection, asked)
         try:
-            link.greet(opening._replace(log_level=None))  # log messages belong to requests, never to this stream
+            link.initialize(opening._replace(log_level=None))  # log messages belong to requests, never to this stream
             link.subscribe()
             if await _settled(exchange, link, ACKNOWLEDGED_WITHIN):
                 link.give_up()

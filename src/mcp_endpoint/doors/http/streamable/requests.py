@@ -9,7 +9,7 @@ import contextlib
 from http import HTTPStatus
 
 from mcp_endpoint.doors.http.access import METHODS, Client
-from mcp_endpoint.doors.http.body import Posted, Refused, taken
+from mcp_endpoint.doors.http.body import Post, Refused, accepted_by
 from mcp_endpoint.doors.http.event_stream import priming, write_events
 from mcp_endpoint.doors.http.exchange import Exchange, Header
 from mcp_endpoint.doors.http.streamable.event_store import event_id, read_event_id
@@ -86,7 +86,7 @@ class StreamableHttp:
 
     # --- POST ---
 
-    async def post(self, exchange: Exchange, client: Client, posted: Posted) -> None:
+    async def post(self, exchange: Exchange, client: Client, posted: Post) -> None:
         """Answer one POST."""
         first = posted.messages[0]
         if first.key is not None and first.envelope.method == "initialize" and not posted.is_batch:
@@ -110,7 +110,7 @@ class StreamableHttp:
             session.tell(posted.messages)
             await exchange.reply(HTTPStatus.ACCEPTED)
 
-    async def _begin(self, exchange: Exchange, client: Client, posted: Posted) -> None:
+    async def _begin(self, exchange: Exchange, client: Client, posted: Post) -> None:
         """`initialize` begins a session, whatever version the header names: it is agreed on just now.
 
         A client that begins anew may still send the id of a session that is none any more.
@@ -129,7 +129,7 @@ class StreamableHttp:
             old.close(End.PEER_CLOSED)
         await self._answer(exchange, session, posted, (b"mcp-session-id", session.id.encode()))
 
-    async def _answer(self, exchange: Exchange, session: HttpSession, posted: Posted, *headers: Header) -> None:
+    async def _answer(self, exchange: Exchange, session: HttpSession, posted: Post, *headers: Header) -> None:
         """Answer the requests of one POST."""
         takes = posted.takes
         reader = session.ask(posted.messages, exchange.connection, takes)
@@ -175,7 +175,7 @@ class StreamableHttp:
 
     async def _get(self, exchange: Exchange, client: Client) -> None:
         """A stream, which takes the place of one that is being read: a client whose connection died does not wait."""
-        if not taken(exchange).events:
+        if not accepted_by(exchange).events:
             raise Refused(Refusal.NOT_ACCEPTABLE)
         session = self._session(exchange, client)
         last = exchange.single("last-event-id")
