@@ -32,10 +32,10 @@ from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.errors import End
 from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.providers.entries.servers_file import SERVERS
-from mcp_endpoint.providers.factory import make_source
+from mcp_endpoint.providers.factory import SourceContext, make_source
 from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.pins import PinFile
-from mcp_endpoint.providers.provider import Hub
+from mcp_endpoint.providers.provider import ProviderContext
 from mcp_endpoint.providers.supervisor import Providers
 from mcp_endpoint.settings.file import SettingsError
 from mcp_endpoint.settings.load import Loaded
@@ -155,11 +155,12 @@ async def _serve(
     )
     port_state.manager.pays = lambda agent_id, work: port_state.fairness.charge(agent_id, work, loop.time())
     job_store = JobStore(port_state.manager, loop, lambda: port_state.settings)
-    hub = Hub(
-        port_state.manager, loop, os.environ, folder, make_source, job_store, lambda: port_state.settings.server.debug
+    sources = SourceContext(os.environ, folder, job_store.longest, lambda: port_state.settings.server.debug)
+    context = ProviderContext(
+        port_state.manager, loop, os.environ, folder, lambda server: make_source(server, sources), job_store
     )
     pins = PinFile(folder / PINS)
-    providers = Providers(folder / SERVERS, hub, pins, lambda: port_state.settings.security.pin_tools == "block")
+    providers = Providers(folder / SERVERS, context, pins, lambda: port_state.settings.security.pin_tools == "block")
     pages = build_app(port_state, loop.time, providers.stats)
     websockets = WebSocketLinks(port_state)
     streamable = StreamableHttp(port_state)

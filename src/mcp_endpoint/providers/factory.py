@@ -1,6 +1,6 @@
 """Which source an entry of the file stands for. Each kind is imported when there is one of it."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -11,9 +11,8 @@ from mcp_endpoint.providers.entries.entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.url import OAuthClient, route_of
-from mcp_endpoint.providers.provider import Hub
-from mcp_endpoint.providers.source import Source, Stopped, Take, Why
-from mcp_endpoint.providers.supervisor import TOKENS
+from mcp_endpoint.providers.oauth.store import token_file
+from mcp_endpoint.providers.source import Source, Stopped, Why
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -28,8 +27,8 @@ _OWN_NAMES = ("localhost", "host.docker.internal", "gateway.docker.internal", "h
 
 
 @dataclass(frozen=True)
-class Place:
-    """Where sources are opened from."""
+class SourceContext:
+    """What sources are opened with."""
 
     environ: Mapping[str, str]
     folder: Path
@@ -40,15 +39,10 @@ class Place:
     """Whether files of functions are loaded again when they change."""
 
 
-def make_source(server: Server, hub: Hub) -> Source:
+def make_source(server: Server, context: SourceContext) -> Source:
     """The source of an entry whose variables are put in; it is not open yet. Raises Stopped."""
-    return source_at(server, Place(hub.environ, hub.folder, hub.job_store.longest, hub.debug))
-
-
-def source_at(server: Server, place: Place) -> Source:
-    """The same for whoever is no broker. Raises Stopped."""
     try:
-        return _make(server, place)
+        return _make(server, context)
     except BadEntry as error:
         told = error.remark.told()
         raise Stopped(Why.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
@@ -56,56 +50,57 @@ def source_at(server: Server, place: Place) -> Source:
         raise Stopped(Why.BAD_ENTRY, str(error)) from None
 
 
-def _make(server: Server, place: Place) -> Source:
+def _make(server: Server, context: SourceContext) -> Source:
     match server.kind:
         case Kind.STDIO:
             from mcp_endpoint.providers.transports.stdio import StdioSettings, StdioSource
 
             program = StdioSettings(server.command, server.environ, server.cwd, server.proxy_env)
-            return StdioSource(program, place.environ)
+            return StdioSource(program, context.environ)
         case Kind.HTTP | Kind.SSE:
-            return _http(server, place)
+            return _http(server, context)
         case Kind.WS:
             from mcp_endpoint.providers.transports.websocket import WebSocketSettings, WebSocketSource
 
-            tls, route = way_to(server, place.folder, place.environ)
+            tls, route = tls_and_route(server, context)
             headers = fit_headers(server.headers)
             return WebSocketSource(
-                WebSocketSettings(server.url, headers, private(server, server.url), tls=tls, route=route)
+                WebSocketSettings(server.url, headers, private_places(server, server.url), tls=tls, route=route)
             )
         case Kind.OPENAPI:
             assert server.openapi is not None
-            return _openapi(server, server.openapi, place)
+            return _openapi(server, server.openapi, context)
         case Kind.PYTHON:
             from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
             from mcp_endpoint.providers.local.tool_spec import Limits
 
             # A call ends when its caller is answered, or when its job has to; the file's own limit is for all of them.
-            longest = place.longest() if place.longest is not None else Limits().timeout
+            longest = context.longest() if context.longest is not None else Limits().timeout
             limits = Limits(timeout=server.timeout or longest)
-            return PythonFile(PythonSettings(_found(server.python, place.folder), place.debug(), limits))
+            return PythonFile(PythonSettings(_found(server.python, context.folder), context.debug(), limits))
 
 
-def _http(server: Server, place: Place) -> Source:
+def _http(server: Server, context: SourceContext) -> Source:
     signed = None
-    if server.way.oauth is not None or token_file(place.folder, server.name).exists():
-        signed = oauth_of(server, place.folder, place.environ)
-    source = http_source(server, place.folder, place.environ, None if signed is None else signed.send)
-    return source if signed is None else Signed(source, signed)
+    if server.way.oauth is not None or token_file(context.folder, server.name).exists():
+        from mcp_endpoint.providers.oauth.signed_source import SignedSource
+
+        signed = oauth_of(server, context)
+    source = http_source(server, context, None if signed is None else signed.send)
+    return source if signed is None else SignedSource(source, signed)
 
 
 def http_source(
     server: Server,
-    folder: Path,
-    environ: Mapping[str, str],
+    context: SourceContext,
     sending: "Sending | None" = None,
     open_within: float | None = None,
 ) -> Source:
     """The source of a URL of HTTP, of either transport; opening it may wait for a person. Raises Stopped, BadEntry."""
     from mcp_endpoint.net.http_client import send
 
-    tls, route = way_to(server, folder, environ)
-    headers, allowed = fit_headers(server.headers), private(server, server.url)
+    tls, route = tls_and_route(server, context)
+    headers, allowed = fit_headers(server.headers), private_places(server, server.url)
     if server.kind is Kind.SSE:
         from mcp_endpoint.providers.transports.sse import OPEN_WITHIN, SseSettings, SseSource
 
@@ -119,36 +114,36 @@ def http_source(
     )
 
 
-def oauth_of(server: Server, folder: Path, environ: Mapping[str, str], person: "SignIn | None" = None) -> "OAuth":
+def oauth_of(server: Server, context: SourceContext, person: "SignIn | None" = None) -> "OAuth":
     """What signs the requests to a server. Raises Stopped, BadEntry."""
     from mcp_endpoint.net.addresses import Allowed
     from mcp_endpoint.net.http_client import HttpSettings
     from mcp_endpoint.providers.oauth.client import OAuth, OAuthSettings
 
-    tls, route = way_to(server, folder, environ)
-    http = HttpSettings(allowed=Allowed.of(private(server, server.url)), tls=tls, route=route)
+    tls, route = tls_and_route(server, context)
+    http = HttpSettings(allowed=Allowed.of(private_places(server, server.url)), tls=tls, route=route)
     client = server.way.oauth or OAuthClient()
-    return OAuth(server.url, OAuthSettings(token_file(folder, server.name), client=client, http=http), person)
+    return OAuth(server.url, OAuthSettings(token_file(context.folder, server.name), client=client, http=http), person)
 
 
-def way_to(server: Server, folder: Path, environ: Mapping[str, str]) -> "tuple[SSLContext | None, Route]":
+def tls_and_route(server: Server, context: SourceContext) -> "tuple[SSLContext | None, Route]":
     """Whose certificates are trusted on the way to a server, and which proxy leads there. Raises Stopped, BadEntry."""
     from mcp_endpoint.net.trust import tls_trusting
 
     try:
-        tls = tls_trusting(server.way.ca, folder)
+        tls = tls_trusting(server.way.ca, context.folder)
     except ValueError as error:
         raise Stopped(Why.BAD_ENTRY, f"ca: {error}") from None
-    return tls, route_of(server.way.proxy, environ)
+    return tls, route_of(server.way.proxy, context.environ)
 
 
-def _openapi(server: Server, api: OpenApi, place: Place) -> Source:
+def _openapi(server: Server, api: OpenApi, context: SourceContext) -> Source:
     from mcp_endpoint.providers.openapi.api import OpenApiSettings
     from mcp_endpoint.providers.openapi.source import OpenApi as OpenApiSource
 
-    document = api.document if "://" in api.document else _found(api.document, place.folder)
+    document = api.document if "://" in api.document else _found(api.document, context.folder)
     defaults = OpenApiSettings(document)
-    tls, route = way_to(server, place.folder, place.environ)
+    tls, route = tls_and_route(server, context)
     return OpenApiSource(
         OpenApiSettings(
             document,
@@ -161,40 +156,14 @@ def _openapi(server: Server, api: OpenApi, place: Place) -> Source:
             frozenset(api.operations),
             server.timeout or defaults.timeout,
             api.max_response or defaults.max_response,
-            private(server, api.document, api.base_url),
+            private_places(server, api.document, api.base_url),
             tls=tls,
             route=route,
         )
     )
 
 
-class Signed:
-    """A source whose requests are signed: both end together."""
-
-    def __init__(self, source: Source, oauth: "OAuth") -> None:
-        self._source = source
-        self._oauth = oauth
-
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
-        """Open it. Raises Stopped."""
-        await self._source.open(take, stopped)
-
-    def send(self, frame: bytes) -> None:
-        """Hand it one frame."""
-        self._source.send(frame)
-
-    async def close(self) -> None:
-        """End both."""
-        await self._source.close()
-        await self._oauth.close()
-
-    @property
-    def said(self) -> Sequence[str]:
-        """Its last lines."""
-        return self._source.said
-
-
-def private(server: Server, *urls: str) -> tuple[str, ...]:
+def private_places(server: Server, *urls: str) -> tuple[str, ...]:
     """The private places that a server may be at: those that it lists, and one that its URL spells out.
 
     An address, or a name that can mean one machine only, is meant where the owner wrote it. Any other name may come
@@ -210,11 +179,6 @@ def _is_address(host: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def token_file(folder: Path, server: str) -> Path:
-    """Where the tokens of a server are kept."""
-    return folder / TOKENS / f"{server.encode().hex()}.json"
 
 
 def _found(path: str, folder: Path) -> str:

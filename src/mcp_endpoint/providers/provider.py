@@ -21,7 +21,8 @@ from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.advice import advice, in_container
 from mcp_endpoint.providers.definitions import Definitions, Judge
 from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
-from mcp_endpoint.providers.jobs.job_watch import JobStoreLike, JobWatch
+from mcp_endpoint.providers.jobs.job_store import JobStore
+from mcp_endpoint.providers.jobs.job_watch import JobWatch
 from mcp_endpoint.providers.link import ProviderLink
 from mcp_endpoint.providers.source import Stopped, Why
 
@@ -56,7 +57,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Hub:
+class ProviderContext:
     """What all servers of one broker share."""
 
     manager: ConnectionManager
@@ -64,22 +65,20 @@ class Hub:
     environ: Mapping[str, str]
     folder: Path
     """That of the file: relative paths in it start there."""
-    make: "Callable[[Server, Hub], Source]"
+    make_source: "Callable[[Server], Source]"
     """The source of an entry whose variables are put in. Raises Stopped."""
-    job_store: JobStoreLike
-    debug: Callable[[], bool] = lambda: False
-    """Whether files of functions are loaded again when they change."""
+    job_store: JobStore
     backoff: Callable[[], Backoff] = Backoff
 
 
 class Provider:
     """One server, or one agent's instance of it."""
 
-    def __init__(self, server: Server, agent_id: str, hub: Hub, judge: Judge) -> None:
+    def __init__(self, server: Server, agent_id: str, context: ProviderContext, judge: Judge) -> None:
         self.server = server
         self.agent_id = agent_id
         self.state = State.IDLE
-        self.since = hub.loop.time()
+        self.since = context.loop.time()
         """When it came into its state."""
         self.starts = 0
         self.failure: Stopped | None = None
@@ -87,15 +86,15 @@ class Provider:
         self.said: tuple[str, ...] = ()
         """What its last run wrote for its owner."""
         self.definitions = Definitions(server.shown, server.tools)
-        self._hub = hub
+        self._context = context
         self._judge = judge
         self._long = [Pattern(text) for text in server.tools.background]
-        self._backoff = hub.backoff()
+        self._backoff = context.backoff()
         self._failures = 0
         self._provider_link: ProviderLink | None = None
         self._source: Source | None = None
-        self._over: asyncio.Future[Stopped] = hub.loop.create_future()
-        self._serving: asyncio.Future[None] = hub.loop.create_future()
+        self._over: asyncio.Future[Stopped] = context.loop.create_future()
+        self._serving: asyncio.Future[None] = context.loop.create_future()
         self._nudge = asyncio.Event()
         self._no_job = asyncio.Event()
         self._stopping = self._withdrawn = False
@@ -106,7 +105,7 @@ class Provider:
         """Run it from now on; the broker knows at once that it is coming. Safe to do twice."""
         if self._task is None:
             self._join()
-            self._task = self._hub.loop.create_task(self._run())
+            self._task = self._context.loop.create_task(self._run())
 
     def nudge(self) -> None:
         """Do not wait any longer for the next start."""
@@ -159,7 +158,7 @@ class Provider:
 
     def _join(self) -> None:
         """Make it a tool side. Lists wait for its handshake, unless it is known that it failed before."""
-        hub, server = self._hub, self.server
+        context, server = self._context, self.server
         peer = Peer(
             address=f"{server.kind} {server.name}",
             server_id=server.shown,
@@ -168,19 +167,19 @@ class Provider:
             awaited=self.failure is None,
             drop_empty=server.tools.drop_empty,
         )
-        clock = hub.loop.time
-        timers, local = hub.manager.timers, server.kind is Kind.PYTHON
+        clock = context.loop.time
+        timers, local = context.manager.timers, server.kind is Kind.PYTHON
         provider_link = ProviderLink(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
         if peer.wants_caller:
-            job_watch = JobWatch(hub.job_store, timers, clock, provider_link.to_broker, provider_link.to_source)
+            job_watch = JobWatch(context.job_store, timers, clock, provider_link.to_broker, provider_link.to_source)
             job_watch.on_no_job = self._jobs_over
             provider_link.watch(job_watch, self._may_take_long, shared=self.agent_id.startswith(PROVIDER))
-        self._over = hub.loop.create_future()
-        self._serving = hub.loop.create_future()
+        self._over = context.loop.create_future()
+        self._serving = context.loop.create_future()
         provider_link.on_greeted = self._greeted
-        provider_link.pays = hub.manager.pays
+        provider_link.pays = context.manager.pays
         provider_link.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
-        session = hub.manager.join(Role.TOOL, self.agent_id, provider_link, clock())
+        session = context.manager.join(Role.TOOL, self.agent_id, provider_link, clock())
         if isinstance(session, End):
             self._stopped(Stopped(Why.NOT_STARTED, session.en))
             return
@@ -200,7 +199,7 @@ class Provider:
 
     async def _run(self) -> None:
         while True:
-            began = self._hub.loop.time()
+            began = self._context.loop.time()
             why = Stopped(Why.STOPPED)
             try:
                 why = await self._one_run()
@@ -211,7 +210,7 @@ class Provider:
                 await self._end_run(why)
             if self._stopping:
                 return
-            lasted = self._hub.loop.time() - began
+            lasted = self._context.loop.time() - began
             served = self.state is State.SERVING
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
             looping = self._failures >= LOOPING_AFTER
@@ -238,7 +237,7 @@ class Provider:
             self._join()
 
     def _advice(self, why: Stopped) -> tuple[str, str] | None:
-        return advice(self.server, why.why, contained=in_container(self._hub.environ))
+        return advice(self.server, why.why, contained=in_container(self._context.environ))
 
     async def _one_run(self) -> Stopped:
         """From the start to the end; why it ended."""
@@ -246,7 +245,7 @@ class Provider:
         if provider_link is None:
             return await self._over
         try:
-            source = self._source = self._hub.make(self._ready(), self._hub)
+            source = self._source = self._context.make_source(self._ready())
             async with asyncio.timeout(self.server.start_timeout) as deadline:
                 await source.open(provider_link.take, self._stopped)
                 provider_link.connect(source)
@@ -261,7 +260,7 @@ class Provider:
 
     def _ready(self) -> Server:
         try:
-            return expanded(self.server, self._hub.environ)
+            return expanded(self.server, self._context.environ)
         except KeyError as error:
             raise Stopped(Why.NO_VARIABLE, str(error.args[0])) from None
 
@@ -283,7 +282,7 @@ class Provider:
             provider_link.leave(str(why))
         if source is not None:
             # Whoever is stopped meanwhile must not leave behind what the source had started.
-            self._closing = self._hub.loop.create_task(self._close(source))
+            self._closing = self._context.loop.create_task(self._close(source))
             await asyncio.shield(self._closing)
 
     async def _close(self, source: "Source") -> None:
@@ -299,15 +298,15 @@ class Provider:
         if provider_link is not None and session is not None:
             provider_link.part()
             end = End.SERVER_ENDED
-            self._hub.manager.ended(
-                session, provider_link, Ended(end, end.code, why, for_good=self._withdrawn), self._hub.loop.time()
+            self._context.manager.ended(
+                session, provider_link, Ended(end, end.code, why, for_good=self._withdrawn), self._context.loop.time()
             )
 
     # --- what there is to tell ---
 
     def _become(self, state: State) -> None:
         if state is not self.state:
-            self.state, self.since = state, self._hub.loop.time()
+            self.state, self.since = state, self._context.loop.time()
 
     def _trouble(self, wait: float) -> Trouble:
         assert self.failure is not None
@@ -320,7 +319,7 @@ class Provider:
     def _tell(self, trouble: Trouble | None) -> None:
         if self._stopping:
             return  # another instance may serve under this name
-        self._hub.manager.troubled(self.agent_id, self.server.shown, trouble, self._hub.loop.time())
+        self._context.manager.troubled(self.agent_id, self.server.shown, trouble, self._context.loop.time())
 
     def report(self, stamp: Callable[[float], str]) -> dict[str, object]:
         """What `/stats` shows of it."""

@@ -11,8 +11,9 @@ from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Kind, Server
 from mcp_endpoint.providers.entries.members import Remark
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers, stamp_of
+from mcp_endpoint.providers.oauth.store import FOLDER as TOKENS
 from mcp_endpoint.providers.pins import PinFile
-from mcp_endpoint.providers.provider import Hub, Provider, State
+from mcp_endpoint.providers.provider import Provider, ProviderContext, State
 from mcp_endpoint.providers.source import Why
 from mcp_endpoint.tokens import agent_ids
 
@@ -23,18 +24,15 @@ UNUSED = 600.0
 MOST_INSTANCES = 200
 """Instances of servers that each agent has one of its own of."""
 
-TOKENS = ".mcp_tokens"
-"""The folder beside the settings in which the tokens of servers are kept that somebody has signed in to."""
-
 Stamp = Callable[[float], str]
 
 
 class Providers:
     """The servers of one broker. `sweep` is called often; it looks at the files from time to time."""
 
-    def __init__(self, path: Path, hub: Hub, pins: PinFile, blocks: Callable[[], bool]) -> None:
+    def __init__(self, path: Path, context: ProviderContext, pins: PinFile, blocks: Callable[[], bool]) -> None:
         self._path = path
-        self._hub = hub
+        self._context = context
         self._pins = pins
         self._blocks = blocks
         self._blocking = blocks()
@@ -56,7 +54,7 @@ class Providers:
         """When somebody last signed in to a server, as the folder of tokens tells."""
         self._next_look = 0.0
         self._ended = False
-        hub.manager.wanted = self._wanted
+        context.manager.wanted = self._wanted
 
     # --- the file ---
 
@@ -68,7 +66,7 @@ class Providers:
         if stamp_of(self._path) != self._stamp:
             self.load()
         self._look_at_pins()
-        signed = stamp_of(self._hub.folder / TOKENS)
+        signed = stamp_of(self._context.folder / TOKENS)
         if signed != self._signed:
             self._signed = signed
             for provider in self._running.values():
@@ -108,14 +106,14 @@ class Providers:
         for provider in self._ending.values():
             if provider.server.name not in self._servers:
                 provider.hurry()
-        now = self._hub.loop.time()
+        now = self._context.loop.time()
         self._provide(now)
         for server in self._servers.values():
             if server.autostart and not server.per_agent:
                 self._start(server, PROVIDER + server.name)
         for name, agent_id in filter(self._may_run, again):
             self._start(self._servers[name], agent_id)
-        for agent_id in self._hub.manager.agents_with_devices():
+        for agent_id in self._context.manager.agents_with_devices():
             self._wanted(agent_id)
 
     def _provide(self, now: float) -> None:
@@ -123,7 +121,7 @@ class Providers:
         serves = {PROVIDER + name: self._serves[name] for name, one in self._servers.items() if not one.per_agent}
         if self._file_fault is not None and not self._servers:
             serves[PROVIDER + self._path.name] = lambda agent_id: not agent_id.startswith(PROVIDER)
-        self._hub.manager.provide(serves, now)
+        self._context.manager.provide(serves, now)
 
     def _taken(self, listed: Sequence[Server]) -> dict[str, Server]:
         """The servers from now on, by name: one whose entry has turned bad goes on as it was."""
@@ -140,21 +138,21 @@ class Providers:
         before, self._file_fault = self._file_fault, error
         if (before is None and error is None) or self._servers:
             return
-        now, name = self._hub.loop.time(), self._path.name
+        now, name = self._context.loop.time(), self._path.name
         trouble = None if error is None else Trouble(error.zh, error.en)
-        self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
+        self._context.manager.troubled(PROVIDER + name, name, trouble, now)
         self._provide(now)
 
     def _tell_of_entries(self, listed: Sequence[Server], servers_before: Mapping[str, Server]) -> None:
         """Log what is new about entries, and let the agents know which servers are out."""
         before, self._faults = self._faults, {one.name: one for one in listed if one.fault is not None}
-        now = self._hub.loop.time()
+        now = self._context.loop.time()
         for name in servers_before.keys() | self._servers.keys():
             was, is_ = (servers.get(name) for servers in (servers_before, self._servers))
             fault = None if is_ is None else is_.fault
             if fault is not None or (was is not None and was.fault is not None):  # others tell of themselves
                 trouble = None if fault is None else Trouble(*_bad_entry(fault))
-                self._hub.manager.troubled(PROVIDER + name, name, trouble, now)
+                self._context.manager.troubled(PROVIDER + name, name, trouble, now)
         for name, one in self._faults.items():
             if one.fault is not None and (name not in before or before[name].fault != one.fault):
                 server = self._servers.get(name)
@@ -180,7 +178,7 @@ class Providers:
 
     def _start(self, server: Server, agent_id: str) -> None:
         key = server.name, agent_id
-        self._last_used[key] = self._hub.loop.time()
+        self._last_used[key] = self._context.loop.time()
         if key in self._running or self._ended or server.fault is not None:
             return
         if server.per_agent and sum(not agent.startswith(PROVIDER) for _, agent in self._running) >= MOST_INSTANCES:
@@ -188,7 +186,7 @@ class Providers:
             return
         third_party = server.kind is not Kind.PYTHON
         judge = self._pins.judge(server.name, self._blocks) if third_party else lambda tools: ()
-        provider = self._running[key] = Provider(server, agent_id, self._hub, judge)
+        provider = self._running[key] = Provider(server, agent_id, self._context, judge)
         provider.start()
 
     def _may_run(self, key: tuple[str, str]) -> bool:
@@ -200,12 +198,12 @@ class Providers:
     def _end(self, key: tuple[str, str], *, finish: bool = False, withdrawn: bool = False) -> None:
         self._last_used.pop(key, None)
         provider = self._running.pop(key)
-        task = self._hub.loop.create_task(provider.stop(finish=finish, withdrawn=withdrawn))
+        task = self._context.loop.create_task(provider.stop(finish=finish, withdrawn=withdrawn))
         self._ending[task] = provider
         task.add_done_callback(self._ending.pop)
 
     def _end_unused(self, now: float) -> None:
-        used = set(self._hub.manager.agents_with_devices())
+        used = set(self._context.manager.agents_with_devices())
         for key in list(self._running):
             if key[1].startswith(PROVIDER):
                 continue

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Raw
 
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.arguments.meanings import arguments_of, structure
 from mcp_endpoint.providers.arguments.reader import Reader
 from mcp_endpoint.providers.jobs.job_tools import number_in
-from mcp_endpoint.providers.local.tool_spec import BadArguments
 
 DEFINITIONS = {
     "Int": {"type": "integer"},

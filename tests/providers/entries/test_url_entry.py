@@ -12,7 +12,7 @@ from mcp_endpoint.providers.entries.entry import Server, expanded, read_entry
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.url import OAuthClient, route_of
-from mcp_endpoint.providers.factory import Place, source_at
+from mcp_endpoint.providers.factory import SourceContext, make_source
 from mcp_endpoint.providers.source import Stopped, Why
 
 
@@ -129,7 +129,7 @@ def test_what_is_left_can_be_sent(headers: dict[str, str]) -> None:
 
 async def test_certificates_that_are_none_are_a_fault_of_the_entry(tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="ca: No such file") as stopped:
-        source_at(entry(ca="none.pem"), Place({}, tmp_path))
+        make_source(entry(ca="none.pem"), SourceContext({}, tmp_path))
     assert stopped.value.why is Why.BAD_ENTRY
 
 

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.local.server import PAGE, LocalServer
-from mcp_endpoint.providers.local.tool_spec import BadArguments, Call, Limits, Offer, Offered, Refused
+from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused
 from mcp_endpoint.wire.mcp import Kind
 from support.servers.source_client import Asker, text_of
 from support.sockets import PATIENCE

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.providers.local.tool_spec import BadArguments
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi import references as openapi_references
 from mcp_endpoint.providers.openapi.document import Document, read_document
 from mcp_endpoint.providers.openapi.operation import METHODS, Operation

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mcp_endpoint.providers.local.tool_spec import BadArguments
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi.operation import Parameter
 from mcp_endpoint.providers.openapi.styles import in_header, in_path, in_query
 

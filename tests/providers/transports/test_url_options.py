@@ -14,7 +14,7 @@ from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_client import HttpSettings, make_client, read_body, send
 from mcp_endpoint.net.trust import usual_tls
 from mcp_endpoint.providers.entries.entry import expanded, read_entry
-from mcp_endpoint.providers.factory import Place, http_source, source_at
+from mcp_endpoint.providers.factory import SourceContext, http_source, make_source
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.source import Source, Stopped, Why
 from support.certificates import make_pair
@@ -34,7 +34,7 @@ async def opened(entry: dict[str, object], folder: Path = HERE, **environ: str) 
 
 def source_of(entry: dict[str, object], folder: Path = HERE, environ: dict[str, str] | None = None) -> Source:
     server = expanded(read_entry("x", entry), environ or {})
-    return source_at(server, Place(environ or {}, folder))
+    return make_source(server, SourceContext(environ or {}, folder))
 
 
 async def why(entry: dict[str, object], folder: Path = HERE, **environ: str) -> Stopped:
@@ -386,7 +386,8 @@ async def test_a_connection_is_used_again_at_once() -> None:
 async def test_an_sdk_server_through_a_proxy() -> None:
     async with forward_proxy() as proxy, sdk("streamable") as served:
         source = http_source(
-            read_entry("x", {"url": f"{served.url}/mcp", "proxy": f"http://127.0.0.1:{proxy.port}"}), HERE, {}
+            read_entry("x", {"url": f"{served.url}/mcp", "proxy": f"http://127.0.0.1:{proxy.port}"}),
+            SourceContext({}, HERE),
         )
         async with talking(source) as talk:
             await talk.greet()

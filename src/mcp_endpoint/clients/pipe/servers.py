@@ -18,7 +18,7 @@ from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.entries.entry import Kind, Server, Tools, expanded
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
-from mcp_endpoint.providers.factory import Place, source_at
+from mcp_endpoint.providers.factory import SourceContext, make_source
 from mcp_endpoint.providers.source import Stopped
 from mcp_endpoint.providers.transports.child_environ import whole_environment
 
@@ -101,7 +101,7 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], folder: 
         return FAILED
     try:
         if ready.kind is not Kind.STDIO:
-            return await _open(url, ready, Place(environ, folder), backoff)
+            return await _open(url, ready, SourceContext(environ, folder), backoff)
         return await pipe(
             url,
             ready.command,
@@ -115,17 +115,17 @@ async def _bridge(url: str, server: Server, environ: Mapping[str, str], folder: 
         return FAILED
 
 
-async def _open(url: str, server: Server, place: Place, backoff: Backoff | None) -> int:
+async def _open(url: str, server: Server, context: SourceContext, backoff: Backoff | None) -> int:
     """The bridge of a server that is no program."""
-    log = logger.patch(named(server.name))
+    environ, log = context.environ, logger.patch(named(server.name))
     if server.kind is not Kind.PYTHON:
-        return await pipe_anew(url, lambda: source_at(server, place), environ=place.environ, backoff=backoff, log=log)
+        return await pipe_anew(url, lambda: make_source(server, context), environ=environ, backoff=backoff, log=log)
     try:
-        source = source_at(server, place)
+        source = make_source(server, context)
     except Stopped as stopped:
         log.error(" / ".join(stopped.sentences()))
         return FAILED
-    return await pipe_source(url, source, environ=place.environ, backoff=backoff, log=log)
+    return await pipe_source(url, source, environ=environ, backoff=backoff, log=log)
 
 
 def run_servers(url: str | None, path: Path, environ: Mapping[str, str]) -> int:

@@ -19,8 +19,9 @@ from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
 from mcp_endpoint.providers.entries.url import OAuthClient
-from mcp_endpoint.providers.factory import http_source, oauth_of, token_file
+from mcp_endpoint.providers.factory import SourceContext, http_source, oauth_of
 from mcp_endpoint.providers.oauth.browser import MOST_PASTED, LoopbackSignIn
+from mcp_endpoint.providers.oauth.store import token_file
 from mcp_endpoint.providers.source import Source, Stopped
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
@@ -113,6 +114,7 @@ async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], per
 
     Raises Stopped, BadEntry, TimeoutError, OSError, ValueError.
     """
+    context = SourceContext(environ, folder)
     store = token_file(folder, server.name)
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
@@ -123,9 +125,9 @@ async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], per
             f"--port ({error.strerror or error})"
         ) from None
     try:
-        oauth = oauth_of(server, folder, environ, sign_in)
+        oauth = oauth_of(server, context, sign_in)
         try:
-            await _greet(http_source(server, folder, environ, oauth.send, PATIENCE))
+            await _greet(http_source(server, context, oauth.send, PATIENCE))
         finally:
             await oauth.close()
     finally:

@@ -10,6 +10,7 @@ from jsonschema.exceptions import ValidationError
 from jsonschema.validators import extend
 from msgspec.json import encode
 
+from mcp_endpoint.providers.arguments.errors import TooComplex
 from mcp_endpoint.providers.arguments.meanings import is_word_for_nothing
 from mcp_endpoint.wire.absent_arguments import is_refused_by_format, is_refused_by_pattern
 
@@ -29,16 +30,12 @@ class _Run:
 _run: ContextVar[_Run] = ContextVar("run")
 
 
-class TooMuch(Exception):
-    """There is more to do than one call is worth."""
-
-
 def _reference(validator: Any, pointer: str, instance: Any, schema: Any) -> Iterator[ValidationError]:
     """Looked up once for each part of the value: forms of forms would else be tried each with each."""
     run = _run.get()
     run.left -= 1
     if run.left < 0:
-        raise TooMuch
+        raise TooComplex
     check = Draft202012Validator.VALIDATORS["$ref"]
     if not isinstance(instance, dict | list):
         yield from check(validator, pointer, instance, schema)
@@ -87,7 +84,7 @@ StrictValidator: Any = extend(  # type: ignore[no-untyped-call]
 
 @contextmanager
 def bounded() -> Iterator[None]:
-    """Checks within have MOST_REFERENCES together; TooMuch is raised where that is not enough."""
+    """Checks within have MOST_REFERENCES together; TooComplex is raised where that is not enough."""
     token = _run.set(_Run())
     try:
         yield

@@ -12,7 +12,7 @@ from jsonschema.exceptions import ValidationError
 from msgspec.json import encode
 
 from mcp_endpoint.providers.arguments import meanings
-from mcp_endpoint.providers.arguments.checks import TooMuch
+from mcp_endpoint.providers.arguments.errors import TooComplex
 
 MOST_VALUES = 20_000
 """Values that are looked at, each time anew, to find out how one call was meant."""
@@ -65,7 +65,7 @@ class Mending:
     def _errors(self, validator: Any, value: Any) -> list[ValidationError]:
         self._left -= _count(value, self._left)
         if self._left <= 0:
-            raise TooMuch
+            raise TooComplex
         return list(islice(validator.iter_errors(value), MOST_ERRORS))
 
     def _fits(self, validator: Any, value: Any) -> bool:

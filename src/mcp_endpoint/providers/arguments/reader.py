@@ -11,10 +11,10 @@ from typing import Any
 
 from jsonschema.exceptions import ValidationError, best_match
 
-from mcp_endpoint.providers.arguments.checks import StrictValidator, TooMuch, Validator, bounded
+from mcp_endpoint.providers.arguments.checks import StrictValidator, Validator, bounded
+from mcp_endpoint.providers.arguments.errors import BadArguments, TooComplex
 from mcp_endpoint.providers.arguments.meanings import declared
 from mcp_endpoint.providers.arguments.mending import MOST_ERRORS, WRAPPED, Mending
-from mcp_endpoint.providers.local.tool_spec import BadArguments
 
 MOST_NAMED = 5
 
@@ -48,7 +48,7 @@ class Reader:
                     errors = [error for error in errors if _told(error) in left] or errors
         except RecursionError:
             raise BadArguments("参数嵌套过深 / The arguments are nested too deeply") from None
-        except TooMuch:
+        except TooComplex:
             raise BadArguments("参数过于复杂 / The arguments are too complex to be checked") from None
         if errors:
             raise BadArguments(_complaint(best_match(errors), unknown))
@@ -63,7 +63,7 @@ class Reader:
         try:
             with bounded():
                 mended = mending.mend(self._strict, given, WRAPPED)
-        except (RecursionError, TooMuch):
+        except (RecursionError, TooComplex):
             return given, False
         return (mended, mending.fits) if isinstance(mended, dict) else (given, False)
 

@@ -5,19 +5,16 @@ begins a job at once, and what is asked about the task is answered by the job of
 """
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.errors import Code
+from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.jobs.job_tools import sentence
 from mcp_endpoint.providers.jobs.jobs import KEPT, Job, Status
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-
-if TYPE_CHECKING:
-    from mcp_endpoint.providers.jobs.job_watch import JobStoreLike
 
 METHODS = frozenset({"tasks/get", "tasks/result", "tasks/cancel"})
 """What is asked of whoever began a task; `tasks/list` is the broker's own to answer."""
@@ -56,9 +53,7 @@ def caller(params: dict[str, Raw]) -> str | None:
 class JobTasks:
     """What one run of a source answers about the jobs of all runs: a client may ask after a restart, too."""
 
-    def __init__(
-        self, job_store: "JobStoreLike", clock: Callable[[], float], to_broker: Callable[[bytes], None]
-    ) -> None:
+    def __init__(self, job_store: JobStore, clock: Callable[[], float], to_broker: Callable[[bytes], None]) -> None:
         self._store = job_store
         self._clock = clock
         self._to_broker = to_broker

@@ -4,15 +4,16 @@ It stands between the provider's link, which hands it frames both ways, and the 
 """
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.errors import Code
+from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.jobs.job_tasks import JobTasks, caller
-from mcp_endpoint.providers.jobs.jobs import Job, Jobs, Status, TooManyJobs
+from mcp_endpoint.providers.jobs.jobs import Job, Status, TooManyJobs
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.repair.error_objects import proper
@@ -20,28 +21,7 @@ from mcp_endpoint.wire.repair.error_objects import proper
 LONGEST_PROGRESS = 200
 
 
-class JobStoreLike(Protocol):
-    """Where jobs are kept, and what is said of them."""
-
-    jobs: Jobs
-
-    def answer_within(self) -> float:
-        """Seconds after which a call becomes a job."""
-
-    def longest(self) -> float:
-        """Seconds a job may take."""
-
-    def language(self, agent_id: str) -> str:
-        """The language of an agent."""
-
-    def opened(self, agent_id: str) -> None:
-        """An agent has a job: it can ask for it from now on."""
-
-    def stamp(self, moment: float) -> str:
-        """A moment of the clock as ISO 8601 has it."""
-
-
-class Watched(NamedTuple):
+class PendingCall(NamedTuple):
     """A call that is not answered yet."""
 
     agent_id: str
@@ -54,7 +34,7 @@ class JobWatch:
 
     def __init__(
         self,
-        job_store: JobStoreLike,
+        job_store: JobStore,
         timers: Timers,
         clock: Callable[[], float],
         to_broker: Callable[[bytes], None],
@@ -65,7 +45,7 @@ class JobWatch:
         self._clock = clock
         self._to_broker = to_broker
         self._to_source = to_source
-        self._watched: dict[int, Watched] = {}
+        self._pending: dict[int, PendingCall] = {}
         self._jobs: dict[int, Job] = {}
         self._limits: dict[int, Timer] = {}
         """When running jobs have to be done."""
@@ -79,7 +59,7 @@ class JobWatch:
         """Told when the last of its jobs is over."""
 
     def __bool__(self) -> bool:
-        return bool(self._watched or self._jobs)
+        return bool(self._pending or self._jobs)
 
     def call(self, number: int, tool: str, params: dict[str, Raw], *, as_task: bool) -> dict[str, Raw] | None:
         """A call of a tool that may take long; its params for the source, which is asked for progress.
@@ -101,7 +81,7 @@ class JobWatch:
             self.tasks.begun(number, job)
         else:
             timer = self._timers.at(now + self._store.answer_within(), lambda now: self._accept(number, now))
-            self._watched[number] = Watched(agent_id, tool, timer)
+            self._pending[number] = PendingCall(agent_id, tool, timer)
         if "progressToken" in meta:
             return params
         self._own_tokens.add(number)
@@ -111,9 +91,9 @@ class JobWatch:
         """The caller gave up before it was answered, or it is answered now; or nobody waits for a task's result."""
         self.tasks.cancelled(number)
         self._told_early.pop(number, None)
-        watched = self._watched.pop(number, None)
-        if watched is not None:
-            watched.timer.cancel()
+        call = self._pending.pop(number, None)
+        if call is not None:
+            call.timer.cancel()
             self._own_tokens.discard(number)
 
     def answered(self, number: int, envelope: wire.Envelope) -> bool:
@@ -139,7 +119,7 @@ class JobWatch:
         raw = bytes(params.get("progressToken", Raw(b"")))
         number = int(raw) if raw.isdigit() and len(raw) <= 10 else 0
         job = self._jobs.get(number)
-        if job is not None or number in self._watched:
+        if job is not None or number in self._pending:
             done, total = mcp.text(params.get("progress")), mcp.text(params.get("total"))
             told = f"{done}/{total}" if total else done
             text = " ".join(filter(None, (told, mcp.text(params.get("message")))))[:LONGEST_PROGRESS]
@@ -156,10 +136,10 @@ class JobWatch:
 
     def parted(self) -> None:
         """The link is gone, and with it those who waited for answers; jobs go on as long as the source does."""
-        for number, watched in self._watched.items():
-            watched.timer.cancel()
+        for number, call in self._pending.items():
+            call.timer.cancel()
             self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
-        self._watched.clear()
+        self._pending.clear()
         self._told_early.clear()
 
     def ended(self, why: str) -> None:
@@ -183,11 +163,11 @@ class JobWatch:
 
     def _accept(self, number: int, now: float) -> None:
         """It takes long: answer the caller, and let it go on as a job."""
-        watched = self._watched.pop(number)
-        job = self._begin(number, watched.agent_id, watched.tool, now)
+        call = self._pending.pop(number)
+        job = self._begin(number, call.agent_id, call.tool, now)
         if job is None:
             self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
-            said = self._too_many(watched.agent_id)
+            said = self._too_many(call.agent_id)
             self._reply(number, {"content": [{"type": "text", "text": said}], "isError": True})
             return
         job.told(self._told_early.pop(number, ""), now)
@@ -195,7 +175,7 @@ class JobWatch:
             f"已开始，任务编号 {job.id}，完成后可以问我结果。",
             f"It has begun, as job {job.id}; ask for the result later.",
         )
-        said = zh if self._store.language(watched.agent_id) == "zh" else en
+        said = zh if self._store.language(call.agent_id) == "zh" else en
         facts = {"job_id": job.id, "status": Status.RUNNING.value}
         self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
 

@@ -17,8 +17,9 @@ from msgspec.json import encode
 
 from mcp_endpoint.errors import Code
 from mcp_endpoint.logs.redaction import quote_peer
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.arguments.meanings import arguments_of
-from mcp_endpoint.providers.local.tool_spec import BadArguments, Call, Limits, Offer, Offered, Refused, failed
+from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused, failed
 from mcp_endpoint.providers.source import Take
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp

@@ -25,10 +25,6 @@ class Refused(Exception):
     """A call ends as an error of the tool; the message is a sentence for the caller."""
 
 
-class BadArguments(Exception):
-    """What a call was given does not fit; the message says in plain words what, and what is allowed."""
-
-
 @dataclass(frozen=True)
 class Limits:
     """How calls are bounded."""
@@ -69,7 +65,7 @@ class Call:
         self.name = name
         """The name, or of a resource the URI."""
         self.arguments = arguments
-        self.caller: Mapping[str, Any] = json_object(meta.get(mcp.CALLER)) or {}
+        self.caller: Mapping[str, Any] = _facts(meta.get(mcp.CALLER))
         """The facts the broker tells about the caller."""
         self.deadline = deadline
         """By the loop's clock, in seconds."""
@@ -149,12 +145,9 @@ def failed(text: str) -> dict[str, object]:
     return {"content": [{"type": "text", "text": text}], "isError": True}
 
 
-def json_object(raw: Raw | None) -> dict[str, Any] | None:
-    """A JSON object as a dict, which is empty where there is nothing or null; None for anything else."""
-    if raw is None or raw == wire.NULL:
-        return {}
+def _facts(raw: Raw | None) -> Mapping[str, Any]:
+    """A JSON object; an empty one where there is none."""
     try:
-        value = decode(raw)
+        return decode(raw or b"{}", type=dict[str, Any])
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return value if isinstance(value, dict) else None
+        return {}

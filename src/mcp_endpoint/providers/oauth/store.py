@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from mcp.client.auth.oauth2 import OAuthContext
     from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
+FOLDER = ".mcp_tokens"
+"""The folder beside the settings in which the tokens of servers are kept that somebody has signed in to."""
 FILE_LIMIT = 256 * 1024
+
+
+def token_file(folder: Path, server: str) -> Path:
+    """Where the tokens of a server are kept; `folder` is that of the settings."""
+    return folder / FOLDER / f"{server.encode().hex()}.json"
 
 
 class OAuthStore:

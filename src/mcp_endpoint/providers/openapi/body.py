@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote_plus
 
-from mcp_endpoint.providers.local.tool_spec import BadArguments
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi.operation import BODY, Body, Parameter
 from mcp_endpoint.providers.openapi.schema import is_binary
 from mcp_endpoint.providers.openapi.styles import QUERY_STYLES, in_query, plain

@@ -8,7 +8,7 @@ import json
 from typing import Any
 from urllib.parse import quote
 
-from mcp_endpoint.providers.local.tool_spec import BadArguments
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="

@@ -15,9 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from pydantic.errors import PydanticUserError
 from pydantic.fields import FieldInfo
 
+from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.arguments.meanings import declared
 from mcp_endpoint.providers.local.python.results import untitled
-from mcp_endpoint.providers.local.tool_spec import BadArguments
 from mcp_endpoint.tools import Context
 
 if TYPE_CHECKING:
