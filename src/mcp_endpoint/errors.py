@@ -11,6 +11,20 @@ Clients know the codes and the texts on the wire already (docs/protocol.md, sect
 from enum import Enum, IntEnum
 
 
+class Worded(Enum):
+    """A row of a table that people read: Chinese and English words, to stand inside a sentence."""
+
+    def __init__(self, zh: str, en: str) -> None:
+        self.zh = zh
+        self.en = en
+        self.reason = self.name.lower()
+        """For programs."""
+
+    def words(self, language: str) -> str:
+        """The words in `language` ("zh" or "en")."""
+        return self.zh if language == "zh" else self.en
+
+
 class Code(IntEnum):
     """JSON-RPC error codes (docs/protocol.md, section 4.6)."""
 
@@ -187,7 +201,7 @@ class Fault(Enum):
         return (self.zh if language == "zh" else self.en).format(**facts)
 
 
-class End(Enum):
+class End(Worded):
     """Why a link ended: (close code, text in the close frame, Chinese words, English words).
 
     4004 is never used: one client gives up for good on it. 1006 is never sent; it stands for an end without a close
@@ -195,11 +209,9 @@ class End(Enum):
     """
 
     def __init__(self, code: int, wire: str, zh: str, en: str) -> None:
+        super().__init__(zh, en)
         self.code = code
         self.wire = wire
-        self.zh = zh
-        self.en = en
-        self.reason = self.name.lower()
 
     MISSING_TOKEN = (1008, "缺少token参数", "地址中没有 token", "no token in the URL")
     BAD_TOKEN = (1008, "token解密失败", "token 无法用本服务的密钥解密", "the token does not decrypt with this key")
@@ -235,19 +247,13 @@ class End(Enum):
     SERVER_ENDED = (1001, "", "由本服务启动的工具服务已停止", "the server that the broker opened itself has stopped")
     INTERNAL = (1011, "内部错误", "服务内部错误", "an internal error of the broker")
 
-    def words(self, language: str) -> str:
-        """Why the link ended, in `language` ("zh" or "en"), to stand inside a sentence."""
-        return self.zh if language == "zh" else self.en
 
-
-class Refusal(Enum):
+class Refusal(Worded):
     """Why a connection did not become a link: (HTTP status, Chinese words, English words); status 0 is no answer."""
 
     def __init__(self, status: int, zh: str, en: str) -> None:
+        super().__init__(zh, en)
         self.status = status
-        self.zh = zh
-        self.en = en
-        self.reason = self.name.lower()
 
     FULL = (503, "服务连接数已满（[websocket] max_connections）", "the broker is full ([websocket] max_connections)")
     ADDRESS_FULL = (

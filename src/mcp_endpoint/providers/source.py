@@ -5,22 +5,20 @@ tools inside this process. Whoever runs it (`provider.py`) joins it to the broke
 """
 
 from collections.abc import Callable, Sequence
-from enum import Enum
 from typing import Protocol
 
+from mcp_endpoint.errors import Worded
 from mcp_endpoint.logs.redaction import quote_peer
 
 
-class Why(Enum):
+class Why(Worded):
     """Why a source could not be opened, or stopped: (Chinese words, English words), to stand inside a sentence, and
     what its owner can do about it, in both languages again."""
 
     def __init__(self, zh: str, en: str, do_zh: str = "", do_en: str = "") -> None:
-        self.zh = zh
-        self.en = en
+        super().__init__(zh, en)
         self.do_zh = do_zh
         self.do_en = do_en
-        self.reason = self.name.lower()
 
     NO_COMMAND = ("找不到要启动的程序", "the program to start was not found")
     NOT_STARTED = (

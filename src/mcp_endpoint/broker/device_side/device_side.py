@@ -94,7 +94,7 @@ class DeviceSide(Caller):
             self.receive(one, now)
         if reading.lost is not None:
             flaw = reading.lost.flaw
-            why = flaw.zh if self.agent.limits.language == "zh" else flaw.en
+            why = flaw.words(self.agent.limits.language)
             self.fail(reading.lost.id, Fault.UNREADABLE, why=why)
         elif not reading.frames:
             self.fail(wire.NULL_ID, Fault.NOT_JSON)

@@ -144,7 +144,7 @@ class FrameRepair:
         """What is to be said of a frame that cannot be read: to who waits for it, or to the program that asks."""
         if lost.is_request:
             if not awaits(self._tool, lost.id):  # else a copy of our own
-                zh_en = lost.flaw.zh if self._tool.agent.limits.language == "zh" else lost.flaw.en
+                zh_en = lost.flaw.words(self._tool.agent.limits.language)
                 self._tool.link.send(self._tool.failure(lost.id, Fault.UNREADABLE, why=zh_en))
             return []
         if not awaits(self._tool, lost.id):
@@ -158,7 +158,7 @@ class FrameRepair:
         number = respelled(id_)
         call = self._tool.pending.get(number)
         language = (self._tool if call is None else call.caller).agent.limits.language
-        why = flaw.zh if language == "zh" else flaw.en
+        why = flaw.words(language)
         facts = {"tool_side": self._tool.name, "called": "" if call is None else call.name, "why": why}
         if call is None:
             return error_of(self._tool.agent, b"%d" % number, Fault.UNREADABLE_ANSWER, **facts)

@@ -1,7 +1,8 @@
 """What can be wrong with a definition, and how its owner hears of it."""
 
-from enum import Enum
 from typing import NamedTuple
+
+from mcp_endpoint.errors import Worded
 
 MOST_IN_A_SENTENCE = 2
 MOST_PER_DEFINITION = 4
@@ -10,13 +11,8 @@ LONGEST_PLACE = 120
 LONGEST_NAME = 64
 
 
-class Flaw(Enum):
+class Flaw(Worded):
     """What is wrong at a place of a definition: (Chinese, English), with the place in front."""
-
-    def __init__(self, zh: str, en: str) -> None:
-        self.zh = zh
-        self.en = en
-        self.reason = self.name.lower()
 
     # What is mended: the definition serves.
     NULL = ("{place} 为 null", "{place} is null")
@@ -56,7 +52,7 @@ class At(NamedTuple):
 
     def words(self, language: str) -> str:
         """What is wrong there, in "zh" or "en", to stand inside a sentence."""
-        return (self.flaw.zh if language == "zh" else self.flaw.en).format(place=_printable(self.place, LONGEST_PLACE))
+        return self.flaw.words(language).format(place=_printable(self.place, LONGEST_PLACE))
 
 
 class Flaws:

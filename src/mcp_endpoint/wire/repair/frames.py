@@ -6,13 +6,13 @@ the text, there are only so many attempts, and what takes longest is not done fo
 """
 
 import re
-from enum import Enum
 from json import JSONDecodeError, JSONDecoder
 from typing import NamedTuple
 
 from msgspec import UNSET, Raw
 from msgspec.json import Decoder, decode, encode
 
+from mcp_endpoint.errors import Worded
 from mcp_endpoint.wire import envelope as wire
 
 LARGE = 1024 * 1024
@@ -23,12 +23,8 @@ MOST_ATTEMPTS = 4
 """Objects in one text that are no frames."""
 
 
-class Flaw(Enum):
+class Flaw(Worded):
     """What was wrong with a frame: (Chinese, English), to stand inside a sentence."""
-
-    def __init__(self, zh: str, en: str) -> None:
-        self.zh = zh
-        self.en = en
 
     HALF_CHARACTER = ("含有半个字符（不成对的代理项）", "it has half a character in it (a lone surrogate)")
     NOT_A_NUMBER = ("含有 NaN 或 Infinity，这不是 JSON", "NaN and Infinity are not JSON")
