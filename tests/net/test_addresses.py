@@ -7,11 +7,11 @@ from ipaddress import ip_address
 
 import pytest
 
-from mcp_endpoint.net.addresses import Allowed, checked_addresses, is_public
+from mcp_endpoint.net.addresses import AllowedAddresses, checked_addresses, is_public
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_client import HttpLimits, HttpSettings, error_body, make_client, read_body, send
 
-HERE = Allowed.of(["127.0.0.1"])
+HERE = AllowedAddresses.of(["127.0.0.1"])
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_not_public(text: str) -> None:
 
 
 def test_what_is_listed_may_be_private() -> None:
-    allowed = Allowed.of(["192.168.0.0/16", "10.0.0.5", "NAS.lan.", "fd00::/8", "[::1]"])
+    allowed = AllowedAddresses.of(["192.168.0.0/16", "10.0.0.5", "NAS.lan.", "fd00::/8", "[::1]"])
     for host, address in [("a", "192.168.3.4"), ("a", "10.0.0.5"), ("nas.lan", "172.16.0.1"), ("a", "fd12::1")]:
         assert allowed(host, ip_address(address))
     assert allowed("a", ip_address("::ffff:10.0.0.5"))
@@ -66,21 +66,21 @@ def test_what_is_listed_may_be_private() -> None:
 @pytest.mark.parametrize("entry", ["", "10.0.0.1/8", "a b", "fe80::zz", "x/24"])
 def test_an_entry_that_is_none(entry: str) -> None:
     with pytest.raises(ValueError, match="no address"):
-        Allowed.of([entry])
+        AllowedAddresses.of([entry])
 
 
 async def test_only_allowed_addresses_of_a_name_are_left() -> None:
     async def resolve(host: str, port: int) -> list[str]:
         return ["10.0.0.1", "8.8.8.8", "127.0.0.1"]
 
-    assert await checked_addresses("x", 80, Allowed(), resolve) == ["8.8.8.8"]
+    assert await checked_addresses("x", 80, AllowedAddresses(), resolve) == ["8.8.8.8"]
     assert await checked_addresses("x", 80, HERE, resolve) == ["8.8.8.8", "127.0.0.1"]
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1", "0", "::1", "::ffff:127.0.0.1"])
 async def test_this_machine_is_private_however_it_is_spelled(host: str) -> None:
     with pytest.raises(NetError) as refused:
-        await checked_addresses(host, 80, Allowed())
+        await checked_addresses(host, 80, AllowedAddresses())
     # a machine without IPv6 does not even resolve ::1
     assert refused.value.fault in {NetFault.PRIVATE_ADDRESS, NetFault.UNREACHABLE}
 
@@ -92,7 +92,7 @@ async def test_a_name_that_is_not_known(host: str) -> None:
         raise OSError("no such name")
 
     with pytest.raises(NetError) as refused:
-        await checked_addresses(host, 80, Allowed(), resolve)
+        await checked_addresses(host, 80, AllowedAddresses(), resolve)
     assert refused.value.fault is NetFault.UNREACHABLE
 
 
@@ -153,7 +153,7 @@ async def test_the_environment_is_not_asked(monkeypatch: pytest.MonkeyPatch) -> 
 
 async def test_a_private_address_is_not_connected_to() -> None:
     async with server(lambda head: ok(b"")) as url:
-        assert await fault_of(url, allowed=Allowed()) is NetFault.PRIVATE_ADDRESS
+        assert await fault_of(url, allowed=AllowedAddresses()) is NetFault.PRIVATE_ADDRESS
 
 
 async def test_a_name_is_connected_to_at_the_address_that_was_checked() -> None:
@@ -182,7 +182,7 @@ async def test_the_next_address_is_tried() -> None:
 
     async with server(lambda head: ok(b"second")) as url:
         there = url.replace("127.0.0.1", "two.example")
-        assert await get(there, resolve=resolve, allowed=Allowed.of(["two.example"])) == b"second"
+        assert await get(there, resolve=resolve, allowed=AllowedAddresses.of(["two.example"])) == b"second"
 
 
 async def test_nobody_listens() -> None:

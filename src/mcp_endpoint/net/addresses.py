@@ -48,7 +48,7 @@ def _wrapped(address: IPv6Address) -> IPv4Address | None:
 
 
 @dataclass(frozen=True)
-class Allowed:
+class AllowedAddresses:
     """The private addresses that may be connected to."""
 
     networks: tuple[Network, ...] = ()
@@ -56,7 +56,7 @@ class Allowed:
     """Names in lower case; what one of them resolves to may be private."""
 
     @classmethod
-    def of(cls, entries: Iterable[str]) -> "Allowed":
+    def of(cls, entries: Iterable[str]) -> "AllowedAddresses":
         """Read `allow_private`: addresses, networks (`192.168.0.0/16`) and host names (`nas.lan`).
 
         Raises ValueError for an entry that is none of them, and for a network with bits set behind its prefix.

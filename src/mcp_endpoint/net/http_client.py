@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from mcp_endpoint.net.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.net.addresses import AllowedAddresses, Resolve, look_up
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_transport import CheckedTransport
 from mcp_endpoint.net.proxies import Route, direct
-from mcp_endpoint.net.trust import usual_tls
+from mcp_endpoint.net.trust import default_tls
 
 CONNECT_TIMEOUT = 10.0
 READ_TIMEOUT = 60.0
@@ -57,7 +57,7 @@ class HttpSettings:
 
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     """Sent with each request; they may hold secrets."""
-    allowed: Allowed = field(default_factory=Allowed)
+    allowed: AllowedAddresses = field(default_factory=AllowedAddresses)
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     """Whose certificates are trusted; None for the usual ones."""
     route: Route = field(default=direct, repr=False)
@@ -82,7 +82,7 @@ def make_client(settings: HttpSettings) -> httpx.AsyncClient:
         headers=headers,
         timeout=httpx.Timeout(connect=limits.connect, read=limits.read, write=limits.write, pool=limits.connect),
         transport=CheckedTransport(
-            settings.allowed, settings.resolve, settings.tls or usual_tls(), limits.connections, settings.route
+            settings.allowed, settings.resolve, settings.tls or default_tls(), limits.connections, settings.route
         ),
         follow_redirects=False,
         trust_env=False,
@@ -203,7 +203,7 @@ async def error_body(response: httpx.Response) -> bytes:
     return body
 
 
-async def drained(response: httpx.Response) -> None:
+async def drain(response: httpx.Response) -> None:
     """Read what is left of an answer that is of no interest, so that its connection can be used again; closes it.
 
     It is given a second and 64 KB. Never raises for what the peer does.
@@ -225,14 +225,14 @@ def explained(error: Exception) -> NetError:
         case httpx.ProxyError():
             return NetError(NetFault.PROXY_FAILED, str(error)[:DETAIL] or name)
         case httpx.ConnectError() | httpx.ConnectTimeout() | httpx.PoolTimeout():
-            return refused_tls(error) or NetError(NetFault.UNREACHABLE, str(error.__cause__ or error)[:DETAIL] or name)
+            return tls_error_in(error) or NetError(NetFault.UNREACHABLE, str(error.__cause__ or error)[:DETAIL] or name)
         case httpx.InvalidURL() | httpx.UnsupportedProtocol():
             return NetError(NetFault.UNREACHABLE, "the URL cannot be used")
         case _:
             return NetError(NetFault.CONNECTION_LOST, name)
 
 
-def refused_tls(error: BaseException | None) -> NetError | None:
+def tls_error_in(error: BaseException | None) -> NetError | None:
     """The fault of an error that began with TLS; None for any other."""
     while error is not None:
         if isinstance(error, ssl.SSLCertVerificationError):

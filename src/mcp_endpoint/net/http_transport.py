@@ -14,7 +14,7 @@ from types import TracebackType
 import httpcore
 import httpx
 
-from mcp_endpoint.net.addresses import Address, Allowed, Resolve, checked_addresses, refused_address
+from mcp_endpoint.net.addresses import Address, AllowedAddresses, Resolve, checked_addresses, refused_address
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.proxies import Proxy, Route
 from mcp_endpoint.net.socks import socks_connect
@@ -36,7 +36,9 @@ _PORTS = {"http": 80, "https": 443}
 class CheckedTransport(httpx.AsyncBaseTransport):
     """httpx's own transport cannot be given a network backend; this one can, and is the same else."""
 
-    def __init__(self, allowed: Allowed, resolve: Resolve, tls: ssl.SSLContext, connections: int, route: Route) -> None:
+    def __init__(
+        self, allowed: AllowedAddresses, resolve: Resolve, tls: ssl.SSLContext, connections: int, route: Route
+    ) -> None:
         self._allowed = allowed
         self._resolve = resolve
         self._tls = tls
@@ -50,7 +52,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         url = request.url
         proxy = self._route(url.scheme, url.host, url.port or _PORTS.get(url.scheme, 0))
         if proxy is not None:
-            check_spelled(url.host, self._allowed)
+            check_literal_address(url.host, self._allowed)
         with _httpx_errors():
             answer = await self._pool(proxy).handle_async_request(
                 httpcore.Request(
@@ -116,7 +118,7 @@ class CheckedTransport(httpx.AsyncBaseTransport):
         await self.aclose()
 
 
-def check_spelled(host: str, allowed: Allowed) -> None:
+def check_literal_address(host: str, allowed: AllowedAddresses) -> None:
     """A proxy looks names up, but an address that is spelled out is known before. Raises NetError."""
     address = _spelled(host)
     if address is not None and not allowed(host, address):

@@ -19,7 +19,7 @@ _BEGIN = b"-----BEGIN "
 _HASHED = re.compile(r"[0-9a-f]{8}\.\d+")
 
 
-def usual_tls() -> ssl.SSLContext:
+def default_tls() -> ssl.SSLContext:
     """What is trusted without a word in an entry. It is shared, so do not add to it."""
     return _usual(os.environ.get("SSL_CERT_FILE", ""), os.environ.get("SSL_CERT_DIR", ""))
 

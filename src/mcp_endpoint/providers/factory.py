@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from mcp_endpoint.providers.entries.entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
-from mcp_endpoint.providers.entries.url import OAuthClient, route_of
+from mcp_endpoint.providers.entries.url_access import OAuthClient, route_of
 from mcp_endpoint.providers.oauth.store import token_file
 from mcp_endpoint.providers.source import Source, Stopped, Why
 
@@ -82,7 +82,7 @@ def _make(server: Server, context: SourceContext) -> Source:
 
 def _http(server: Server, context: SourceContext) -> Source:
     signed = None
-    if server.way.oauth is not None or token_file(context.folder, server.name).exists():
+    if server.access.oauth is not None or token_file(context.folder, server.name).exists():
         from mcp_endpoint.providers.oauth.signed_source import SignedSource
 
         signed = oauth_of(server, context)
@@ -116,13 +116,13 @@ def http_source(
 
 def oauth_of(server: Server, context: SourceContext, person: "SignIn | None" = None) -> "OAuth":
     """What signs the requests to a server. Raises Stopped, BadEntry."""
-    from mcp_endpoint.net.addresses import Allowed
+    from mcp_endpoint.net.addresses import AllowedAddresses
     from mcp_endpoint.net.http_client import HttpSettings
     from mcp_endpoint.providers.oauth.client import OAuth, OAuthSettings
 
     tls, route = tls_and_route(server, context)
-    http = HttpSettings(allowed=Allowed.of(private_places(server, server.url)), tls=tls, route=route)
-    client = server.way.oauth or OAuthClient()
+    http = HttpSettings(allowed=AllowedAddresses.of(private_places(server, server.url)), tls=tls, route=route)
+    client = server.access.oauth or OAuthClient()
     return OAuth(server.url, OAuthSettings(token_file(context.folder, server.name), client=client, http=http), person)
 
 
@@ -131,10 +131,10 @@ def tls_and_route(server: Server, context: SourceContext) -> "tuple[SSLContext |
     from mcp_endpoint.net.trust import tls_trusting
 
     try:
-        tls = tls_trusting(server.way.ca, context.folder)
+        tls = tls_trusting(server.access.ca, context.folder)
     except ValueError as error:
         raise Stopped(Why.BAD_ENTRY, f"ca: {error}") from None
-    return tls, route_of(server.way.proxy, context.environ)
+    return tls, route_of(server.access.proxy, context.environ)
 
 
 def _openapi(server: Server, api: OpenApi, context: SourceContext) -> Source:

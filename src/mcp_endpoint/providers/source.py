@@ -150,14 +150,14 @@ class Stopped(Exception):
         return zh, en
 
 
-Take = Callable[[bytes], float | None]
+OnFrame = Callable[[bytes], float | None]
 """Takes a frame of a server; the seconds of work that it was, where the server itself has to pay for them."""
 
 
 class Source(Protocol):
     """One run of a tool server. It is opened once, and closed once whatever happened before."""
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Start it. `take` gets every frame that comes from it; `stopped` is called once if it ends by itself.
 
         Neither is called before this returns. Raises Stopped where it cannot be started.

@@ -1,18 +1,15 @@
-"""What the sources of this folder have in common: how they speak to their owner, and frames that wait to be sent."""
+"""What the sources of this folder have in common: how they speak to their owner, and whose turn it is."""
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from mcp_endpoint.broker.work_budget import HOLD, WorkBudget
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
-from mcp_endpoint.providers.source import Stopped, Take
+from mcp_endpoint.providers.source import OnFrame, Stopped
 
 FRAMES = 16
 """Frames of one source in one turn of the event loop, as many as an agent's links have (`doors/limits/fairness.py`)."""
-UNSENT_BYTES = 8 * 1024 * 1024
-UNSENT_FRAMES = 1000
 SHORTEST_SECRET = 8
 """Characters from which on a value of the settings is cut out of a peer's words; shorter ones are words and numbers."""
 
@@ -23,17 +20,17 @@ class SourceOutput:
     def __init__(self, values: Iterable[str] = (), secrets: Iterable[str] = ()) -> None:
         """`values`, which may be secret, and `secrets` are cut out of all that is told about the peer's own words."""
         self._redact = Redactor([*(value for value in values if len(value) >= SHORTEST_SECRET), *secrets])
-        self._take: Take | None = None
+        self._take: OnFrame | None = None
         self._stopped: Callable[[Stopped], None] | None = None
         self.shut = False
         """Whether nothing is told any more: the source ended, or was closed."""
 
-    def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Speak to these from now on."""
         self._take, self._stopped = take, stopped
 
     def frame(self, frame: bytes) -> float:
-        """Tell one frame; the seconds of work that it was for the server itself to pay (see `Pace`)."""
+        """Tell one frame; the seconds of work that it was for the server itself to pay (see `Pacer`)."""
         if self.shut or self._take is None:
             return 0.0
         return self._take(frame) or 0.0
@@ -65,7 +62,7 @@ class SourceOutput:
         self.shut = True
 
 
-class Pace:
+class Pacer:
     """Holds the readers of one server to their turns: what it has said in one go may be thousands of frames.
 
     Measured with a flood beside the calls of another agent: without turns their p99 is 28 times as long.
@@ -83,37 +80,6 @@ class Pace:
             await asyncio.sleep(max(self._budget.rest_after(work, now) - now, 0))
         elif self._frames % FRAMES == 0:
             await asyncio.sleep(0)
-
-
-class Unsent:
-    """Frames that wait for a peer to take them: at most so many, and so many bytes."""
-
-    def __init__(self, most_bytes: int = UNSENT_BYTES, most_frames: int = UNSENT_FRAMES) -> None:
-        self._most_bytes = most_bytes
-        self._most_frames = most_frames
-        self._bytes = 0
-        self._frames: deque[bytes] = deque()
-        self._there = asyncio.Event()
-
-    def put(self, frame: bytes) -> bool:
-        """Add one; False if there is no room for it. A frame alone always has room."""
-        if self._frames and (len(self._frames) >= self._most_frames or self._bytes + len(frame) > self._most_bytes):
-            return False
-        self._frames.append(frame)
-        self._bytes += len(frame)
-        self._there.set()
-        return True
-
-    async def first(self) -> bytes:
-        """The oldest one, once there is one. It keeps its room until `sent` is called."""
-        while not self._frames:
-            self._there.clear()
-            await self._there.wait()
-        return self._frames[0]
-
-    def sent(self) -> None:
-        """The oldest one is gone."""
-        self._bytes -= len(self._frames.popleft())
 
 
 async def end_tasks(*tasks: "asyncio.Task[None] | None") -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.local.server import PAGE, LocalServer
-from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused
+from mcp_endpoint.providers.local.tool_spec import Call, FeatureSpec, Limits, Refused, ServerSpec
 from mcp_endpoint.wire.mcp import Kind
 from support.servers.source_client import Asker, text_of
 from support.sockets import PATIENCE
@@ -75,22 +75,22 @@ class Handlers:
         return {"contents": [{"uri": call.name, "text": "read"}]}
 
 
-def offer(handlers: Handlers, *more: Offered, changes: bool = True) -> Offer:
-    def tool(name: str, timeout: float | None = None) -> Offered:
+def offer(handlers: Handlers, *more: FeatureSpec, changes: bool = True) -> ServerSpec:
+    def tool(name: str, timeout: float | None = None) -> FeatureSpec:
         schema = {"type": "object"}
-        return Offered({"name": name, "inputSchema": schema}, getattr(handlers, name), timeout=timeout)
+        return FeatureSpec({"name": name, "inputSchema": schema}, getattr(handlers, name), timeout=timeout)
 
-    return Offer(
+    return ServerSpec(
         "local",
         "1",
         "Be kind.",
         changes,
         {
             Kind.TOOLS: [*map(tool, ("echo", "hold", "talk", "fail")), tool("deaf", 0.05), *more],
-            Kind.PROMPTS: [Offered({"name": "ask"}, handlers.fail)],
-            Kind.RESOURCES: [Offered({"uri": "a:b", "name": "b"}, handlers.read)],
+            Kind.PROMPTS: [FeatureSpec({"name": "ask"}, handlers.fail)],
+            Kind.RESOURCES: [FeatureSpec({"uri": "a:b", "name": "b"}, handlers.read)],
             Kind.TEMPLATES: [
-                Offered({"uriTemplate": "t:{x}", "name": "t"}, handlers.read, fits=lambda uri: uri.startswith("t:"))
+                FeatureSpec({"uriTemplate": "t:{x}", "name": "t"}, handlers.read, fits=lambda uri: uri.startswith("t:"))
             ],
         },
     )
@@ -144,7 +144,7 @@ async def test_the_handshake_says_what_there_is(asker: Asker, asked: str, given:
 
 async def test_lists_come_in_pages_that_fit_a_frame(handlers: Handlers, server: LocalServer, asker: Asker) -> None:
     many = [
-        Offered({"name": f"n{number}", "description": "x" * 5000, "inputSchema": {"type": "object"}}, handlers.echo)
+        FeatureSpec({"name": f"n{number}", "description": "x" * 5000, "inputSchema": {"type": "object"}}, handlers.echo)
         for number in range(200)
     ]
     server.change(offer(handlers, *many))

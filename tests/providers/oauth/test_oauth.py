@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from mcp_endpoint.net.addresses import Allowed
+from mcp_endpoint.net.addresses import AllowedAddresses
 from mcp_endpoint.net.http_client import HttpSettings
 from mcp_endpoint.providers.oauth.browser import LoopbackSignIn
 from mcp_endpoint.providers.oauth.client import INSTALL, OAuth, OAuthSettings
@@ -33,7 +33,7 @@ async def locked(seconds: int = 3600) -> AsyncIterator[str]:
 
 @contextlib.asynccontextmanager
 async def signed(url: str, store: Path, sign_in: LoopbackSignIn | None = None) -> AsyncIterator[Talk]:
-    oauth = OAuth(url, OAuthSettings(store, http=HttpSettings(allowed=Allowed.of(LOOPBACK))), sign_in)
+    oauth = OAuth(url, OAuthSettings(store, http=HttpSettings(allowed=AllowedAddresses.of(LOOPBACK))), sign_in)
     try:
         source = StreamableHttpSource(StreamableHttpSettings(url, allow_private=LOOPBACK), oauth.send)
         async with talking(source) as talk:

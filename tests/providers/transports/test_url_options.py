@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
-from mcp_endpoint.net.addresses import Allowed, checked_addresses
+from mcp_endpoint.net.addresses import AllowedAddresses, checked_addresses
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.net.http_client import HttpSettings, make_client, read_body, send
-from mcp_endpoint.net.trust import usual_tls
+from mcp_endpoint.net.trust import default_tls
 from mcp_endpoint.providers.entries.entry import expanded, read_entry
 from mcp_endpoint.providers.factory import SourceContext, http_source, make_source
 from mcp_endpoint.providers.net_errors import as_stopped
@@ -104,7 +104,7 @@ async def test_a_ca_that_the_environment_names(
                 patch.setenv(name, str(value))
                 async with opened({"url": url}) as talk:
                     assert await talk.greet() == HELLO
-                assert len(usual_tls().get_ca_certs()) > 50, "public ones are trusted beside it"
+                assert len(default_tls().get_ca_certs()) > 50, "public ones are trusted beside it"
 
 
 async def test_a_certificate_of_another_name_is_told_as_that(tmp_path: Path, tls: ssl.SSLContext) -> None:
@@ -302,14 +302,14 @@ async def test_a_fake_ip_is_told_with_the_line_to_add(address: str, network: str
         return [address]
 
     with pytest.raises(Stopped) as stopped, as_stopped():
-        await checked_addresses("tools.example", 443, Allowed(), resolve)
+        await checked_addresses("tools.example", 443, AllowedAddresses(), resolve)
     assert stopped.value.why is Why.FAKE_ADDRESS
     for words in stopped.value.sentences(120):
         assert f'"allow_private": ["{network}"]' in words
         assert f"tools.example is {address}" in words
         assert "fake-ip" in words
         assert "Clash" in words
-    assert await checked_addresses("tools.example", 443, Allowed.of([network]), resolve) == [address]
+    assert await checked_addresses("tools.example", 443, AllowedAddresses.of([network]), resolve) == [address]
 
 
 async def test_a_private_address_is_told_with_the_line_to_add() -> None:
@@ -317,7 +317,7 @@ async def test_a_private_address_is_told_with_the_line_to_add() -> None:
         return ["192.168.1.9"]
 
     with pytest.raises(Stopped) as stopped, as_stopped():
-        await checked_addresses("nas.lan", 80, Allowed(), resolve)
+        await checked_addresses("nas.lan", 80, AllowedAddresses(), resolve)
     assert stopped.value.why is Why.PRIVATE_ADDRESS
     assert '"allow_private": ["nas.lan"]' in stopped.value.sentences()[0]
 
@@ -366,7 +366,7 @@ async def test_an_idle_connection_is_left_alone_before_a_server_would_close_it(m
     assert http_transport.IDLE < 2, "the shortest that is usual"
     monkeypatch.setattr(http_transport, "IDLE", 0.01)
     server = Keeping(idle=30)
-    settings = HttpSettings(allowed=Allowed.of(["127.0.0.1"]))
+    settings = HttpSettings(allowed=AllowedAddresses.of(["127.0.0.1"]))
     async with server.listening() as url, make_client(settings) as client:
         for _ in range(3):
             assert await read_body(await send(client, client.build_request("POST", url)), 10, 5) == b"ok"
@@ -376,7 +376,7 @@ async def test_an_idle_connection_is_left_alone_before_a_server_would_close_it(m
 
 async def test_a_connection_is_used_again_at_once() -> None:
     server = Keeping(idle=30)
-    settings = HttpSettings(allowed=Allowed.of(["127.0.0.1"]))
+    settings = HttpSettings(allowed=AllowedAddresses.of(["127.0.0.1"]))
     async with server.listening() as url, make_client(settings) as client:
         for _ in range(20):
             await read_body(await send(client, client.build_request("POST", url)), 10, 5)

@@ -15,8 +15,8 @@ from websockets.asyncio.client import ClientConnection
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
 from mcp_endpoint.clients.pipe.program import GOING_AWAY, USAGE, run_until_signal, tool_endpoint
 from mcp_endpoint.net.backoff import Backoff
+from mcp_endpoint.providers.send_queue import SendQueue
 from mcp_endpoint.providers.source import Source, Stopped
-from mcp_endpoint.providers.source_output import Unsent
 
 if TYPE_CHECKING:
     from loguru import Logger
@@ -100,13 +100,13 @@ class _Bridge:
         self._where = where
         self._source = source
         self._log = log
-        self._unsent: Unsent | None = None
+        self._queue: SendQueue | None = None
         self._overflow = asyncio.Event()
         self._end: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
 
     def take(self, frame: bytes) -> None:
         """Take a frame of the source; without a connection there is nobody to have it."""
-        if self._unsent is not None and not self._unsent.put(frame):
+        if self._queue is not None and not self._queue.put(frame):
             self._overflow.set()
 
     def stopped(self, why: Stopped) -> None:
@@ -137,14 +137,14 @@ class _Bridge:
             return explain(error, where), False
         self._log.info(f"已连接 / connected: {where.shown}")
         self._overflow.clear()
-        unsent = Unsent()
+        unsent = SendQueue()
         down = asyncio.create_task(self._down(connection, unsent))
         up = asyncio.create_task(_up(connection, unsent))
         full = asyncio.create_task(self._overflow.wait())
         tasks: set[asyncio.Future[Any]] = {down, up, full}
         try:
             await asyncio.wait({*tasks, self._end}, return_when=asyncio.FIRST_COMPLETED)
-            useful = self._unsent is unsent
+            useful = self._queue is unsent
             for pump in (down, up):
                 broke = pump.exception() if pump.done() else None
                 if broke is not None:
@@ -153,22 +153,22 @@ class _Bridge:
                 return Failure("接入点长时间不读取。 / The endpoint does not read what it is sent."), useful
             return Failure(_why(self._end.result())), useful
         finally:
-            self._unsent = None
+            self._queue = None
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await connection.close(GOING_AWAY)
 
-    async def _down(self, connection: ClientConnection, unsent: Unsent) -> None:
+    async def _down(self, connection: ClientConnection, unsent: SendQueue) -> None:
         while True:
             frame = await connection.recv()
             # From the first frame on it is heard: what the source still had to say belongs to the connection before.
-            self._unsent = unsent
+            self._queue = unsent
             if isinstance(frame, str):
                 self._source.send(frame.encode())
 
 
-async def _up(connection: ClientConnection, unsent: Unsent) -> None:
+async def _up(connection: ClientConnection, unsent: SendQueue) -> None:
     while True:
         frame = await unsent.first()
         await connection.send(frame.decode())

@@ -14,7 +14,7 @@ from mcp_endpoint.clients.doctor import broker_checks
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Server, read_entry
-from mcp_endpoint.providers.entries.forms import ON
+from mcp_endpoint.providers.entries.foreign_entries import ON
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.servers_file import (
     UnusableFile,

@@ -18,7 +18,7 @@ from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
-from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.providers.entries.url_access import OAuthClient
 from mcp_endpoint.providers.factory import SourceContext, http_source, oauth_of
 from mcp_endpoint.providers.oauth.browser import MOST_PASTED, LoopbackSignIn
 from mcp_endpoint.providers.oauth.store import token_file
@@ -118,7 +118,7 @@ async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], per
     store = token_file(folder, server.name)
     store.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        sign_in = await person.begin(port, (server.way.oauth or OAuthClient()).redirect_uri)
+        sign_in = await person.begin(port, (server.access.oauth or OAuthClient()).redirect_uri)
     except OSError as error:
         raise OSError(
             "本机端口无法使用，请用 --port 换一个 / the browser cannot come back to that port: choose another as "

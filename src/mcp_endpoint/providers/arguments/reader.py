@@ -14,7 +14,7 @@ from jsonschema.exceptions import ValidationError, best_match
 from mcp_endpoint.providers.arguments.checks import StrictValidator, Validator, bounded
 from mcp_endpoint.providers.arguments.errors import BadArguments, TooComplex
 from mcp_endpoint.providers.arguments.meanings import declared
-from mcp_endpoint.providers.arguments.mending import MOST_ERRORS, WRAPPED, Mending
+from mcp_endpoint.providers.arguments.repair import MOST_ERRORS, WRAPPED, Repair
 
 MOST_NAMED = 5
 
@@ -59,7 +59,7 @@ class Reader:
 
     def mended(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """The same if all fits, else with as much as possible read anew; and whether all surely fits then."""
-        mending = Mending()
+        mending = Repair()
         try:
             with bounded():
                 mended = mending.mend(self._strict, given, WRAPPED)

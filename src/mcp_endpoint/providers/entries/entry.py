@@ -10,9 +10,9 @@ from enum import StrEnum
 from typing import Any
 from urllib.parse import urlsplit
 
-from mcp_endpoint.providers.entries.forms import in_our_words, is_off
+from mcp_endpoint.providers.entries.foreign_entries import as_documented, is_off
 from mcp_endpoint.providers.entries.members import BadEntry, Remark, flag, needed, seconds, size, text, texts, words
-from mcp_endpoint.providers.entries.url import Way, filled_way, read_oauth, read_way
+from mcp_endpoint.providers.entries.url_access import UrlAccess, filled_access, read_access, read_oauth
 from mcp_endpoint.providers.entries.variables import filled, has_one
 
 LONGEST_NAME = 64
@@ -42,7 +42,7 @@ _TYPES = {
     "python": Kind.PYTHON,
 }
 """What stands as `type`, in small letters and without anything else."""
-_WAYS = {Kind.STDIO: "command", Kind.OPENAPI: "openapi", Kind.PYTHON: "python"}
+_REACHED_BY = {Kind.STDIO: "command", Kind.OPENAPI: "openapi", Kind.PYTHON: "python"}
 """The member that a server of a kind is reached by; all others have a `url`."""
 
 
@@ -102,7 +102,7 @@ class Server:
     """Whether it starts with the broker, not when it is first needed."""
     allow_private: tuple[str, ...] = ()
     """Private networks and hosts that it may be at."""
-    way: Way = field(default_factory=Way)
+    access: UrlAccess = field(default_factory=UrlAccess)
     """How its URL is reached."""
     proxy_env: bool = True
     """Whether a program gets the broker's variables for proxies, mirrors and certificates."""
@@ -125,7 +125,7 @@ def read_entry(name: str, entry: object) -> Server:
         raise BadEntry("", 'must be an object such as {"command": "…"}', '应为对象，例如 {"command": "…"}')
     if is_off(entry):
         return Server(name, disabled=True)
-    members, remarks = in_our_words(entry)
+    members, remarks = as_documented(entry)
     return replace(server_of(name, members), remarks=tuple(remarks))
 
 
@@ -134,7 +134,7 @@ def faulty(name: str, entry: object, error: BadEntry) -> Server:
     agents: tuple[str, ...] = ()
     if isinstance(entry, dict):
         try:
-            agents = _agents(in_our_words({"agents": entry.get("agents")})[0])
+            agents = _agents(as_documented({"agents": entry.get("agents")})[0])
         except BadEntry:
             agents = ()  # it may not be everybody's business
     return Server(name, agents=agents, fault=error.remark)
@@ -163,14 +163,14 @@ def server_of(name: str, entry: Mapping[str, Any]) -> Server:
         case Kind.STDIO:
             return _stdio(server, entry)
         case Kind.OPENAPI:
-            return replace(server, openapi=_openapi(entry), way=read_way(entry))
+            return replace(server, openapi=_openapi(entry), access=read_access(entry))
         case Kind.PYTHON:
             return replace(server, python=needed(entry, "python", "the path of a Python file", " Python 文件的路径"))
         case Kind.WS:
-            return replace(server, url=_url(entry, kind), way=read_way(entry))
+            return replace(server, url=_url(entry, kind), access=read_access(entry))
         case _:
-            way = replace(read_way(entry), oauth=read_oauth(entry))
-            return replace(server, url=_url(entry, kind), way=way)
+            access = replace(read_access(entry), oauth=read_oauth(entry))
+            return replace(server, url=_url(entry, kind), access=access)
 
 
 def expanded(server: Server, environ: Mapping[str, str]) -> Server:
@@ -199,7 +199,7 @@ def expanded(server: Server, environ: Mapping[str, str]) -> Server:
         headers=each(server.headers),
         openapi=openapi,
         python=fill(server.python),
-        way=filled_way(server.way, fill),
+        access=filled_access(server.access, fill),
     )
 
 
@@ -209,13 +209,13 @@ def _agents(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _kind(entry: Mapping[str, Any]) -> Kind:
-    ways = [way for way in (*_WAYS.values(), "url") if entry.get(way) is not None]
+    ways = [way for way in (*_REACHED_BY.values(), "url") if entry.get(way) is not None]
     said = entry.get("type")
     if said is not None:
         kind = _TYPES.get(re.sub("[^a-z]", "", said.lower())) if isinstance(said, str) else None
         if kind is None and said != "remote":
             raise BadEntry("type", "must be stdio, http, sse or ws", "应为 stdio、http、sse 或 ws")
-        way = "url" if kind is None else _WAYS.get(kind, "url")
+        way = "url" if kind is None else _REACHED_BY.get(kind, "url")
         if ways and way not in ways:
             en = f"does not fit: there is no {way}, but {ways[0]}; remove type, or write {way} in place of {ways[0]}"
             zh = f"与其余内容不符：没有 {way}，却有 {ways[0]}；请删除 type，或改写 {ways[0]} 为 {way}"
@@ -230,7 +230,7 @@ def _kind(entry: Mapping[str, Any]) -> Kind:
             f"同时有 {both}：请只保留一个，或用 type 指明",
         )
     if ways and ways[0] != "url":
-        return next(kind for kind, way in _WAYS.items() if way == ways[0])
+        return next(kind for kind, way in _REACHED_BY.items() if way == ways[0])
     url = entry.get("url")
     if not isinstance(url, str):
         return Kind.HTTP if url is not None else Kind.STDIO

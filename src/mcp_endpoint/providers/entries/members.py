@@ -1,7 +1,7 @@
 """Members of an entry of an `mcpServers` file, read one by one in the form that this program documents.
 
 What is not in that form is a `BadEntry`, which names the member and says what it has to be. What other programs write
-in its stead is put into that form before (`forms.py`).
+in its stead is put into that form before (`foreign_entries.py`).
 """
 
 from collections.abc import Mapping

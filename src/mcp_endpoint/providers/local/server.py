@@ -19,8 +19,8 @@ from mcp_endpoint.errors import Code
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.arguments.meanings import arguments_of
-from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused, failed
-from mcp_endpoint.providers.source import Take
+from mcp_endpoint.providers.local.tool_spec import Call, FeatureSpec, Limits, Refused, ServerSpec, failed
+from mcp_endpoint.providers.source import OnFrame
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.mcp import Kind
@@ -37,9 +37,9 @@ _ANSWERING = {"tools/call": Kind.TOOLS, "prompts/get": Kind.PROMPTS, "resources/
 
 
 class LocalServer:
-    """Answers frames for an `Offer`. It is made in a running event loop; `close` must be called in the end."""
+    """Answers frames for a `ServerSpec`. It is made in a running event loop; `close` must be called in the end."""
 
-    def __init__(self, offer: Offer, take: Take, limits: Limits | None = None) -> None:
+    def __init__(self, spec: ServerSpec, take: OnFrame, limits: Limits | None = None) -> None:
         self._take = take
         self._limits = limits or Limits()
         self._loop = asyncio.get_running_loop()
@@ -51,21 +51,21 @@ class LocalServer:
         """Which log messages are wanted: an index of `mcp.LEVELS`."""
         self.said: deque[str] = deque(maxlen=SAID)
         """What its owner should know, as a program's last lines of stderr."""
-        self._put(offer)
+        self._put(spec)
 
     def time(self) -> float:
         """Seconds by the loop's clock."""
         return self._loop.time()
 
-    def _put(self, offer: Offer) -> None:
-        self._offer = offer
-        self._listed = {kind: [encode(one.definition) for one in offer.of(kind)] for kind in Kind}
-        self._named = {kind: {str(one.definition[kind.naming]): one for one in offer.of(kind)} for kind in Kind}
+    def _put(self, spec: ServerSpec) -> None:
+        self._spec = spec
+        self._listed = {kind: [encode(one.definition) for one in spec.of(kind)] for kind in Kind}
+        self._named = {kind: {str(one.definition[kind.naming]): one for one in spec.of(kind)} for kind in Kind}
 
-    def change(self, offer: Offer) -> None:
+    def change(self, spec: ServerSpec) -> None:
         """Offer something else from now on, and say which lists changed. Calls in flight end as they began."""
         before = self._listed
-        self._put(offer)
+        self._put(spec)
         changed = {kind.changed for kind in Kind if before[kind] != self._listed[kind]}
         for method in sorted(changed):
             self._send(wire.notification(method))
@@ -74,7 +74,7 @@ class LocalServer:
         """Keep one line for the owner, and log it: secrets cut, controls escaped."""
         shown = quote_peer(line, 500)
         self.said.append(shown)
-        logger.warning("[{}] {}", quote_peer(self._offer.name, 64), shown)
+        logger.warning("[{}] {}", quote_peer(self._spec.name, 64), shown)
 
     async def close(self) -> None:
         """End all calls; nothing is sent any more. What does not end within 5 s is left to itself."""
@@ -139,15 +139,15 @@ class LocalServer:
             self._fail(id_, Code.METHOD_NOT_FOUND, f"没有该方法。 / There is no method {quote_peer(method, 100)}.")
 
     def _introduction(self, revision: str) -> dict[str, object]:
-        offer, changes = self._offer, {"listChanged": True} if self._offer.changes else {}
+        spec, changes = self._spec, {"listChanged": True} if self._spec.changes else {}
         capabilities: dict[str, object] = {
-            kind.capability: changes for kind in Kind if kind is Kind.TOOLS or offer.of(kind) or offer.changes
+            kind.capability: changes for kind in Kind if kind is Kind.TOOLS or spec.of(kind) or spec.changes
         }
         return {
             "protocolVersion": revision if revision in mcp.REVISIONS else mcp.NEWEST,
             "capabilities": capabilities | {"logging": {}},
-            "serverInfo": {"name": offer.name, "version": offer.version or "0"},
-            **({"instructions": offer.instructions} if offer.instructions else {}),
+            "serverInfo": {"name": spec.name, "version": spec.version or "0"},
+            **({"instructions": spec.instructions} if spec.instructions else {}),
         }
 
     def _set_level(self, id_: bytes, level: str | None) -> None:
@@ -178,9 +178,9 @@ class LocalServer:
 
     def _call(self, id_: bytes, key: bytes, kind: Kind, params: Mapping[str, Raw]) -> None:
         name = mcp.string(params.get(kind.naming))
-        offered = None if name is None else self._find(kind, name)
+        feature = None if name is None else self._find(kind, name)
         arguments = arguments_of(params.get("arguments"))
-        if name is None or offered is None:
+        if name is None or feature is None:
             shown = quote_peer(name or "", 100)
             known = ", ".join(list(self._named[kind])[:20]) or "-"
             self._fail(id_, Code.INVALID_PARAMS, f"没有“{shown}”。 / There is no {shown!r}; there are: {known}")
@@ -190,20 +190,20 @@ class LocalServer:
             text = "同时进行的调用过多，请稍后再试。 / Too many calls are running at once; try again shortly."
             self._answer(id_, kind, Refused(text))
         else:
-            seconds = offered.timeout or self._limits.timeout
+            seconds = feature.timeout or self._limits.timeout
             meta = wire.members(params.get("_meta", UNSET)) or {}
             call = Call(self, name, arguments, meta, self.time() + seconds)
-            self._waiting[key] = call, self._loop.create_task(self._run(id_, key, kind, offered, call, seconds))
+            self._waiting[key] = call, self._loop.create_task(self._run(id_, key, kind, feature, call, seconds))
 
-    def _find(self, kind: Kind, name: str) -> Offered | None:
+    def _find(self, kind: Kind, name: str) -> FeatureSpec | None:
         exact = self._named[kind].get(name)
         if exact is not None or kind is not Kind.RESOURCES:
             return exact
-        return next((one for one in self._offer.of(Kind.TEMPLATES) if one.fits(name)), None)
+        return next((one for one in self._spec.of(Kind.TEMPLATES) if one.fits(name)), None)
 
-    async def _run(self, id_: bytes, key: bytes, kind: Kind, offered: Offered, call: Call, seconds: float) -> None:
+    async def _run(self, id_: bytes, key: bytes, kind: Kind, feature: FeatureSpec, call: Call, seconds: float) -> None:
         """One call up to its answer, which comes in time even where the handler does not mind being cancelled."""
-        work: asyncio.Task[Mapping[str, object]] = self._loop.create_task(_safely(offered.answer(call)))
+        work: asyncio.Task[Mapping[str, object]] = self._loop.create_task(_safely(feature.answer(call)))
         self._works.add(work)
         work.add_done_callback(self._works.discard)
         outcome: Mapping[str, object] | BaseException
@@ -274,7 +274,7 @@ class LocalServer:
         if about in self._ignored or len(self._ignored) >= MOST_IGNORED:
             return
         self._ignored.add(about)
-        shown = [quote_peer(text, 100) for text in (self._offer.name, call.name, argument)]
+        shown = [quote_peer(text, 100) for text in (self._spec.name, call.name, argument)]
         logger.info("[{}] {} has no argument {!r}: it is left out, and told of only once", *shown)
 
     def tell(self, call: Call, frame: bytes) -> None:

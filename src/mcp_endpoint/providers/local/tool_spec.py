@@ -1,6 +1,6 @@
 """What a server inside this process offers, and what a handler of it sees of one call.
 
-Whoever turns functions or documents into tools makes an `Offer`; `server.py` answers frames for it.
+Whoever turns functions or documents into tools makes a `ServerSpec`; `server.py` answers frames for it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -112,7 +112,7 @@ Handler = Callable[[Call], Awaitable[Mapping[str, object]]]
 
 
 @dataclass(frozen=True)
-class Offered:
+class FeatureSpec:
     """One tool, prompt, resource or template: as it is listed, and what answers for it."""
 
     definition: Mapping[str, object]
@@ -124,18 +124,18 @@ class Offered:
 
 
 @dataclass(frozen=True)
-class Offer:
+class ServerSpec:
     """All that a server offers, and who it says it is."""
 
     name: str
     version: str = ""
     instructions: str = ""
     changes: bool = False
-    """Whether another offer may follow in the same session."""
-    kinds: Mapping[Kind, Sequence[Offered]] = field(default_factory=dict)
+    """Whether another one may follow in the same session."""
+    kinds: Mapping[Kind, Sequence[FeatureSpec]] = field(default_factory=dict)
     """In the order of their lists; names are unique within a kind."""
 
-    def of(self, kind: Kind) -> Sequence[Offered]:
+    def of(self, kind: Kind) -> Sequence[FeatureSpec]:
         """What it offers of one kind."""
         return self.kinds.get(kind, ())
 

@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl, quote, urlencode
 import httpx
 
 from mcp_endpoint.logs.redaction import Redactor
-from mcp_endpoint.net.http_client import HttpSettings, drained, make_client, read_body, send
-from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.net.http_client import HttpSettings, drain, make_client, read_body, send
+from mcp_endpoint.providers.entries.url_access import OAuthClient
 from mcp_endpoint.providers.oauth.store import OAuthStore
 from mcp_endpoint.providers.source import Stopped, Why
 
@@ -110,7 +110,7 @@ class OAuth:
             response = await send(client, request)
             if response.status_code != 401:
                 return response
-            await drained(response)
+            await drain(response)
         return await self._signed(client, request)
 
     async def _signed(self, client: httpx.AsyncClient, request: httpx.Request) -> httpx.Response:
@@ -126,7 +126,7 @@ class OAuth:
             while True:
                 if asked is twin:
                     if response is not None:
-                        await drained(response)
+                        await drain(response)
                     if "authorization" in twin.headers:
                         request.headers["Authorization"] = twin.headers["authorization"]
                     response = await send(client, request)

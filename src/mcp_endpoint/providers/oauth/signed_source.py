@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from mcp_endpoint.providers.oauth.client import OAuth
-from mcp_endpoint.providers.source import Source, Stopped, Take
+from mcp_endpoint.providers.source import OnFrame, Source, Stopped
 
 
 class SignedSource:
@@ -13,7 +13,7 @@ class SignedSource:
         self._source = source
         self._oauth = oauth
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Open it. Raises Stopped."""
         await self._source.open(take, stopped)
 

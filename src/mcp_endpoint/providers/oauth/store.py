@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from loguru import logger
 
-from mcp_endpoint.providers.entries.url import OAuthClient
+from mcp_endpoint.providers.entries.url_access import OAuthClient
 
 if TYPE_CHECKING:
     from mcp.client.auth.oauth2 import OAuthContext

@@ -14,13 +14,13 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
-from mcp_endpoint.net.addresses import Allowed, checked_addresses
+from mcp_endpoint.net.addresses import AllowedAddresses, checked_addresses
 from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import HttpLimits, HttpSettings, make_client, send
 from mcp_endpoint.net.proxies import Route
 from mcp_endpoint.providers.local.server import LocalServer
 from mcp_endpoint.providers.local.threads import Threads
-from mcp_endpoint.providers.local.tool_spec import Call, Limits, Offer, Offered, Refused, failed
+from mcp_endpoint.providers.local.tool_spec import Call, FeatureSpec, Limits, Refused, ServerSpec, failed
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings
 from mcp_endpoint.providers.openapi.operation import Operation
@@ -30,7 +30,7 @@ from mcp_endpoint.providers.openapi.response import error_text, result
 from mcp_endpoint.providers.openapi.security import Credentials
 from mcp_endpoint.providers.openapi.servers import is_url
 from mcp_endpoint.providers.openapi.values import BadDocument
-from mcp_endpoint.providers.source import Stopped, Take, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
 from mcp_endpoint.wire.mcp import Kind
 
 __all__ = ["OpenApi", "OpenApiSettings"]
@@ -56,11 +56,11 @@ class OpenApi:
         self._server: LocalServer | None = None
         self._client: httpx.AsyncClient | None = None
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Read the document. Raises Stopped: BAD_DOCUMENT, or what keeps its URL from being read."""
         settings = self._settings
         try:
-            allowed = Allowed.of(settings.allow_private)
+            allowed = AllowedAddresses.of(settings.allow_private)
             async with asyncio.timeout(settings.timeout):
                 tools = await self._read(allowed)
         except TimeoutError:
@@ -69,15 +69,15 @@ class OpenApi:
             raise Stopped(Why.BAD_DOCUMENT, self._shown(str(error))) from error
         await _check_place(tools.server, allowed, settings.route)
         self._client = _client(allowed, settings)
-        offer = Offer(
+        spec = ServerSpec(
             tools.title,
             tools.version,
             kinds={
-                Kind.TOOLS: [self._offered(one, tools.server, tools.security.of(one.security)) for one in tools.found]
+                Kind.TOOLS: [self._feature(one, tools.server, tools.security.of(one.security)) for one in tools.found]
             },
         )
         limits = Limits(settings.calls, settings.timeout, 3 * settings.max_response, page=LONGEST_LIST)
-        self._server = LocalServer(offer, take, limits)
+        self._server = LocalServer(spec, take, limits)
         for note in tools.notes:
             self._server.note(self._shown(note))
         for note in tools.left_out[:MOST_NOTES]:
@@ -105,7 +105,7 @@ class OpenApi:
     def _shown(self, text: str) -> str:
         return quote_peer(self._redact(text), 300)
 
-    async def _read(self, allowed: Allowed) -> Api:
+    async def _read(self, allowed: AllowedAddresses) -> Api:
         """What the document says. Raises Stopped or BadDocument."""
         settings = self._settings
         if not is_url(settings.document):
@@ -114,7 +114,7 @@ class OpenApi:
             urls = Urls(settings.document, settings.document_headers, client)
             return await read_documents(settings, urls, self._parsing)
 
-    def _offered(self, operation: Operation, server: str, credentials: Credentials) -> Offered:
+    def _feature(self, operation: Operation, server: str, credentials: Credentials) -> FeatureSpec:
         preparer = Preparer(operation)
         base = server if operation.server is None or self._settings.base_url else urljoin(server, operation.server)
         ours = _origin(base) == _origin(server)
@@ -134,7 +134,7 @@ class OpenApi:
                 url += ("&" if "?" in prepared.path else "?") + query
             return await self._call(operation.method, url, headers, prepared.content, list(prepared.parts))
 
-        return Offered(operation.definition(), answer)
+        return FeatureSpec(operation.definition(), answer)
 
     async def _call(
         self, method: str, url: str, headers: Mapping[str, str], content: bytes | None, parts: list[Any]
@@ -166,7 +166,7 @@ class OpenApi:
         return result(answer)
 
 
-async def _check_place(server: str, allowed: Allowed, route: Route) -> None:
+async def _check_place(server: str, allowed: AllowedAddresses, route: Route) -> None:
     """Say now, and not at each call, that the server is at a place that must not be connected to. Raises Stopped."""
     parts = urlsplit(server)
     host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
@@ -186,7 +186,7 @@ async def _check_place(server: str, allowed: Allowed, route: Route) -> None:
         raise Stopped(stopped.why, f'the server is {where}: add {line} or another "base_url" to the entry') from None
 
 
-def _client(allowed: Allowed, settings: OpenApiSettings) -> httpx.AsyncClient:
+def _client(allowed: AllowedAddresses, settings: OpenApiSettings) -> httpx.AsyncClient:
     limits = HttpLimits(read=settings.timeout, connections=settings.calls)
     return make_client(HttpSettings(allowed=allowed, tls=settings.tls, limits=limits, route=settings.route))
 

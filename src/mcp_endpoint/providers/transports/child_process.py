@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mcp_endpoint.providers.source_output import Pace
+from mcp_endpoint.providers.source_output import Pacer
 
 LINE_LIMIT = 4 * 1024 * 1024
 """Bytes of one line of stdout: what fits into one frame."""
@@ -252,14 +252,14 @@ def _somebody_lives(group: int) -> bool:
 
 async def _pass_on(stderr: asyncio.StreamReader, on_line: Callable[[str], None]) -> None:
     rest, cut = b"", False
-    pace = Pace()
+    pacer = Pacer()
     while chunk := await stderr.read(65536):
         *lines, rest = (rest + chunk).split(b"\n")
         for line in lines:
             if not cut:
                 on_line(_text(line))
             cut = False
-            await pace.frame()
+            await pacer.frame()
         if len(rest) > STDERR_LINE:
             if not cut:
                 on_line(_text(rest))

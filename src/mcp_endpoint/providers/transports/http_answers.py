@@ -16,7 +16,7 @@ from mcp_endpoint.net.http_client import body_chunks, error_body, read_body
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.repaired_frames import repaired
 from mcp_endpoint.providers.source import Stopped, Why
-from mcp_endpoint.providers.source_output import Pace
+from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.wire import envelope, mcp
 
 JSON, EVENTS = "application/json", "text/event-stream"
@@ -176,7 +176,7 @@ def _is_one(body: bytes) -> bool:
 
 
 @dataclass
-class Place:
+class StreamPosition:
     """Where in a stream of events we are: what is sent to go on behind it."""
 
     last_id: str | None = None
@@ -185,9 +185,9 @@ class Place:
 
 
 async def messages(
-    response: httpx.Response, place: Place, pace: Pace, limit: int = EVENT_LIMIT
+    response: httpx.Response, position: StreamPosition, pacer: Pacer, limit: int = EVENT_LIMIT
 ) -> AsyncIterator[bytes]:
-    """The frames of a stream of events, until it ends; `place` goes along, `pace` is that of all streams of a server.
+    """The frames of a stream of events, until it ends; `position` goes along, `pacer` is for all of a server.
 
     Raises Stopped: FRAME_TOO_LONG, or CONNECTION_LOST if it is cut off.
     """
@@ -201,13 +201,13 @@ async def messages(
                 return
             begun = begun or bool(chunk.strip())
             events = reader.feed(chunk)
-            place.last_id = place.last_id if reader.last_id is None else reader.last_id
-            place.retry = place.retry if reader.retry is None else reader.retry
+            position.last_id = position.last_id if reader.last_id is None else reader.last_id
+            position.retry = position.retry if reader.retry is None else reader.retry
             for event in events:
                 if event.is_message:
                     yield event.data
                 else:
-                    await pace.frame()
+                    await pacer.frame()
     last = reader.rest()
     if last is not None and last.is_message:
         try:

@@ -14,30 +14,23 @@ from loguru import logger
 from msgspec import UNSET, Raw
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.net.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.net.addresses import AllowedAddresses, Resolve, look_up
 from mcp_endpoint.net.event_reader import EVENT_LIMIT, Event, EventReader
 from mcp_endpoint.net.http_client import (
     HttpLimits,
     HttpSettings,
     Sending,
     body_chunks,
-    drained,
+    drain,
     make_client,
     same_origin,
     send,
 )
 from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.source_output import (
-    UNSENT_BYTES,
-    UNSENT_FRAMES,
-    Pace,
-    SourceOutput,
-    Unsent,
-    end_tasks,
-    secrets_of,
-)
+from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks, secrets_of
 from mcp_endpoint.providers.transports.http_answers import (
     EVENTS,
     JSON,
@@ -78,8 +71,8 @@ class SseSettings:
     """Seconds until the server must have named the URL for frames."""
     post_within: float = POST_WITHIN
     """Seconds that it may take to accept a frame."""
-    unread_bytes: int = UNSENT_BYTES
-    unread_frames: int = UNSENT_FRAMES
+    unread_bytes: int = QUEUE_BYTES
+    unread_frames: int = QUEUE_FRAMES
     """Frames that may wait until it accepts them, and their bytes."""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     """Whose certificates are trusted; None for the usual ones."""
@@ -95,13 +88,13 @@ class SseSource:
         """`sending` may sign requests, as `OAuth.send` does. Raises ValueError for bad `allow_private`."""
         self._settings = settings
         limits = HttpLimits(read=settings.post_within, connections=4)
-        allowed = Allowed.of(settings.allow_private)
+        allowed = AllowedAddresses.of(settings.allow_private)
         self._sending = sending
         self._client = make_client(
             HttpSettings(settings.headers, allowed, settings.tls, settings.route, limits, settings.resolve)
         )
         self._output = SourceOutput(secrets_of(settings.url, settings.headers))
-        self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
+        self._queue = SendQueue(settings.unread_bytes, settings.unread_frames)
         self._stream: httpx.Response | None = None
         self._events: AsyncGenerator[Event, None] | None = None
         self._tasks: list[asyncio.Task[None]] = []
@@ -112,7 +105,7 @@ class SseSource:
         self._taken = False
         """Whether it has taken a frame."""
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Open the stream and wait for the URL for frames.
 
         Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, NOT_MCP, REDIRECTED, CONNECTION_LOST.
@@ -182,7 +175,7 @@ class SseSource:
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
-        if not self._output.shut and not self._unsent.put(frame):
+        if not self._output.shut and not self._queue.put(frame):
             self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
@@ -201,19 +194,19 @@ class SseSource:
         return ()
 
     async def _heard(self, response: httpx.Response) -> AsyncGenerator[Event, None]:
-        reader, pace = EventReader(self._settings.event_limit), Pace()
+        reader, pacer = EventReader(self._settings.event_limit), Pacer()
         with as_stopped():
             async for chunk in body_chunks(response):
                 for event in reader.feed(chunk):
                     yield event
-                    await pace.frame()
+                    await pacer.frame()
 
     async def _read(self, events: AsyncIterator[Event]) -> None:
-        pace = Pace()
+        pacer = Pacer()
         try:
             async for event in events:
                 if event.is_message:
-                    await pace.frame(self._output.frame(event.data))
+                    await pacer.frame(self._output.frame(event.data))
             self._output.end(Stopped(Why.CONNECTION_LOST, "it closed the stream"))
         except Stopped as why:
             self._output.end(why)
@@ -225,9 +218,9 @@ class SseSource:
         """POST one frame after the other, so that they arrive in order."""
         try:
             while True:
-                frame = await self._unsent.first()
+                frame = await self._queue.first()
                 await self._post(frame)
-                self._unsent.sent()
+                self._queue.sent()
         except Stopped as why:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
@@ -241,7 +234,7 @@ class SseSource:
         if response.status_code < 300:
             self._taken = True
             if id_ is None or media_type(response) != JSON:
-                await drained(response)
+                await drain(response)
                 return
             # Some servers answer here, and not on the stream.
             for one in await frames_in(response, self._settings.event_limit, self._settings.post_within):

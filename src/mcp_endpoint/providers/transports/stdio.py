@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.source_output import UNSENT_BYTES, UNSENT_FRAMES, Pace, SourceOutput, Unsent, end_tasks
+from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks
 from mcp_endpoint.providers.transports.child_environ import child_environment, secrets_of_environment
 from mcp_endpoint.providers.transports.child_process import Child, CommandNotFound, LineTooLong, resolve
 from mcp_endpoint.wire.envelope import no_separators, one_line
@@ -37,9 +38,9 @@ class StdioSettings:
     """Whether it gets the broker's variables for proxies, mirrors and certificates."""
     line_limit: int = LINE_LIMIT
     """Bytes of one line of its stdout."""
-    unread_bytes: int = UNSENT_BYTES
+    unread_bytes: int = QUEUE_BYTES
     """Bytes of frames that wait while it does not read its stdin."""
-    unread_frames: int = UNSENT_FRAMES
+    unread_frames: int = QUEUE_FRAMES
     """How many frames may wait."""
 
 
@@ -51,12 +52,12 @@ class StdioSource:
         mine = os.environ if environ is None else environ
         self._environ = child_environment(settings.env, mine, proxy_env=settings.proxy_env)
         self._output = SourceOutput(settings.env.values(), secrets_of_environment(self._environ))
-        self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
+        self._queue = SendQueue(settings.unread_bytes, settings.unread_frames)
         self._said: deque[str] = deque(maxlen=SAID_LINES)
         self._child: Child | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Start the program. Raises Stopped: NO_COMMAND, NOT_STARTED."""
         settings = self._settings
         self._output.open(take, stopped)
@@ -77,7 +78,7 @@ class StdioSource:
 
     def send(self, frame: bytes) -> None:
         """Queue a frame for the program's stdin; one that does not fit any more ends it with TOO_MUCH_UNREAD."""
-        if not self._output.shut and not self._unsent.put(no_separators(one_line(frame))):
+        if not self._output.shut and not self._queue.put(no_separators(one_line(frame))):
             self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
@@ -105,11 +106,11 @@ class StdioSource:
             self._said.append(line)  # quoted when somebody reads it: most lines are gone before
 
     async def _read(self, child: Child) -> None:
-        pace = Pace()
+        pacer = Pacer()
         try:
             while True:
                 line = await child.read_line()
-                await pace.frame(self._output.frame(line) if line.strip() else 0.0)
+                await pacer.frame(self._output.frame(line) if line.strip() else 0.0)
         except EOFError:
             # A program that exits closes its pipes first: its exit code follows at once.
             if not await child.exited_within(LAST_LINES):
@@ -123,9 +124,9 @@ class StdioSource:
     async def _write(self, child: Child) -> None:
         try:
             while True:
-                frame = await self._unsent.first()
+                frame = await self._queue.first()
                 await child.write_line(frame)
-                self._unsent.sent()
+                self._queue.sent()
         except OSError:
             # It cannot read any more. That alone ends nothing: what it still prints is read, and its exit is watched.
             if not await child.exited_within(LAST_LINES):

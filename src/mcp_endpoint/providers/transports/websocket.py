@@ -25,25 +25,18 @@ from websockets.http11 import Response
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.net.addresses import Allowed, Resolve, checked_addresses, look_up
+from mcp_endpoint.net.addresses import AllowedAddresses, Resolve, checked_addresses, look_up
 from mcp_endpoint.net.errors import NetError
 from mcp_endpoint.net.http_answer import HttpAnswer
-from mcp_endpoint.net.http_client import refused_tls
-from mcp_endpoint.net.http_transport import check_spelled
+from mcp_endpoint.net.http_client import tls_error_in
+from mcp_endpoint.net.http_transport import check_literal_address
 from mcp_endpoint.net.proxies import Proxy, Route, direct
 from mcp_endpoint.net.socks import socks_connect
-from mcp_endpoint.net.trust import usual_tls
+from mcp_endpoint.net.trust import default_tls
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.source_output import (
-    UNSENT_BYTES,
-    UNSENT_FRAMES,
-    Pace,
-    SourceOutput,
-    Unsent,
-    end_tasks,
-    secrets_of,
-)
+from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks, secrets_of
 
 FRAME_LIMIT = 4 * 1024 * 1024
 OPEN_WITHIN = 10.0
@@ -70,8 +63,8 @@ class WebSocketSettings:
     """Seconds for TCP, TLS and the upgrade, for each address of the host."""
     ping_interval: float = PING_INTERVAL
     """Seconds between pings, and until one must be answered."""
-    unread_bytes: int = UNSENT_BYTES
-    unread_frames: int = UNSENT_FRAMES
+    unread_bytes: int = QUEUE_BYTES
+    unread_frames: int = QUEUE_FRAMES
     """Frames that may wait while it does not read, and their bytes."""
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     """Whose certificates are trusted; None for the usual ones."""
@@ -86,13 +79,13 @@ class WebSocketSource:
     def __init__(self, settings: WebSocketSettings) -> None:
         """Raises ValueError for bad `allow_private`."""
         self._settings = settings
-        self._allowed = Allowed.of(settings.allow_private)
+        self._allowed = AllowedAddresses.of(settings.allow_private)
         self._output = SourceOutput(secrets_of(settings.url, settings.headers))
-        self._unsent = Unsent(settings.unread_bytes, settings.unread_frames)
+        self._queue = SendQueue(settings.unread_bytes, settings.unread_frames)
         self._connection: ClientConnection | None = None
         self._tasks: list[asyncio.Task[None]] = []
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Connect. Raises Stopped: UNREACHABLE, PRIVATE_ADDRESS, UNAUTHORIZED, HTTP_STATUS, REDIRECTED, NOT_MCP."""
         self._output.open(take, stopped)
         with as_stopped():
@@ -114,7 +107,7 @@ class WebSocketSource:
             addresses = await checked_addresses(host, port, self._allowed, self._settings.resolve)
             ways: list[dict[str, Any]] = [{"host": address, "port": port} for address in addresses]
         else:
-            check_spelled(host, self._allowed)
+            check_literal_address(host, self._allowed)
             ways = [await self._through(proxy, host, port)]
         failure: Stopped | NetError = Stopped(Why.UNREACHABLE)
         for way in ways:
@@ -129,7 +122,7 @@ class WebSocketSource:
                 if proxy is not None:
                     detail = f"{proxy.place}: {detail}"
                 why = Why.UNREACHABLE if proxy is None else Why.PROXY_FAILED
-                failure = refused_tls(error) or Stopped(why, detail)
+                failure = tls_error_in(error) or Stopped(why, detail)
             except (InvalidURI, SecurityError, ValueError):
                 # What the library raises instead of following a redirect away from a given address.
                 raise Stopped(Why.REDIRECTED) from None
@@ -144,7 +137,7 @@ class WebSocketSource:
         user = f"{quote(proxy.user, safe='')}:{quote(proxy.password, safe='')}@" if proxy.user or proxy.password else ""
         scheme, _, place = proxy.place.partition("://")
         way = {"proxy": f"{scheme}://{user}{place}"}
-        return way | ({"proxy_ssl": self._settings.tls or usual_tls()} if scheme == "https" else {})
+        return way | ({"proxy_ssl": self._settings.tls or default_tls()} if scheme == "https" else {})
 
     async def _socks(self, proxy: Proxy, host: str, port: int) -> socket.socket:
         """A connection that leads to the host already."""
@@ -189,12 +182,12 @@ class WebSocketSource:
             ping_interval=settings.ping_interval,
             ping_timeout=settings.ping_interval,
             close_timeout=CLOSE_WITHIN / 2,
-            ssl=(settings.tls or usual_tls()) if settings.url.lower().startswith("wss:") else None,
+            ssl=(settings.tls or default_tls()) if settings.url.lower().startswith("wss:") else None,
         )
 
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
-        if not self._output.shut and not self._unsent.put(frame):
+        if not self._output.shut and not self._queue.put(frame):
             self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
@@ -215,10 +208,10 @@ class WebSocketSource:
         return ()
 
     async def _read(self, connection: ClientConnection) -> None:
-        pace = Pace()
+        pacer = Pacer()
         try:
             while True:
-                await pace.frame(self._output.frame(await connection.recv(decode=False)))
+                await pacer.frame(self._output.frame(await connection.recv(decode=False)))
         except ConnectionClosed as closed:
             self._output.end(_lost(closed, self._settings.frame_limit))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
@@ -229,9 +222,9 @@ class WebSocketSource:
         # Its reader tells why a connection ended.
         with contextlib.suppress(ConnectionClosed):
             while True:
-                frame = await self._unsent.first()
+                frame = await self._queue.first()
                 await connection.send(frame, text=True)
-                self._unsent.sent()
+                self._queue.sent()
 
 
 def _refused(response: Response) -> Stopped:

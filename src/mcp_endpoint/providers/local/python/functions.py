@@ -13,14 +13,14 @@ from mcp_endpoint import tools
 from mcp_endpoint.providers.local.python.parameters import Parameters, Unusable, hints_of, parameters_of
 from mcp_endpoint.providers.local.python.results import output_of, prompt_messages, resource_contents
 from mcp_endpoint.providers.local.threads import Threads
-from mcp_endpoint.providers.local.tool_spec import Call, Offered, Refused
+from mcp_endpoint.providers.local.tool_spec import Call, FeatureSpec, Refused
 from mcp_endpoint.tools import Caller, Context, Mark
 from mcp_endpoint.wire.mcp import Kind
 
 _GAP = re.compile(r"\{(\w+)\}")
 
 
-def offer_function(function: Callable[..., Any], mark: Mark, threads: Threads) -> tuple[Kind, Offered]:
+def feature_of(function: Callable[..., Any], mark: Mark, threads: Threads) -> tuple[Kind, FeatureSpec]:
     """A decorated function as what it offers, and of which kind. Raises Unusable."""
     name: str = mark.name or function.__name__
     try:
@@ -42,7 +42,7 @@ def _place(function: Callable[..., Any]) -> str:
     return f"{code.co_filename}, line {code.co_firstlineno}: " if code else ""
 
 
-def _tool(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> Offered:
+def _tool(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> FeatureSpec:
     parameters = parameters_of(function)
     output = output_of(hints_of(function).get("return"))
     run = _runner(function, parameters, threads)
@@ -55,10 +55,10 @@ def _tool(function: Callable[..., Any], mark: Mark, name: str, threads: Threads)
         definition["outputSchema"] = output.schema
     if mark.hints:
         definition["annotations"] = dict(mark.hints)
-    return Offered(definition, answer, timeout=mark.timeout)
+    return FeatureSpec(definition, answer, timeout=mark.timeout)
 
 
-def _prompt(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> Offered:
+def _prompt(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> FeatureSpec:
     parameters = parameters_of(function)
     run = _runner(function, parameters, threads)
     definition = _named(function, mark, name)
@@ -75,10 +75,10 @@ def _prompt(function: Callable[..., Any], mark: Mark, name: str, threads: Thread
         }
         for alias, field in parameters.fields()
     ]
-    return Offered(definition | ({"arguments": arguments} if arguments else {}), answer)
+    return FeatureSpec(definition | ({"arguments": arguments} if arguments else {}), answer)
 
 
-def _resource(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> tuple[Kind, Offered]:
+def _resource(function: Callable[..., Any], mark: Mark, name: str, threads: Threads) -> tuple[Kind, FeatureSpec]:
     parameters = parameters_of(function)
     run = _runner(function, parameters, threads)
     gaps = _GAP.findall(mark.uri)
@@ -96,8 +96,8 @@ def _resource(function: Callable[..., Any], mark: Mark, name: str, threads: Thre
     if mark.mime_type:
         definition["mimeType"] = mark.mime_type
     if gaps:
-        return Kind.TEMPLATES, Offered(definition, answer, fits=lambda uri: pattern.fullmatch(uri) is not None)
-    return Kind.RESOURCES, Offered(definition, answer)
+        return Kind.TEMPLATES, FeatureSpec(definition, answer, fits=lambda uri: pattern.fullmatch(uri) is not None)
+    return Kind.RESOURCES, FeatureSpec(definition, answer)
 
 
 def _piece(part: str) -> str:

@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from loguru import logger
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.providers.local.python.functions import offer_function
+from mcp_endpoint.providers.local.python.functions import feature_of
 from mcp_endpoint.providers.local.python.module import Unloadable, UserModule
 from mcp_endpoint.providers.local.python.parameters import Unusable
 from mcp_endpoint.providers.local.server import LocalServer
 from mcp_endpoint.providers.local.threads import Threads
-from mcp_endpoint.providers.local.tool_spec import Limits, Offer, Offered
-from mcp_endpoint.providers.source import Stopped, Take, Why
+from mcp_endpoint.providers.local.tool_spec import FeatureSpec, Limits, ServerSpec
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
 from mcp_endpoint.wire.mcp import Kind
 
 
@@ -46,13 +46,13 @@ class PythonFile:
         self.background: frozenset[str] = frozenset()
         """The tools whose decorator says `background=True`."""
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Load the functions; nothing of them ends by itself later. Raises Stopped: BAD_MODULE."""
         try:
-            offer = await self._load()
+            spec = await self._load()
         except Unloadable as error:
             raise Stopped(Why.BAD_MODULE, quote_peer(str(error), 500)) from error
-        self._server = LocalServer(offer, take, self._settings.limits)
+        self._server = LocalServer(spec, take, self._settings.limits)
         if self._settings.reload:
             self._watch = asyncio.create_task(self._reload_on_change(self._server))
 
@@ -75,7 +75,7 @@ class PythonFile:
         """What went wrong lately: errors of functions, and why a change was not loaded."""
         return () if self._server is None else tuple(self._server.said)
 
-    async def _load(self) -> Offer:
+    async def _load(self) -> ServerSpec:
         """What the module offers now. Raises Unloadable."""
         within = self._settings.load_within
         try:
@@ -83,23 +83,23 @@ class PythonFile:
                 found = await self._loading.run(self._module.load)
         except TimeoutError:
             raise Unloadable(f"{self._settings.source}: was not loaded within {within:g} s") from None
-        kinds: dict[Kind, dict[str, Offered]] = {kind: {} for kind in Kind}
+        kinds: dict[Kind, dict[str, FeatureSpec]] = {kind: {} for kind in Kind}
         for function, mark in found:
             try:
-                kind, offered = offer_function(function, mark, self._threads)
+                kind, feature = feature_of(function, mark, self._threads)
             except Unusable as error:
                 raise Unloadable(str(error)) from error
-            name = str(offered.definition[kind.naming])
+            name = str(feature.definition[kind.naming])
             if name in kinds[kind]:
                 raise Unloadable(f"{self._settings.source}: two {kind.member} are called {name}")
-            kinds[kind][name] = offered
+            kinds[kind][name] = feature
         if not found:
             raise Unloadable(f"{self._settings.source}: no function is marked with @tool, @prompt or @resource")
         self.background = frozenset(mark.name or function.__name__ for function, mark in found if mark.background)
-        return Offer(
+        return ServerSpec(
             self._module.title,
             changes=self._settings.reload,
-            kinds={kind: list(offered.values()) for kind, offered in kinds.items()},
+            kinds={kind: list(features.values()) for kind, features in kinds.items()},
         )
 
     async def _reload_on_change(self, server: LocalServer) -> None:

@@ -16,7 +16,7 @@ from msgspec import UNSET, Raw
 
 from mcp_endpoint.net.http_client import Sending, send
 from mcp_endpoint.providers.repaired_frames import repaired
-from mcp_endpoint.providers.source import Stopped, Take, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
 from mcp_endpoint.providers.source_output import SourceOutput, end_tasks, secrets_of
 from mcp_endpoint.providers.transports.http_answers import Refusal, failure, session_is_unknown
 from mcp_endpoint.providers.transports.stateless import Post, Stateless
@@ -76,7 +76,7 @@ class StreamableHttpSource:
         self._greeting: asyncio.Task[None] | None = None
         self._listening: asyncio.Task[None] | None = None
 
-    async def open(self, take: Take, stopped: Callable[[Stopped], None]) -> None:
+    async def open(self, take: OnFrame, stopped: Callable[[Stopped], None]) -> None:
         """Be ready for frames. Nothing is connected yet."""
         self._output.open(take, stopped)
 
@@ -303,7 +303,7 @@ class StreamableHttpSource:
             if self._stateless is None:
                 number = self._session.number
                 try:
-                    await standing(self._session.stream, self._hears, self._settings, self._session.pace)
+                    await standing(self._session.stream, self._hears, self._settings, self._session.pacer)
                 except Stopped as why:
                     if why.why is not Why.SESSION_LOST:
                         raise
@@ -327,7 +327,7 @@ class StreamableHttpSource:
                 for frame in stateless.missed():
                     self._output.frame(frame)
 
-            await standing(listen, heard, self._settings, self._session.pace, gap)
+            await standing(listen, heard, self._settings, self._session.pacer, gap)
         except Stopped as why:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it

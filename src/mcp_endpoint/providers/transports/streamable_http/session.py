@@ -7,18 +7,18 @@ from dataclasses import dataclass, field
 import httpx
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.net.addresses import Allowed, Resolve, look_up
+from mcp_endpoint.net.addresses import AllowedAddresses, Resolve, look_up
 from mcp_endpoint.net.event_reader import EVENT_LIMIT
 from mcp_endpoint.net.http_answer import HttpAnswer
-from mcp_endpoint.net.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drained, make_client
+from mcp_endpoint.net.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drain, make_client
 from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.source_output import Pace
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.providers.transports.http_answers import (
     EVENTS,
     JSON,
-    Place,
+    StreamPosition,
     answer_to,
     frames_in,
     media_type,
@@ -66,12 +66,12 @@ class Session:
         """Whether the server is of the stateless era, which has no sessions."""
         self.number = 0
         """Of how many sessions there were before this one."""
-        self.pace = Pace()
+        self.pacer = Pacer()
         """That of all its streams and answers."""
         self._headers: dict[str, str] = {}
         self._url: httpx.URL | str = settings.url
         limits = HttpLimits(read=settings.silence, connections=settings.most_in_flight + 8)
-        allowed = Allowed.of(settings.allow_private)
+        allowed = AllowedAddresses.of(settings.allow_private)
         self._sending = sending
         self._client = make_client(
             HttpSettings(settings.headers, allowed, settings.tls, settings.route, limits, settings.resolve)
@@ -98,13 +98,13 @@ class Session:
         response = await self.http("POST", frame, repeatable=repeatable)
         if response.status_code >= 300:
             await refused(response, None, greeted=greeted, has_state=has_state, named=named)
-        await drained(response)
+        await drain(response)
 
     async def ask(
         self,
         id_: bytes,
         frame: bytes,
-        take: Take,
+        take: OnFrame,
         headers: Mapping[str, str] | None = None,
         *,
         repeatable: bool = False,
@@ -128,7 +128,7 @@ class Session:
                 return answer_to(frame, id_, has_state=has_state)
 
             if media_type(response) == EVENTS:
-                await following(response, Place(), answer, take, self.stream, self.settings, self.pace)
+                await following(response, StreamPosition(), answer, take, self.stream, self.settings, self.pacer)
                 return True
             frames = await frames_in(response, self.settings.event_limit, self.settings.silence)
             if not frames:
@@ -140,7 +140,7 @@ class Session:
                 words = HttpAnswer(response.status_code, JSON, frames[0]).own_words
                 raise Stopped(Why.NOT_MCP, quote_peer(f"the body holds no answer to the request: {words}"))
             for mine, one in sorted(found, key=lambda pair: pair[0] is not None):
-                await self.pace.frame(take(mine or one) or 0.0)
+                await self.pacer.frame(take(mine or one) or 0.0)
             return True
         finally:
             await response.aclose()

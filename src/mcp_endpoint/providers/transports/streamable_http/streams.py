@@ -7,9 +7,9 @@ from typing import Protocol
 import httpx
 
 from mcp_endpoint.net.event_reader import LONGEST_RETRY
-from mcp_endpoint.providers.source import Stopped, Take, Why
-from mcp_endpoint.providers.source_output import Pace
-from mcp_endpoint.providers.transports.http_answers import EVENTS, Place, media_type, messages, refused
+from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source_output import Pacer
+from mcp_endpoint.providers.transports.http_answers import EVENTS, StreamPosition, media_type, messages, refused
 
 Open = Callable[[str | None], Awaitable[httpx.Response]]
 """Opens a stream behind the event with an id, if there is one. Raises Stopped."""
@@ -38,12 +38,12 @@ class Limits(Protocol):
 
 async def following(
     response: httpx.Response,
-    place: Place,
+    position: StreamPosition,
     answer: Callable[[bytes], bytes | None],
-    take: Take,
+    take: OnFrame,
     again: Open,
     limits: Limits,
-    pace: Pace,
+    pacer: Pacer,
 ) -> None:
     """Take the frames of a request's stream up to its answer, which `answer` tells from others. Closes `response`.
 
@@ -57,9 +57,9 @@ async def following(
         answered = False
         try:
             async with asyncio.timeout_at(until) as patience:
-                async for frame in messages(response, place, pace, limits.event_limit):
+                async for frame in messages(response, position, pacer, limits.event_limit):
                     mine = None if answered else answer(frame)
-                    await pace.frame(0.0 if answered else take(mine or frame) or 0.0)
+                    await pacer.frame(0.0 if answered else take(mine or frame) or 0.0)
                     if not answered:
                         answered = mine is not None
                         until = loop.time() + (LAST_BYTES if answered else limits.silence)
@@ -68,21 +68,21 @@ async def following(
             if not answered:
                 raise Stopped(Why.CONNECTION_LOST, f"no answer within {limits.silence:g} s") from None
         except Stopped as why:
-            if not answered and (why.why is not Why.CONNECTION_LOST or place.last_id is None):
+            if not answered and (why.why is not Why.CONNECTION_LOST or position.last_id is None):
                 raise
         finally:
             await response.aclose()
         if answered:
             return
-        if place.last_id is None:
+        if position.last_id is None:
             raise Stopped(Why.CONNECTION_LOST, "the stream of the answer ended without it")
         while True:
             # A server may close on purpose and have us ask now and then; but not for ever.
-            if loop.time() + place.retry > until:
+            if loop.time() + position.retry > until:
                 raise Stopped(Why.CONNECTION_LOST, f"no answer within {limits.silence:g} s")
-            await asyncio.sleep(place.retry)
+            await asyncio.sleep(position.retry)
             try:
-                response = await again(place.last_id)
+                response = await again(position.last_id)
                 break
             except Stopped as why:
                 failed += 1
@@ -96,7 +96,9 @@ async def following(
             raise Stopped(Why.CONNECTION_LOST, "the stream of the answer cannot be gone on with")
 
 
-async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Callable[[], None] | None = None) -> None:
+async def standing(
+    open_: Open, take: OnFrame, limits: Limits, pacer: Pacer, gap: Callable[[], None] | None = None
+) -> None:
     """Take the frames of a stream that stays open, and open it again whenever it ends; returns if none is offered.
 
     Whatever a server says that was never asked for a stream before (it takes POST alone, it has no such page, it wants
@@ -105,12 +107,12 @@ async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Cal
     a row, and SESSION_LOST where it does not know the session any more whose stream stood for a while, or its key.
     """
     loop = asyncio.get_running_loop()
-    place = Place()
+    position = StreamPosition()
     unreachable = brief = 0
     lasted: float | None = None
     while True:
         try:
-            response = await open_(place.last_id)
+            response = await open_(position.last_id)
             unreachable = 0
             status = response.status_code
             if status < 300 and media_type(response) == EVENTS:
@@ -118,8 +120,8 @@ async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Cal
                     gap()
                 begun, lasted = loop.time(), 0.0
                 try:
-                    async for frame in messages(response, place, pace, limits.event_limit):
-                        await pace.frame(take(frame) or 0.0)
+                    async for frame in messages(response, position, pacer, limits.event_limit):
+                        await pacer.frame(take(frame) or 0.0)
                         brief = 0
                 finally:
                     lasted = loop.time() - begun
@@ -139,4 +141,4 @@ async def standing(open_: Open, take: Take, limits: Limits, pace: Pace, gap: Cal
             brief += 1
             if unreachable >= STANDING_TRIES:
                 raise
-        await asyncio.sleep(min(place.retry * 2.0 ** min(max(brief - 1, 0), 6), LONGEST_RETRY))
+        await asyncio.sleep(min(position.retry * 2.0 ** min(max(brief - 1, 0), 6), LONGEST_RETRY))

@@ -29,7 +29,7 @@ _GONE: Final = object()
 Path = tuple[str | int, ...]
 
 
-class Mending:
+class Repair:
     """One value on its way to its schema."""
 
     def __init__(self) -> None:

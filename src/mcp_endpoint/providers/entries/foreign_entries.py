@@ -45,7 +45,7 @@ _PLACES = (
 """Members into which variables are put."""
 
 
-def in_our_words(entry: Mapping[str, Any]) -> tuple[dict[str, Any], list[Remark]]:
+def as_documented(entry: Mapping[str, Any]) -> tuple[dict[str, Any], list[Remark]]:
     """The same entry in the documented members, and what its owner should know of that.
 
     Raises BadEntry for what cannot be meant: two values for one thing, and what another program would fill in.

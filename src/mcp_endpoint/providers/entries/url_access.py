@@ -31,7 +31,7 @@ class OAuthClient:
 
 
 @dataclass(frozen=True)
-class Way:
+class UrlAccess:
     """How a URL is reached."""
 
     proxy: str | bool = field(default=False, repr=False)
@@ -41,9 +41,9 @@ class Way:
     oauth: OAuthClient | None = None
 
 
-def read_way(entry: Mapping[str, Any]) -> Way:
-    """What an entry says of its way. Raises BadEntry."""
-    return Way(_proxy(entry), words(entry, "ca") or ())
+def read_access(entry: Mapping[str, Any]) -> UrlAccess:
+    """What an entry says of it. Raises BadEntry."""
+    return UrlAccess(_proxy(entry), words(entry, "ca") or ())
 
 
 def read_oauth(entry: Mapping[str, Any]) -> OAuthClient | None:
@@ -76,14 +76,14 @@ def route_of(proxy: str | bool, environ: Mapping[str, str]) -> Route:
         raise _no_proxy() from None
 
 
-def filled_way(way: Way, fill: Callable[[str], str]) -> Way:
+def filled_access(access: UrlAccess, fill: Callable[[str], str]) -> UrlAccess:
     """The same with variables put in. Raises BadEntry for a proxy that is none then, and what `fill` raises."""
-    proxy = way.proxy if isinstance(way.proxy, bool) else fill(way.proxy)
-    oauth = way.oauth
+    proxy = access.proxy if isinstance(access.proxy, bool) else fill(access.proxy)
+    oauth = access.oauth
     if oauth is not None:
         said = (oauth.client_id, oauth.client_secret, oauth.scope, oauth.redirect_uri)
         oauth = OAuthClient(*(fill(one).strip() for one in said))
-    return replace(way, proxy=proxy or False, ca=tuple(filter(None, map(fill, way.ca))), oauth=oauth)
+    return replace(access, proxy=proxy or False, ca=tuple(filter(None, map(fill, access.ca))), oauth=oauth)
 
 
 def _text(said: Mapping[str, Any], *names: str) -> str:

@@ -11,7 +11,7 @@ from mcp_endpoint.net.proxies import Proxy
 from mcp_endpoint.providers.entries.entry import Server, expanded, read_entry
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
-from mcp_endpoint.providers.entries.url import OAuthClient, route_of
+from mcp_endpoint.providers.entries.url_access import OAuthClient, route_of
 from mcp_endpoint.providers.factory import SourceContext, make_source
 from mcp_endpoint.providers.source import Stopped, Why
 
@@ -43,14 +43,14 @@ def test_a_bad_proxy_does_not_repeat_its_password() -> None:
 @pytest.mark.parametrize("said", [None, "", " ", False, "${NO_SUCH:-}"])
 def test_the_direct_way(said: object) -> None:
     server = expanded(entry(proxy=said), {"HTTPS_PROXY": "http://p:1"})
-    assert route_of(server.way.proxy, {"HTTPS_PROXY": "http://p:1"})("https", "x", 443) is None
+    assert route_of(server.access.proxy, {"HTTPS_PROXY": "http://p:1"})("https", "x", 443) is None
 
 
 def test_a_proxy_out_of_a_variable() -> None:
     server = expanded(entry(proxy="${MINE}"), {"MINE": "http://p.lan:1\n"})
-    assert route_of(server.way.proxy, {})("https", "x", 443) == Proxy("http", "p.lan", 1)
+    assert route_of(server.access.proxy, {})("https", "x", 443) == Proxy("http", "p.lan", 1)
     with pytest.raises(BadEntry):
-        route_of(expanded(entry(proxy="${MINE}"), {"MINE": "gopher://p"}).way.proxy, {})
+        route_of(expanded(entry(proxy="${MINE}"), {"MINE": "gopher://p"}).access.proxy, {})
 
 
 def test_a_proxy_of_the_entry_is_for_all() -> None:
@@ -138,12 +138,12 @@ async def test_certificates_that_are_none_are_a_fault_of_the_entry(tmp_path: Pat
 
 def test_an_oauth_client_in_each_spelling() -> None:
     server = entry(oauth={"client_id": "${ID}", "client_secret": "${S}", "scope": "a b"})
-    assert expanded(server, {"ID": "me", "S": "sesame\n"}).way.oauth == OAuthClient("me", "sesame", "a b")
+    assert expanded(server, {"ID": "me", "S": "sesame\n"}).access.oauth == OAuthClient("me", "sesame", "a b")
     other = entry(
         oauth={"clientId": "me", "clientSecret": "s", "scopes": ["a", "b"], "redirectUri": "http://localhost/x"}
     )
-    assert other.way.oauth == OAuthClient("me", "s", "a b", "http://localhost/x")
-    assert entry(oauth=True).way.oauth is entry().way.oauth is None
+    assert other.access.oauth == OAuthClient("me", "s", "a b", "http://localhost/x")
+    assert entry(oauth=True).access.oauth is entry().access.oauth is None
     assert "sesame" not in repr(expanded(server, {"ID": "me", "S": "sesame"}))
 
 
