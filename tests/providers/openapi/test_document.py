@@ -17,12 +17,12 @@ from jsonschema import Draft202012Validator
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi import references as openapi_references
-from mcp_endpoint.providers.openapi.document import Document, read_document
-from mcp_endpoint.providers.openapi.operation import METHODS, Operation
-from mcp_endpoint.providers.openapi.operations import Filter, operations
-from mcp_endpoint.providers.openapi.request import Preparer
-from mcp_endpoint.providers.openapi.schema import LARGEST, stand_alone
-from mcp_endpoint.providers.openapi.values import BadDocument
+from mcp_endpoint.providers.openapi.document.document import METHODS, Document, read_document
+from mcp_endpoint.providers.openapi.document.values import BadDocument
+from mcp_endpoint.providers.openapi.operations.operation import Operation
+from mcp_endpoint.providers.openapi.operations.operations import Filter, operations
+from mcp_endpoint.providers.openapi.operations.schema import LARGEST, stand_alone
+from mcp_endpoint.providers.openapi.requests.request import RequestBuilder
 from mcp_endpoint.wire.text import clean, slug
 from support.paths import OPENAPI_DOCUMENTS
 
@@ -168,7 +168,7 @@ def test_hundreds_of_parameters_are_normal() -> None:
     (one,) = made({"/devices": {"get": {"parameters": listed}}}).values()
     assert len(one.schema["properties"]) == 600
     assert len(json.dumps(one.schema)) <= LARGEST
-    assert Preparer(one).prepare({"member_599__nie": ["a"]}).path == "/devices?member_599__nie=a"
+    assert RequestBuilder(one).build({"member_599__nie": ["a"]}).path == "/devices?member_599__nie=a"
 
 
 FRAMING = [
@@ -187,7 +187,7 @@ def test_headers_that_frame_a_request_are_never_arguments(version: str) -> None:
     (one,) = operations(read_document(json.dumps(content).encode()), ALL, frozenset()).found
     assert list(one.schema["properties"]) == ["x-mine"]
     assert "required" not in one.schema
-    prepared = Preparer(one).prepare({"x-mine": "1", "Content-Length": "5", "Host": "a"})
+    prepared = RequestBuilder(one).build({"x-mine": "1", "Content-Length": "5", "Host": "a"})
     assert dict(prepared.headers) == {"x-mine": "1"}
 
 
@@ -214,7 +214,7 @@ def test_forms_are_written_as_their_encoding_says() -> None:
         "odd": {"j": 1},
         "plain": [1, 2],
     }
-    sent = Preparer(one).prepare({"body": values}).content or b""
+    sent = RequestBuilder(one).build({"body": values}).content or b""
     assert unquote_plus(sent.decode().replace("%26", "AND").replace("%2C", "COMMA")).split("&") == [
         *("deep[a]=1", "deep[b][c d]=true", "deep[l][]=x", "deep[l][]=y", "deep[o][0][p]=1", "list[]=x"),
         *("k=v", "n=2", "flat=a,bCOMMAc", "pipes=a|b", "free=a/bANDc", 'odd={"j": 1}', "plain=1", "plain=2"),
@@ -230,7 +230,7 @@ def test_parameters_of_content_and_those_that_may_be_empty() -> None:
         {"name": "c", "in": "cookie", "schema": {"type": "string"}},
     ]
     (one,) = made({"/a": {"get": {"parameters": listed}}}).values()
-    prepared = Preparer(one).prepare({"text": "a", "json": {"b": 1}, "flag": "", "Cookie": "x=y", "c": "z"})
+    prepared = RequestBuilder(one).build({"text": "a", "json": {"b": 1}, "flag": "", "Cookie": "x=y", "c": "z"})
     assert prepared.path == "/a?text=a&json=%7B%22b%22%3A%201%7D&flag="
     assert (prepared.cookies, prepared.headers) == (("x=y", "c=z"), {})
 
@@ -274,7 +274,7 @@ def test_parameters_of_one_name_and_those_that_are_none() -> None:
     assert one.schema["properties"]["id"] == {"type": "integer"}
     assert sorted(one.schema["required"]) == ["free", "id", "id_query"]
     given = {"id": 1, "free": "f g", "id_query": "2", "body_query": 3, "filter_x": {"a": 1}, "body": {"b": 1}}
-    prepared = Preparer(one).prepare(given)
+    prepared = RequestBuilder(one).build(given)
     assert prepared.path == "/a/1/f%20g?id=2&body=3&filter%5Bx%5D=%7B%22a%22%3A%201%7D"
     assert prepared.content == b'{"b": 1}'
 
@@ -282,7 +282,7 @@ def test_parameters_of_one_name_and_those_that_are_none() -> None:
 def test_a_path_with_a_query_or_a_fragment_of_its_own() -> None:
     paths = {"/a?action=x#b": {"get": {"parameters": [{"name": "q", "in": "query"}]}}}
     (one,) = made(paths).values()
-    assert Preparer(one).prepare({"q": 1}).path == "/a?action=x&q=1"
+    assert RequestBuilder(one).build({"q": 1}).path == "/a?action=x&q=1"
 
 
 def test_schemas_of_version_3_0_become_those_of_2020_12() -> None:
@@ -350,7 +350,7 @@ def test_a_pattern_of_a_third_party_is_not_searched_with() -> None:
     }
     (one,) = made(paths).values()
     start = time.monotonic()
-    assert Preparer(one).prepare({"q": "a" * 60 + "!"}).path.startswith("/a?q=aaa")
+    assert RequestBuilder(one).build({"q": "a" * 60 + "!"}).path.startswith("/a?q=aaa")
     assert time.monotonic() - start < 5
 
 
@@ -408,11 +408,11 @@ def test_version_2_is_converted() -> None:
     assert read.content["components"]["securitySchemes"] == {"b": {"type": "http", "scheme": "basic"}}
     found = {one.name: one for one in operations(read, ALL, frozenset()).found}
     lists = {name: ["x", "y"] for name in ("csv", "ssv", "pipes", "multi")}
-    prepared = Preparer(found["list"]).prepare({"id": "1", "page": 2, **lists})
+    prepared = RequestBuilder(found["list"]).build({"id": "1", "page": 2, **lists})
     assert prepared.path == "/t/1?page=2&csv=x,y&ssv=x%20y&pipes=x%7Cy&multi=x&multi=y"
-    assert Preparer(found["put"]).prepare({"id": "1", "body": {"a": "b"}}).content == b'{"a": "b"}'
-    assert Preparer(found["form"]).prepare({"id": "1", "body": {"a": "b c"}}).content == b"a=b+c"
-    assert Preparer(found["file"]).prepare({"id": "1", "body": {"f": "MQ=="}}).parts == (
+    assert RequestBuilder(found["put"]).build({"id": "1", "body": {"a": "b"}}).content == b'{"a": "b"}'
+    assert RequestBuilder(found["form"]).build({"id": "1", "body": {"a": "b c"}}).content == b"a=b+c"
+    assert RequestBuilder(found["file"]).build({"id": "1", "body": {"f": "MQ=="}}).parts == (
         ("f", ("f", b"1", "application/octet-stream")),
     )
 
@@ -456,6 +456,6 @@ def test_a_document_with_odd_values_makes_valid_tools_or_says_why_not(data: st.D
     for one in result.found:
         json.dumps(one.definition(), allow_nan=False)
         with contextlib.suppress(BadArguments):
-            Preparer(one).prepare({"petId": 1, "body": {"file": "MQ==", "name": "x"}})
+            RequestBuilder(one).build({"petId": 1, "body": {"file": "MQ==", "name": "x"}})
     for one in result.found[:3]:
         Draft202012Validator.check_schema(one.schema)

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from mcp_endpoint.providers.openapi.document import read_document
+from mcp_endpoint.providers.openapi.document.document import read_document
+from mcp_endpoint.providers.openapi.document.values import BadDocument
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
-from mcp_endpoint.providers.openapi.values import BadDocument
 from mcp_endpoint.providers.source import Stopped, Why
 from support.servers.echo_server import Echo, echoing
 from support.servers.source_client import asking

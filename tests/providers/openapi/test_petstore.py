@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING
+from mcp_endpoint.providers.openapi.operations.operation import WITHOUT_ASKING
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from support.paths import OPENAPI_DOCUMENTS
 from support.servers.live import live

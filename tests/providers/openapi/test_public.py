@@ -13,9 +13,9 @@ from urllib.parse import parse_qsl
 import pytest
 import yaml
 
-from mcp_endpoint.providers.openapi.document import read_document
-from mcp_endpoint.providers.openapi.operation import BODY, Operation
-from mcp_endpoint.providers.openapi.operations import Filter, operations
+from mcp_endpoint.providers.openapi.document.document import read_document
+from mcp_endpoint.providers.openapi.operations.operation import BODY, Operation
+from mcp_endpoint.providers.openapi.operations.operations import Filter, operations
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from support.paths import OPENAPI_DOCUMENTS
 from support.servers.echo_server import Echo, echoing

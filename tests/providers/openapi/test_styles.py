@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
-from mcp_endpoint.providers.openapi.operation import Parameter
-from mcp_endpoint.providers.openapi.styles import in_header, in_path, in_query
+from mcp_endpoint.providers.openapi.operations.operation import Parameter
+from mcp_endpoint.providers.openapi.requests.styles import in_header, in_path, in_query
 
 LIST = ["blue", "black", "brown"]
 OBJECT = {"R": 100, "G": 200, "B": 150}

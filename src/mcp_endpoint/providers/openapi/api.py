@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from mcp_endpoint.net.proxies import Route, direct
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.operation import WITHOUT_ASKING, Operation
-from mcp_endpoint.providers.openapi.operations import Filter, operations
-from mcp_endpoint.providers.openapi.security import Security
-from mcp_endpoint.providers.openapi.servers import chosen_server
-from mcp_endpoint.providers.openapi.values import an_object
+from mcp_endpoint.providers.openapi.document.document import Document
+from mcp_endpoint.providers.openapi.document.values import an_object
+from mcp_endpoint.providers.openapi.operations.operation import WITHOUT_ASKING, Operation
+from mcp_endpoint.providers.openapi.operations.operations import Filter, operations
+from mcp_endpoint.providers.openapi.operations.servers import chosen_server
+from mcp_endpoint.providers.openapi.requests.security import Security
 from mcp_endpoint.wire.text import clean
 
 

@@ -23,13 +23,14 @@ from mcp_endpoint.providers.local.threads import Threads
 from mcp_endpoint.providers.local.tool_spec import Call, FeatureSpec, Limits, Refused, ServerSpec, failed
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.openapi.api import Api, OpenApiSettings
-from mcp_endpoint.providers.openapi.operation import Operation
-from mcp_endpoint.providers.openapi.reading import Files, Urls, body_of, read_documents
-from mcp_endpoint.providers.openapi.request import Preparer
-from mcp_endpoint.providers.openapi.response import error_text, result
-from mcp_endpoint.providers.openapi.security import Credentials
-from mcp_endpoint.providers.openapi.servers import is_url
-from mcp_endpoint.providers.openapi.values import BadDocument
+from mcp_endpoint.providers.openapi.document.values import BadDocument
+from mcp_endpoint.providers.openapi.loaders import FileLoader, UrlLoader, body_of
+from mcp_endpoint.providers.openapi.loading import read_documents
+from mcp_endpoint.providers.openapi.operations.operation import Operation
+from mcp_endpoint.providers.openapi.operations.servers import is_url
+from mcp_endpoint.providers.openapi.requests.request import RequestBuilder
+from mcp_endpoint.providers.openapi.requests.response import error_text, result
+from mcp_endpoint.providers.openapi.requests.security import Credentials
 from mcp_endpoint.providers.source import OnFrame, Stopped, Why
 from mcp_endpoint.wire.mcp import Kind
 
@@ -109,18 +110,18 @@ class OpenApi:
         """What the document says. Raises Stopped or BadDocument."""
         settings = self._settings
         if not is_url(settings.document):
-            return await read_documents(settings, Files(settings.document, self._parsing), self._parsing)
+            return await read_documents(settings, FileLoader(settings.document, self._parsing), self._parsing)
         async with _client(allowed, settings) as client:
-            urls = Urls(settings.document, settings.document_headers, client)
-            return await read_documents(settings, urls, self._parsing)
+            loader = UrlLoader(settings.document, settings.document_headers, client)
+            return await read_documents(settings, loader, self._parsing)
 
     def _feature(self, operation: Operation, server: str, credentials: Credentials) -> FeatureSpec:
-        preparer = Preparer(operation)
+        builder = RequestBuilder(operation)
         base = server if operation.server is None or self._settings.base_url else urljoin(server, operation.server)
         ours = _origin(base) == _origin(server)
 
         async def answer(call: Call) -> Mapping[str, object]:
-            prepared = preparer.prepare(call.arguments, call.ignored)
+            prepared = builder.build(call.arguments, call.ignored)
             headers: dict[str, str] = {"Accept": "application/json, */*;q=0.5", **prepared.headers}
             query, cookies = "", list(prepared.cookies)
             if ours:

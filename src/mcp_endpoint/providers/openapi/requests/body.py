@@ -8,10 +8,10 @@ from typing import Any
 from urllib.parse import quote_plus
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
-from mcp_endpoint.providers.openapi.operation import BODY, Body, Parameter
-from mcp_endpoint.providers.openapi.schema import is_binary
-from mcp_endpoint.providers.openapi.styles import QUERY_STYLES, in_query, plain
-from mcp_endpoint.providers.openapi.values import an_object
+from mcp_endpoint.providers.openapi.document.values import an_object
+from mcp_endpoint.providers.openapi.operations.operation import BODY, QUERY_STYLES, Body, Parameter
+from mcp_endpoint.providers.openapi.operations.schema import is_binary
+from mcp_endpoint.providers.openapi.requests.styles import in_query, plain
 
 Part = tuple[str, tuple[str | None, bytes, str | None]]
 """One part of a multipart body: (name, (file name, content, media type))."""

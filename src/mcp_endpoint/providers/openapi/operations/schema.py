@@ -9,8 +9,8 @@ import re
 from pathlib import PurePosixPath
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.values import BadDocument, reference
+from mcp_endpoint.providers.openapi.document.document import Document
+from mcp_endpoint.providers.openapi.document.values import BadDocument, reference
 from mcp_endpoint.wire.text import clean
 
 LARGEST = 48 * 1024

@@ -4,13 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.operation import BODY, Body, Operation, Parameter
-from mcp_endpoint.providers.openapi.references import MOST_HOPS
-from mcp_endpoint.providers.openapi.schema import stand_alone
-from mcp_endpoint.providers.openapi.servers import own_server
-from mcp_endpoint.providers.openapi.styles import QUERY_STYLES
-from mcp_endpoint.providers.openapi.values import BadDocument, a_list, an_object
+from mcp_endpoint.providers.openapi.document.document import Document
+from mcp_endpoint.providers.openapi.document.references import MOST_HOPS
+from mcp_endpoint.providers.openapi.document.values import BadDocument, a_list, an_object
+from mcp_endpoint.providers.openapi.operations.operation import BODY, QUERY_STYLES, Body, Operation, Parameter
+from mcp_endpoint.providers.openapi.operations.schema import stand_alone
+from mcp_endpoint.providers.openapi.operations.servers import own_server
 from mcp_endpoint.wire.text import clean, slug
 
 MOST_PARAMETERS = 2000

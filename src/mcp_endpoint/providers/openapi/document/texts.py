@@ -14,8 +14,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
-from mcp_endpoint.providers.openapi.values import BadDocument, reference
-from mcp_endpoint.providers.openapi.yaml_text import read_yaml
+from mcp_endpoint.providers.openapi.document.values import BadDocument, reference
+from mcp_endpoint.providers.openapi.document.yaml_text import read_yaml
 from mcp_endpoint.wire.text import clean
 
 MOST_VALUES = 4_000_000
@@ -40,7 +40,7 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/_\s-]{16,}=*\s*")
 _JSON_OBJECT = re.compile(r'\s*\{\s*["}]')
 
 
-class Page(BadDocument):
+class WebPage(BadDocument):
     """It is a web page or another text of HTML or XML; `text` may say where a document is."""
 
     def __init__(self, text: str) -> None:
@@ -48,7 +48,7 @@ class Page(BadDocument):
         self.text = text
 
 
-class Values:
+class ValueReader:
     """Reads texts into plain JSON values whose keys are texts, up to a limit that holds for all of them together."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Values:
         """Keys that an object has twice; the last one counts."""
 
     def read(self, data: bytes, absolute: Callable[[str], str]) -> Any:
-        """The values of a text, each reference in it as `absolute` writes it. Raises BadDocument; Page for a page."""
+        """The values of a text, each reference in it as `absolute` writes it. Raises BadDocument, WebPage."""
         return self._copy(_parse(data, self._double), 0, absolute)
 
     def _double(self, key: str) -> None:
@@ -96,7 +96,7 @@ def _parse(data: bytes, doubled: Callable[[str], None]) -> Any:
         text = _decoded(data).lstrip("\ufeff \t\r\n")
         match text[:1]:
             case "<":
-                raise Page(text)
+                raise WebPage(text)
             case '"' if (inner := _json_string(text)) is not None:
                 data = inner.encode(errors="replace")
             case "{" | "[":

@@ -4,9 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-METHODS = ("get", "put", "post", "patch", "head", "options", "trace", "delete")
+from mcp_endpoint.providers.openapi.document.document import METHODS
+
 WITHOUT_ASKING = frozenset(METHODS) - {"delete"}
 """The methods whose operations become tools where the settings name none."""
+QUERY_STYLES = ("form", "spaceDelimited", "pipeDelimited", "deepObject")
 BODY = "body"
 """The argument that is the request's body."""
 

@@ -9,11 +9,10 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
-from mcp_endpoint.providers.openapi.operation import Parameter
+from mcp_endpoint.providers.openapi.operations.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="
 _JOINTS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
-QUERY_STYLES = ("form", "spaceDelimited", "pipeDelimited", "deepObject")
 MOST_NESTED = 8
 
 

@@ -6,14 +6,14 @@ from typing import Any
 
 from mcp_endpoint.providers.arguments.meanings import is_blank, is_word_for_nothing, structure
 from mcp_endpoint.providers.arguments.reader import Reader
-from mcp_endpoint.providers.openapi.body import Part, written
-from mcp_endpoint.providers.openapi.operation import BODY, Operation
-from mcp_endpoint.providers.openapi.styles import in_cookie, in_header, in_path, in_query
-from mcp_endpoint.providers.openapi.values import an_object
+from mcp_endpoint.providers.openapi.document.values import an_object
+from mcp_endpoint.providers.openapi.operations.operation import BODY, Operation
+from mcp_endpoint.providers.openapi.requests.body import Part, written
+from mcp_endpoint.providers.openapi.requests.styles import in_cookie, in_header, in_path, in_query
 
 
 @dataclass(frozen=True)
-class Prepared:
+class PreparedRequest:
     """What is sent, but for the server and the credentials."""
 
     path: str
@@ -24,14 +24,14 @@ class Prepared:
     parts: tuple[Part, ...] = ()
 
 
-class Preparer:
+class RequestBuilder:
     """Makes requests for one operation."""
 
     def __init__(self, operation: Operation) -> None:
         self._operation = operation
         self._reader = Reader(operation.schema)
 
-    def prepare(self, given: Mapping[str, Any], ignored: Callable[[str], None] = lambda name: None) -> Prepared:
+    def build(self, given: Mapping[str, Any], ignored: Callable[[str], None] = lambda name: None) -> PreparedRequest:
         """The request for these arguments; `ignored` is told names that are none. Raises BadArguments."""
         arguments = self._reader.read(self._gathered(given), ignored)
         operation = self._operation
@@ -65,7 +65,7 @@ class Preparer:
                 headers["Content-Type"] = media_type
         if query:
             path += ("&" if "?" in path else "?") + "&".join(query)
-        return Prepared(path, headers, tuple(cookies), content, parts)
+        return PreparedRequest(path, headers, tuple(cookies), content, parts)
 
     def _gathered(self, given: Mapping[str, Any]) -> Mapping[str, Any]:
         """The arguments with what are members of the body put into it, where they were given in its place or beside."""

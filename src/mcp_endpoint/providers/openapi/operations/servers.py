@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.values import BadDocument, a_text, an_object
+from mcp_endpoint.providers.openapi.document.document import Document
+from mcp_endpoint.providers.openapi.document.values import BadDocument, a_text, an_object
 from mcp_endpoint.wire.text import clean
 
 

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import quote
 
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.reader import is_given
-from mcp_endpoint.providers.openapi.values import BadDocument, an_object
+from mcp_endpoint.providers.openapi.document.document import Document
+from mcp_endpoint.providers.openapi.document.values import BadDocument, an_object
+from mcp_endpoint.providers.openapi.operations.operation_reader import is_given
 
 
 @dataclass(frozen=True)

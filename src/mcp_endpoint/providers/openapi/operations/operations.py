@@ -9,10 +9,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mcp_endpoint.providers.openapi.document import Document
-from mcp_endpoint.providers.openapi.operation import METHODS, WITHOUT_ASKING, Operation
-from mcp_endpoint.providers.openapi.reader import OperationReader
-from mcp_endpoint.providers.openapi.values import BadDocument, a_list, reference
+from mcp_endpoint.providers.openapi.document.document import METHODS, Document
+from mcp_endpoint.providers.openapi.document.values import BadDocument, a_list, reference
+from mcp_endpoint.providers.openapi.operations.operation import WITHOUT_ASKING, Operation
+from mcp_endpoint.providers.openapi.operations.operation_reader import OperationReader
 from mcp_endpoint.wire.text import clean, slug
 
 MOST_OPERATIONS = 2000

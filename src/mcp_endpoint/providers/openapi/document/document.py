@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from mcp_endpoint.providers.openapi.operation import METHODS
-from mcp_endpoint.providers.openapi.references import References
-from mcp_endpoint.providers.openapi.v2 import PathConverter, head_of_version_2
-from mcp_endpoint.providers.openapi.values import BadDocument, an_object
+from mcp_endpoint.providers.openapi.document.references import References
+from mcp_endpoint.providers.openapi.document.values import BadDocument, an_object
+from mcp_endpoint.providers.openapi.document.version_2 import PathConverter, head_of_version_2
 
+METHODS = ("get", "put", "post", "patch", "head", "options", "trace", "delete")
 _OTHERS = {
     "asyncapi": "an AsyncAPI document",
     "swaggerVersion": "a document of Swagger 1",

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from mcp_endpoint.providers.openapi.values import BadDocument
+from mcp_endpoint.providers.openapi.document.values import BadDocument
 
 MOST_MERGED = 200_000
 """Members that merge keys may bring along in one text."""

@@ -15,7 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import httpx
 
 from mcp_endpoint.net.http_client import same_origin
-from mcp_endpoint.providers.openapi.values import a_list, a_text, an_object
+from mcp_endpoint.providers.openapi.document.values import a_list, a_text, an_object
 
 MOST_LOOKS = 16
 MOST_NAMED = 6
@@ -44,7 +44,7 @@ _OF_USE = re.compile(r"(?:init|config)[^/]*\.js$|(?:openapi|swagger|api-docs)[^/
 _PAGES = re.compile(r"/(?:docs|redoc|swagger-ui|swagger|api-docs|scalar|rapidoc|reference)?/?[^/]*$")
 
 
-class Search:
+class DocumentSearch:
     """Places to look at, one after the other."""
 
     def __init__(self, place: str) -> None:

@@ -15,8 +15,8 @@ from referencing import Registry, Resource
 from referencing.exceptions import Unresolvable
 
 from mcp_endpoint.net.http_client import same_origin
-from mcp_endpoint.providers.openapi.texts import Values
-from mcp_endpoint.providers.openapi.values import BadDocument, reference
+from mcp_endpoint.providers.openapi.document.texts import ValueReader
+from mcp_endpoint.providers.openapi.document.values import BadDocument, reference
 from mcp_endpoint.wire.text import clean
 
 MOST_BYTES = 32 * 1024 * 1024
@@ -33,7 +33,7 @@ class References:
         """`main` is the first document's own place; empty where it has none, and then it can lead to no other."""
         self._main = main
         self._folder = urljoin(main, ".")
-        self._values = Values()
+        self._values = ValueReader()
         self._contents: dict[str, Any] = {}
         self._refused: dict[str, str] = {}
         self._places: set[str] = {""}
