@@ -129,7 +129,7 @@ async def stop(broker: Broker) -> None:
     assert await asyncio.to_thread(broker.stop) == 0
 
 
-def nudge(broker: Broker) -> None:
+def retry_now(broker: Broker) -> None:
     """Have the broker start at once what waits, as it does when somebody has signed in to a server."""
     folder = broker.config.parent / ".mcp_tokens"
     folder.mkdir(exist_ok=True)
@@ -139,7 +139,7 @@ def nudge(broker: Broker) -> None:
 async def looping(broker: Broker, peers: Sequence[Peer]) -> None:
     """After five ends in a row all of them are tried seldom, and this is told."""
     for count in range(2, 6):
-        nudge(broker)
+        retry_now(broker)
         for peer in peers:
             line = await broker.logged(f"server {peer.name}: .*; the next start is in", count=count)
             assert ("in 300 s" in line) == (count == 5)

@@ -17,7 +17,7 @@ from mcp_endpoint.providers.jobs.job_tasks import marked
 from mcp_endpoint.settings.schema import AgentSettings
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.client_views import without_output
-from mcp_endpoint.wire.definitions.fit import LONGEST_NAMES, fit
+from mcp_endpoint.wire.definitions.definition_repair import LONGEST_NAMES, repair_definition
 from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
 from mcp_endpoint.wire.envelope import members
 
@@ -45,7 +45,7 @@ class Definitions:
 
     def __init__(self, alias: str, tools: Tools) -> None:
         self._alias = alias
-        self._choice = ToolFilter(
+        self._filter = ToolFilter(
             AgentSettings.model_construct(
                 tools_from=(),
                 allow=tools.allow,
@@ -94,7 +94,7 @@ class Definitions:
         withheld = judge({offer.name: offer.definition for offer in offers})
         shown: list[Raw] = []
         for offer in offers:
-            published = None if offer.name in withheld else self._choice.publish(self._alias, offer)
+            published = None if offer.name in withheld else self._filter.publish(self._alias, offer)
             if published is not None:
                 public, definition = published
                 self._coming[public] = offer.name
@@ -125,7 +125,7 @@ def checked(raw: Raw) -> Offer | Remark:
     definition = members(raw)
     name = mcp.string(definition.get("name")) if definition is not None else None
     if definition is None or not name or len(name) > LONGEST_NAME:
-        return Remark("", True, fit(mcp.Kind.TOOLS, raw).flaws or (At(Flaw.NO_NAME, "name"),))
+        return Remark("", True, repair_definition(mcp.Kind.TOOLS, raw).flaws or (At(Flaw.NO_NAME, "name"),))
     if _CONTROLS.search(name) or _IN_NAMES.search(name):
         return Remark(name, True, (At(Flaw.HIDDEN_CHARACTERS, "name"),))
     cleaned = {

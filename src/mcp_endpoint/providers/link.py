@@ -20,9 +20,9 @@ from mcp_endpoint.errors import Code, End
 from mcp_endpoint.providers.definitions import Definitions, Judge
 from mcp_endpoint.providers.jobs import job_tasks
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
-from mcp_endpoint.providers.repaired_frames import repaired
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+from mcp_endpoint.wire.repair.answers import repaired
 from mcp_endpoint.wire.repair.ids import respelled
 
 if TYPE_CHECKING:

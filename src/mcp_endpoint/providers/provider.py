@@ -95,7 +95,7 @@ class Provider:
         self._source: Source | None = None
         self._over: asyncio.Future[Stopped] = context.loop.create_future()
         self._serving: asyncio.Future[None] = context.loop.create_future()
-        self._nudge = asyncio.Event()
+        self._retry = asyncio.Event()
         self._no_job = asyncio.Event()
         self._stopping = self._withdrawn = False
         self._closing: asyncio.Task[None] | None = None
@@ -107,9 +107,9 @@ class Provider:
             self._join()
             self._task = self._context.loop.create_task(self._run())
 
-    def nudge(self) -> None:
+    def retry_now(self) -> None:
         """Do not wait any longer for the next start."""
-        self._nudge.set()
+        self._retry.set()
 
     def list_again(self) -> None:
         """Other tools of it may be shown than before."""
@@ -130,7 +130,7 @@ class Provider:
         if self._stopping:
             self._no_job.set()
 
-    def hurry(self) -> None:
+    def end_jobs_now(self) -> None:
         """Do not wait any longer for jobs to be over."""
         self._no_job.set()
 
@@ -230,10 +230,10 @@ class Provider:
                 wait,
                 f"; {why.todo[1]}" if why.todo[1] else "",
             )
-            self._nudge.clear()
+            self._retry.clear()
             with suppress(TimeoutError):
                 async with asyncio.timeout(wait):
-                    await self._nudge.wait()
+                    await self._retry.wait()
             self._join()
 
     def _advice(self, why: Stopped) -> tuple[str, str] | None:

@@ -70,7 +70,7 @@ class Providers:
         if signed != self._signed:
             self._signed = signed
             for provider in self._running.values():
-                provider.nudge()
+                provider.retry_now()
         self._end_unused(now)
 
     def _look_at_pins(self) -> None:
@@ -105,7 +105,7 @@ class Providers:
             self._end(key, finish=key[0] in self._servers, withdrawn=own_instance and not self._may_run(key))
         for provider in self._ending.values():
             if provider.server.name not in self._servers:
-                provider.hurry()
+                provider.end_jobs_now()
         now = self._context.loop.time()
         self._provide(now)
         for server in self._servers.values():
@@ -218,7 +218,7 @@ class Providers:
         for key in list(self._running):
             self._end(key)
         for provider in self._ending.values():
-            provider.hurry()
+            provider.end_jobs_now()
         if self._ending:
             await asyncio.wait(self._ending)
 

@@ -154,7 +154,7 @@ def text(raw: Raw | None, limit: int = 200) -> str:
     return str(value)[:limit] if isinstance(value, str | int | float) else ""
 
 
-class Opening(NamedTuple):
+class InitializeParams(NamedTuple):
     """Of a client's `initialize` params: the revision it asks for, who it is, and what it can be asked."""
 
     revision: str
@@ -162,11 +162,11 @@ class Opening(NamedTuple):
     capabilities: Raw | UnsetType
 
 
-def read_initialize(raw: Raw | bytes | UnsetType) -> Opening:
+def read_initialize(raw: Raw | bytes | UnsetType) -> InitializeParams:
     """Read a client's `initialize` params."""
     params = members(raw) or {}
     client = read_implementation(params.get("clientInfo", UNSET))
-    return Opening(text(params.get("protocolVersion")), client, params.get("capabilities", UNSET))
+    return InitializeParams(text(params.get("protocolVersion")), client, params.get("capabilities", UNSET))
 
 
 class ContentHead(Struct, gc=False):

@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.stateless import Unfit, decode, spell
+from mcp_endpoint.wire.stateless import InvalidRequest, decode, spell
 
 MARK = "x-mcp-header"
 _PREFIX = "Mcp-Param-"
@@ -40,7 +40,7 @@ class Declared(NamedTuple):
 
 
 def check(definition: bytes, arguments: Raw | None, headers: Mapping[str, str], repeated: Set[str]) -> None:
-    """Hold the headers of a call against its arguments, by the definition of its tool. Raises Unfit."""
+    """Hold the headers of a call against its arguments, by the definition of its tool. Raises InvalidRequest."""
     if MARK.encode() not in definition:
         return
     for declared in declared_by(definition):
@@ -48,17 +48,21 @@ def check(definition: bytes, arguments: Raw | None, headers: Mapping[str, str], 
         raw, value = headers.get(name.lower()), _at(arguments, declared.path)
         where = ".".join(declared.path)
         if raw is not None and name.lower() in repeated:
-            raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
+            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
         rendered = _rendered(value)
         if rendered is None:
             if raw is not None:
-                raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} is there, and no argument {where} like it")
+                raise InvalidRequest(
+                    Refusal.HEADER_MISMATCH, f"the header {name} is there, and no argument {where} like it"
+                )
             continue
         if raw is None:
-            raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} is missing; the argument {where} is there")
+            raise InvalidRequest(
+                Refusal.HEADER_MISMATCH, f"the header {name} is missing; the argument {where} is there"
+            )
         said = decode(raw)
         if said is None or not (said == rendered or (declared.is_integer and _same_number(said, value))):
-            raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} is not the argument {where}")
+            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} is not the argument {where}")
 
 
 def wanted(definition: bytes, arguments: Raw | None) -> dict[str, str]:

@@ -51,7 +51,7 @@ _PLAIN = re.compile(r"(?! )[\x20-\x7e]*(?<! )")
 _FIELD_VALUE = re.compile(r"[\x20-\x7e\t]*")
 
 
-class Opening(NamedTuple):
+class RequestMeta(NamedTuple):
     """What the envelope of a request says."""
 
     client_info: Raw | None
@@ -81,7 +81,7 @@ class Filter(Struct):
         return encode(asked | ({"resourceSubscriptions": uris} if uris else {}))
 
 
-class Unfit(Exception):
+class InvalidRequest(Exception):
     """A request that does not fit the rules: which reason of the table, and what exactly is wrong."""
 
     def __init__(self, why: Refusal, details: str, **data: object) -> None:
@@ -101,51 +101,51 @@ def _meta(params: Raw | UnsetType) -> dict[str, Raw]:
     return (wire.members(members["_meta"]) if "_meta" in members else None) or {}
 
 
-def unsupported(requested: str) -> Unfit | None:
+def unsupported(requested: str) -> InvalidRequest | None:
     """Why a version cannot be spoken without a handshake; None if it can."""
     if requested == REVISION:
         return None
     details = f"the stateless revision spoken here is {REVISION}"
-    return Unfit(Refusal.UNSUPPORTED_VERSION, details, supported=list(SUPPORTED), requested=requested[:100])
+    return InvalidRequest(Refusal.UNSUPPORTED_VERSION, details, supported=list(SUPPORTED), requested=requested[:100])
 
 
-def check(method: str, params: Raw | UnsetType, headers: Mapping[str, str], repeated: Set[str] = NONE) -> Opening:
-    """Read the envelope of a request and hold its headers against its body. Raises Unfit.
+def check(method: str, params: Raw | UnsetType, headers: Mapping[str, str], repeated: Set[str] = NONE) -> RequestMeta:
+    """Read the envelope of a request and hold its headers against its body. Raises InvalidRequest.
 
     `headers` by lower-case name, `repeated` those that came more than once: two readers might take different ones.
     """
     for name in (VERSION_HEADER, METHOD_HEADER, NAME_HEADER):
         if name in repeated:
-            raise Unfit(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
+            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
     members, meta = wire.members(params) or {}, _meta(params)
     missing = [name for name in (VERSION, CAPABILITIES) if name not in meta]
     if missing:
-        raise Unfit(Refusal.NO_ENVELOPE, f"params._meta has no {' and no '.join(missing)}")
+        raise InvalidRequest(Refusal.NO_ENVELOPE, f"params._meta has no {' and no '.join(missing)}")
     version = string(meta[VERSION])
     if version is None or headers.get(VERSION_HEADER) != version:
-        raise Unfit(Refusal.HEADER_MISMATCH, f"the header {VERSION_HEADER} is not the version in params._meta")
+        raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {VERSION_HEADER} is not the version in params._meta")
     if headers.get(METHOD_HEADER) != method:
-        raise Unfit(Refusal.HEADER_MISMATCH, f"the header {METHOD_HEADER} is not the method of the body")
+        raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {METHOD_HEADER} is not the method of the body")
     named = NAMED.get(method)
     if named is not None and members.get(named, wire.NULL) != wire.NULL:
         value = string(members[named])
         if value is None or decode(headers.get(NAME_HEADER)) != value:
-            raise Unfit(Refusal.HEADER_MISMATCH, f"the header {NAME_HEADER} is not params.{named}")
+            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {NAME_HEADER} is not params.{named}")
     wrong = unsupported(version)
     if wrong is not None:
         raise wrong
-    return _opening(meta)
+    return _request_meta(meta)
 
 
-def _opening(meta: dict[str, Raw]) -> Opening:
+def _request_meta(meta: dict[str, Raw]) -> RequestMeta:
     if wire.members(meta[CAPABILITIES]) is None:
-        raise Unfit(Refusal.NO_ENVELOPE, f"{CAPABILITIES} must be an object")
+        raise InvalidRequest(Refusal.NO_ENVELOPE, f"{CAPABILITIES} must be an object")
     level = None
     if meta.get(LOG_LEVEL, wire.NULL) != wire.NULL:
         level = string(meta[LOG_LEVEL])
         if level not in LEVELS:
-            raise Unfit(Refusal.NO_ENVELOPE, f"{LOG_LEVEL} must be one of {', '.join(LEVELS)}")
-    return Opening(meta.get(CLIENT_INFO), meta[CAPABILITIES], level)
+            raise InvalidRequest(Refusal.NO_ENVELOPE, f"{LOG_LEVEL} must be one of {', '.join(LEVELS)}")
+    return RequestMeta(meta.get(CLIENT_INFO), meta[CAPABILITIES], level)
 
 
 def decode(value: str | None) -> str | None:
@@ -174,15 +174,17 @@ _filter = Decoder(Filter)
 
 
 def read_filter(params: Raw | UnsetType, limit: int) -> Filter:
-    """What `subscriptions/listen` asks for, of `limit` resources at most. Raises Unfit."""
+    """What `subscriptions/listen` asks for, of `limit` resources at most. Raises InvalidRequest."""
     members = wire.members(params) or {}
     try:
         asked = _filter.decode(members.get("notifications", wire.NULL))
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        raise Unfit(Refusal.BAD_FILTER, "params.notifications must be an object of flags and a list of URIs") from None
+        raise InvalidRequest(
+            Refusal.BAD_FILTER, "params.notifications must be an object of flags and a list of URIs"
+        ) from None
     asked.uris = list(dict.fromkeys(asked.uris))
     if len(asked.uris) > limit:
-        raise Unfit(Refusal.BAD_FILTER, f"a stream may be subscribed to {limit} resources")
+        raise InvalidRequest(Refusal.BAD_FILTER, f"a stream may be subscribed to {limit} resources")
     return asked
 
 

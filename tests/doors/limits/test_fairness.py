@@ -6,7 +6,7 @@ import pytest
 
 from mcp_endpoint.broker.work_budget import BURST, SHARE, expected
 from mcp_endpoint.doors.limits.fairness import Fairness
-from mcp_endpoint.providers.source_output import Pace
+from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.settings.schema import AgentSettings
 from support.turns import Peer, Port, TurnLoop, run
 
@@ -155,13 +155,13 @@ def test_one_agents_large_results_of_a_shared_tool_side_hold_up_no_other_agent()
 
 def test_a_server_that_the_broker_opened_gets_sixteen_frames_in_a_turn() -> None:
     async def main(loop: TurnLoop) -> None:
-        pace, frames = Pace(), 0
+        pacer, frames = Pacer(), 0
 
         async def reader() -> None:
             nonlocal frames
             while True:
                 frames += 1
-                await pace.frame()
+                await pacer.frame()
 
         reading = asyncio.create_task(reader())
         await loop.pass_turns(2)

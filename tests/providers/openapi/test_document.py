@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from mcp_endpoint.providers.arguments.errors import BadArguments
-from mcp_endpoint.providers.openapi import references as openapi_references
+from mcp_endpoint.providers.openapi.document import references as openapi_references
 from mcp_endpoint.providers.openapi.document.document import METHODS, Document, read_document
 from mcp_endpoint.providers.openapi.document.values import BadDocument
 from mcp_endpoint.providers.openapi.operations.operation import Operation

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 
-from mcp_endpoint.providers.openapi import references, texts
+from mcp_endpoint.providers.openapi.document import references, texts
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
 from mcp_endpoint.providers.source import Stopped
 from support.paths import OPENAPI_DOCUMENTS

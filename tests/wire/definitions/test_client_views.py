@@ -13,8 +13,8 @@ from mcp_endpoint.broker.agent_state.catalogue import Listing
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, Client, shown
-from mcp_endpoint.wire.definitions.fit import DEEPEST, fit
-from mcp_endpoint.wire.definitions.inline import alone
+from mcp_endpoint.wire.definitions.definition_repair import DEEPEST, repair_definition
+from mcp_endpoint.wire.definitions.inlined_schema import inlined
 from mcp_endpoint.wire.mcp import Kind
 
 OBJECT: dict[str, Any] = {"type": "object"}
@@ -133,7 +133,7 @@ def test_what_is_put_in_place_of_references_is_bounded() -> None:
     chain = {f"d{n}": {"properties": {"p": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(2000)}
     schema = OBJECT | {"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": chain | {"d2000": {}}}
     [one] = shown(Client.XIAOZHI, [definition(schema)])
-    assert fit(Kind.TOOLS, one).definition == one, "no deeper than any reader can go"
+    assert repair_definition(Kind.TOOLS, one).definition == one, "no deeper than any reader can go"
     deep: dict[str, Any] = {}
     for _ in range(DEEPEST - 6):
         deep = {"not": deep}
@@ -174,11 +174,11 @@ def test_what_a_schema_allows_stays_allowed(
     """A model that keeps to what it is shown may be told of too much, never kept from what the tool takes."""
     schema = OBJECT | {"properties": properties, "$defs": dict(zip("AB", defs, strict=True))}
     schema |= {"allOf": all_of} if all_of else {}
-    became = fit(Kind.TOOLS, definition(schema))
+    became = repair_definition(Kind.TOOLS, definition(schema))
     if became.definition is None:
         return
     sound = json.loads(became.definition)["inputSchema"]
-    assert "$ref" not in json.dumps(alone(sound, ROOM))
+    assert "$ref" not in json.dumps(inlined(sound, ROOM))
     with contextlib.suppress(RecursionError):  # the schema says of a value what the value is not one step nearer to
         if isinstance(value, dict) and Draft202012Validator(sound).is_valid(value):
-            assert Draft202012Validator(alone(sound, ROOM)).is_valid(value)
+            assert Draft202012Validator(inlined(sound, ROOM)).is_valid(value)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from mcp_types import _v2025_11_25 as v2025
 from mcp_types import _v2026_07_28 as v2026
 
+from mcp_endpoint.wire.definitions.definition_repair import DEEPEST, repair_definition
 from mcp_endpoint.wire.definitions.ecma262 import compiles
-from mcp_endpoint.wire.definitions.fit import DEEPEST, fit
 from mcp_endpoint.wire.definitions.flaws import MOST_PER_DEFINITION, Flaw
 from mcp_endpoint.wire.mcp import Kind
 
@@ -33,7 +33,7 @@ def inputs(schema: object) -> dict[str, Any]:
 
 
 def fitted(definition: object, kind: Kind = Kind.TOOLS) -> tuple[Any, set[Flaw]]:
-    became = fit(kind, json.dumps(definition).encode())
+    became = repair_definition(kind, json.dumps(definition).encode())
     return became.definition and json.loads(became.definition), {at.flaw for at in became.flaws}
 
 
@@ -266,9 +266,9 @@ def test_a_prompt_and_a_resource(kind: Kind, definition: object, mended: object,
 
 def test_one_that_is_nested_too_deeply_is_left_out_alone() -> None:
     deep = b'{"name":"b","inputSchema":{"type":"object","default":%b%b}}'
-    assert fit(Kind.TOOLS, deep % (b"[" * (DEEPEST - 2), b"]" * (DEEPEST - 2))).definition is not None
+    assert repair_definition(Kind.TOOLS, deep % (b"[" * (DEEPEST - 2), b"]" * (DEEPEST - 2))).definition is not None
     for brackets in (DEEPEST, 100_000):
-        [at] = fit(Kind.TOOLS, deep % (b"[" * brackets, b"]" * brackets)).flaws
+        [at] = repair_definition(Kind.TOOLS, deep % (b"[" * brackets, b"]" * brackets)).flaws
         assert at.flaw is Flaw.TOO_DEEP
     wide = tool(description='["[{' * DEEPEST, _meta={"x": [[], {}] * DEEPEST})
     assert fitted(wide) == (wide, set())
@@ -342,7 +342,7 @@ def accepted(kind: Kind, definition: bytes) -> bool:
 def test_whatever_comes_is_taken_by_clients_or_left_out_with_a_reason(made: tuple[Kind, object]) -> None:
     kind, definition = made
     raw = json.dumps(definition).encode()
-    became = fit(kind, raw)
+    became = repair_definition(kind, raw)
     if became.definition is None:
         assert became.flaws
         return
@@ -356,7 +356,7 @@ def test_whatever_comes_is_taken_by_clients_or_left_out_with_a_reason(made: tupl
         del shown["outputSchema"]
     assert accepted(kind, json.dumps(shown).encode())
     assert shown[kind.naming] == became.name
-    again = fit(kind, became.definition)
+    again = repair_definition(kind, became.definition)
     assert again.definition == became.definition, "what was mended is right"
     if became.definition != raw:
         assert became.flaws, "nothing is mended without a word"

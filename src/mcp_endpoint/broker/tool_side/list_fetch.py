@@ -14,7 +14,7 @@ from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.errors import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
-from mcp_endpoint.wire.definitions.fit import fit
+from mcp_endpoint.wire.definitions.definition_repair import repair_definition
 from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
 
 PAGE_TIMEOUT = 10.0
@@ -252,7 +252,7 @@ class ListFetch:
             self._leave_out("", raw, At(Flaw.TOO_MANY_REFERENCES, ""))
             return
         self._references -= references
-        name, definition, flaws = fit(self._kind, raw, self._room)
+        name, definition, flaws = repair_definition(self._kind, raw, self._room)
         if flaws and len(raw) <= self._room:
             self._room -= len(raw)
         if definition is None:

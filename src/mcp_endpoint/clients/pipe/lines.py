@@ -2,9 +2,9 @@
 
 from typing import NamedTuple
 
-from mcp_endpoint.providers.repaired_frames import unreadable
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.repair import frames as repair
+from mcp_endpoint.wire.repair.answers import unreadable
 from mcp_endpoint.wire.repair.frames import Flaw, Reading
 from mcp_endpoint.wire.repair.pieces import Pieces
 

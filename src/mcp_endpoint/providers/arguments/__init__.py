@@ -1,1 +1,4 @@
-"""The arguments of a call as they were meant. Pure and bounded."""
+"""The arguments of a call as they were meant. Pure and bounded.
+
+Lowest first: errors and meanings; checks; repair; reader.
+"""

@@ -1,1 +1,4 @@
-"""Signing in to a tool server by OAuth."""
+"""Signing in to a tool server by OAuth.
+
+Lowest first: browser and store; client; signed_source.
+"""

@@ -14,10 +14,10 @@ from mcp_endpoint.net.event_reader import EVENT_LIMIT, RETRY, EventReader
 from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import body_chunks, error_body, read_body
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.repaired_frames import repaired
 from mcp_endpoint.providers.source import Stopped, Why
 from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.wire import envelope, mcp
+from mcp_endpoint.wire.repair.answers import repaired
 
 JSON, EVENTS = "application/json", "text/event-stream"
 MOST_IN_BATCH = 1000

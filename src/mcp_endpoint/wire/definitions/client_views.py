@@ -5,7 +5,7 @@ from enum import Enum
 from msgspec import Raw
 from msgspec.json import decode, encode
 
-from mcp_endpoint.wire.definitions.inline import PARTS, alone, refers
+from mcp_endpoint.wire.definitions.inlined_schema import PARTS, has_reference, inlined
 from mcp_endpoint.wire.definitions.tool_schemas import INPUT, OUTPUT
 from mcp_endpoint.wire.envelope import members
 
@@ -63,7 +63,7 @@ def _with_arguments_at_hand(definition: bytes, room: int) -> bytes:
         return definition
     whole = members(definition) or {}
     schema = decode(whole[INPUT])
-    if not refers(schema) and not any(word in schema for word in PARTS):
+    if not has_reference(schema) and not any(word in schema for word in PARTS):
         return definition
-    changed = encode(whole | {INPUT: Raw(encode(alone(schema, room)))})
+    changed = encode(whole | {INPUT: Raw(encode(inlined(schema, room)))})
     return changed if len(changed) <= max(LARGEST, len(definition)) else definition

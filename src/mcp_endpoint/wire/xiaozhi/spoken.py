@@ -13,7 +13,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.envelope import NULL, members
-from mcp_endpoint.wire.xiaozhi.unspeakable import Thing, has_data, of_block, sentence, without_data
+from mcp_endpoint.wire.xiaozhi.unspeakable import Attachment, has_data, of_block, sentence, without_data
 
 DONE = {"zh": "已完成。", "en": "Done."}
 FAILED = {"zh": "工具调用失败，没有说明原因。", "en": "The tool failed and did not say why."}
@@ -53,14 +53,14 @@ def spoken(result: Raw | bytes, language: str) -> bytes:
         whole = {"content": Raw(result)}
     is_error = whole.get("isError", NULL) in (Raw(b"true"), Raw(b'"true"'), Raw(b"1"))
     texts: list[_Text] = []
-    things: list[Thing] = []
+    attachments: list[Attachment] = []
     for part in _parts(whole, language):
-        if isinstance(part, Thing):
-            things.append(part)
+        if isinstance(part, Attachment):
+            attachments.append(part)
         elif part.text.strip():
             texts.append(part)
-    if things:
-        texts.append(_Text(sentence(things, language)))
+    if attachments:
+        texts.append(_Text(sentence(attachments, language)))
     if not texts:
         beside = _beside(whole, is_error=is_error, language=language)
         texts.append(_Text(beside if beside.strip() else (FAILED if is_error else DONE)[language]))
@@ -90,7 +90,7 @@ def is_instruction(text: str) -> bool:
     return needs_response is None or (needs_response and not (isinstance(response, str) and response.strip()))
 
 
-def _parts(whole: dict[str, Raw], language: str) -> Iterator[_Text | Thing]:
+def _parts(whole: dict[str, Raw], language: str) -> Iterator[_Text | Attachment]:
     """What the content has, in its order; content that is no list is taken for its only block."""
     raw = whole.get("content", NULL)
     blocks = decode(raw, type=list[Raw])[:MOST_BLOCKS] if _first(raw) == b"[" else [raw]
@@ -105,7 +105,7 @@ def _parts(whole: dict[str, Raw], language: str) -> Iterator[_Text | Thing]:
             yield _of_object(block, facts, language)
 
 
-def _of_object(block: Raw, facts: dict[str, Raw], language: str) -> _Text | Thing:
+def _of_object(block: Raw, facts: dict[str, Raw], language: str) -> _Text | Attachment:
     kind = mcp.string(facts.get("type")) or ""
     inner = members(facts.get("resource", NULL)) or {}
     raw = facts.get("text", inner.get("text") if kind == "resource" else None)

@@ -43,7 +43,7 @@ _BEGINNINGS = {
 _PLAIN = re.compile(r"[a-z0-9]{1,8}")
 
 
-class Thing(NamedTuple):
+class Attachment(NamedTuple):
     """One picture, sound or file."""
 
     kind: str = "file"
@@ -64,11 +64,11 @@ class Thing(NamedTuple):
         return f"{en} ({', '.join(facts)})" if facts else en
 
 
-def sentence(things: Sequence[Thing], language: str) -> str:
+def sentence(attachments: Sequence[Attachment], language: str) -> str:
     """One sentence that tells of all of them."""
-    named, more = [thing.words(language) for thing in things[:MOST_NAMED]], len(things) - MOST_NAMED
+    named, more = [thing.words(language) for thing in attachments[:MOST_NAMED]], len(attachments) - MOST_NAMED
     if language == "zh":
-        return f"工具返回了{'、'.join(named)}{f'等 {len(things)} 项' if more > 0 else ''}，无法朗读。"
+        return f"工具返回了{'、'.join(named)}{f'等 {len(attachments)} 项' if more > 0 else ''}，无法朗读。"
     listed = named if more <= 0 else [*named, f"{more} more"]
     said = listed[0] if len(listed) == 1 else f"{', '.join(listed[:-1])} and {listed[-1]}"
     return f"The tool returned {said}, which cannot be read out."
@@ -83,21 +83,21 @@ def size_words(size: int, language: str) -> str:
     return f"{size / 1024 / 1024:.1f} MB"
 
 
-def of_block(kind: str, block: dict[str, Raw]) -> Thing | None:
+def of_block(kind: str, block: dict[str, Raw]) -> Attachment | None:
     """What a block of content is or links to; None if it is none of these."""
     if kind in ("image", "audio", "video"):
-        return _thing(kind, block, block.get("data"))
+        return _attachment(kind, block, block.get("data"))
     if kind == "resource":
         inner = members(block.get("resource", UNSET)) or {}
-        return _thing("file", inner, inner.get("blob"))
+        return _attachment("file", inner, inner.get("blob"))
     if kind == "resource_link":
-        return _thing("file", block, None)
+        return _attachment("file", block, None)
     if mcp.string(block.get("data")):
-        return _thing("file", block, block.get("data"))
+        return _attachment("file", block, block.get("data"))
     return None
 
 
-def _thing(kind: str, facts: dict[str, Raw], data: Raw | None) -> Thing:
+def _attachment(kind: str, facts: dict[str, Raw], data: Raw | None) -> Attachment:
     type_, label = _format(mcp.string(facts.get("mimeType")) or "")
     encoded = mcp.string(data) if data is not None else None
     if encoded is not None:
@@ -110,7 +110,7 @@ def _thing(kind: str, facts: dict[str, Raw], data: Raw | None) -> Thing:
     if not name and not uri.startswith("data:"):
         name = uri.partition("?")[0].rstrip("/").rpartition("/")[2]
     about = _line(mcp.string(facts.get("description")), LONGEST_ABOUT)
-    return Thing(type_ if kind == "file" else kind, label, size, _line(name, LONGEST_NAME), about)
+    return Attachment(type_ if kind == "file" else kind, label, size, _line(name, LONGEST_NAME), about)
 
 
 def has_data(text: str) -> bool:
@@ -124,7 +124,7 @@ def without_data(text: str, language: str) -> str:
     """The text with words in place of what is base64 of something; the very same if there is none."""
     if not has_data(text):
         return text
-    found: list[Thing] = []
+    found: list[Attachment] = []
 
     def put(match: re.Match[str]) -> str:
         data = match["url"] or match["run"]
@@ -132,7 +132,7 @@ def without_data(text: str, language: str) -> str:
             return match[0]
         told = (match["type"] or "").replace("\\", "")
         told = told or next((type_ for begin, type_ in _BEGINNINGS.items() if data.startswith(begin)), "")
-        found.append(Thing(*_format(told), _decoded(data)))
+        found.append(Attachment(*_format(told), _decoded(data)))
         return f"[{found[-1].words(language)}]"
 
     said = _RUN.sub(put, text)

@@ -35,7 +35,7 @@ def verdict(call: Any) -> int:
     """The code that a check refuses with; 0 if it does not."""
     try:
         call()
-    except stateless.Unfit as unfit:
+    except stateless.InvalidRequest as unfit:
         return int(unfit.why.code)
     return 0
 

@@ -38,7 +38,7 @@ class StatelessLink(EventLink):
         self.initialize_result: dict[str, Raw] = {}
         """What the broker says of itself in its answer to `initialize`."""
 
-    def initialize(self, opening: stateless.Opening) -> None:
+    def initialize(self, opening: stateless.RequestMeta) -> None:
         """Shake hands with the broker as the client would have."""
         params = {
             "protocolVersion": mcp.NEWEST,

@@ -47,7 +47,7 @@ class Stateless:
         exchange.about(message.id)
         try:
             await self._answer(exchange, client, message, posted.takes)
-        except rules.Unfit as unfit:
+        except rules.InvalidRequest as unfit:
             raise Refused(unfit.why, message.id, facts={"details": unfit.details} | unfit.data) from None
 
     async def _answer(self, exchange: Exchange, client: Client, message: Message, takes: Accepted) -> None:
@@ -66,7 +66,7 @@ class Stateless:
         opening = rules.check(method, params, exchange.headers, exchange.repeated)
         if method in rules.REMOVED:
             details = f"{method} is none of {rules.REVISION}; with an older version begin a session by initialize"
-            raise rules.Unfit(Refusal.REMOVED_METHOD, details, supported=list(rules.SUPPORTED))
+            raise rules.InvalidRequest(Refusal.REMOVED_METHOD, details, supported=list(rules.SUPPORTED))
         if method == rules.LISTEN:
             if not takes.events:
                 raise Refused(Refusal.NOT_ACCEPTABLE, message.id)
@@ -75,7 +75,7 @@ class Stateless:
             await self._ask(exchange, client, message, opening, takes)
 
     async def _ask(
-        self, exchange: Exchange, client: Client, message: Message, opening: rules.Opening, takes: Accepted
+        self, exchange: Exchange, client: Client, message: Message, opening: rules.RequestMeta, takes: Accepted
     ) -> None:
         input_required = self._asked_before(client, message)
         link = input_required or RequestLink(self._links, client, message, exchange.connection)
@@ -95,13 +95,13 @@ class Stateless:
         await self._answer_with(exchange, link, takes)
 
     def _asked_before(self, client: Client, message: Message) -> RequestLink | None:
-        """The link of a request that was answered with a question, and is made again. Raises Unfit."""
+        """The link of a request that was answered with a question, and is made again. Raises InvalidRequest."""
         state = (wire.members(message.envelope.params) or {}).get(rules.STATE, wire.NULL)
         if state == wire.NULL:
             return None
         link = self._input_required.take(mcp.string(state) or "", client.agent_id, message)
         if link is None:
-            raise rules.Unfit(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
+            raise rules.InvalidRequest(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
         return link
 
     async def _answer_with(self, exchange: Exchange, link: RequestLink, takes: Accepted) -> None:
@@ -130,7 +130,7 @@ class Stateless:
         self._input_required.put(link.state, link)
         return True
 
-    async def _listen(self, exchange: Exchange, client: Client, message: Message, opening: rules.Opening) -> None:
+    async def _listen(self, exchange: Exchange, client: Client, message: Message, opening: rules.RequestMeta) -> None:
         asked = rules.read_filter(message.envelope.params, MAX_SUBSCRIPTIONS)
         link = ListenLink(self._links, client, message, exchange.connection, asked)
         try:
@@ -144,7 +144,7 @@ class Stateless:
 
 
 def _check_param_headers(exchange: Exchange, link: RequestLink) -> None:
-    """Hold the headers of a call against its arguments, if it is for a tool that says which there are. Raises Unfit."""
+    """Hold the headers of a call against its arguments, if its tool says which there are. Raises InvalidRequest."""
     params = wire.members(link.message.envelope.params) or {}
     name = mcp.string(params.get("name"))
     definition = None if name is None or link.side is None else link.side.definition(name)

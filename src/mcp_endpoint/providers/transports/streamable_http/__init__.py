@@ -1,1 +1,4 @@
-"""The client of MCP over Streamable HTTP."""
+"""The client of MCP over Streamable HTTP.
+
+Lowest first: streams, session, handshake, client.
+"""

@@ -15,7 +15,6 @@ from loguru import logger
 from msgspec import UNSET, Raw
 
 from mcp_endpoint.net.http_client import Sending, send
-from mcp_endpoint.providers.repaired_frames import repaired
 from mcp_endpoint.providers.source import OnFrame, Stopped, Why
 from mcp_endpoint.providers.source_output import SourceOutput, end_tasks, secrets_of
 from mcp_endpoint.providers.transports.http_answers import Refusal, failure, session_is_unknown
@@ -25,6 +24,7 @@ from mcp_endpoint.providers.transports.streamable_http.session import Session, S
 from mcp_endpoint.providers.transports.streamable_http.streams import standing
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.envelope import Envelope, members
+from mcp_endpoint.wire.repair.answers import repaired
 
 __all__ = ["StreamableHttpSettings", "StreamableHttpSource"]
 

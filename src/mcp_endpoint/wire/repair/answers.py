@@ -1,4 +1,4 @@
-"""Frames of a server where no session of the broker looks at them: before its handshake, or when only jobs go on."""
+"""What a tool server sent that cannot be read, where no session of the broker knows what it was asked."""
 
 from mcp_endpoint.errors import MESSAGES, Code
 from mcp_endpoint.wire import envelope as wire

@@ -65,7 +65,7 @@ def _plain(schema: dict[str, Any]) -> dict[str, Any]:
     return {"type": "object"} if "properties" in schema else {}
 
 
-def refers(schema: dict[str, Any]) -> bool:
+def has_reference(schema: dict[str, Any]) -> bool:
     """Whether there is a reference anywhere in a schema."""
     waiting = [schema]
     while waiting:
@@ -76,7 +76,7 @@ def refers(schema: dict[str, Any]) -> bool:
     return False
 
 
-def alone(schema: dict[str, Any], room: int) -> dict[str, Any]:
+def inlined(schema: dict[str, Any], room: int) -> dict[str, Any]:
     """The schema of a tool's input with all that it says of its arguments in `properties` and `required`.
 
     What is put in place of references has `room` bytes, all together.

@@ -14,10 +14,10 @@ from msgspec import DecodeError, Raw
 from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import envelope as wire
+from mcp_endpoint.wire.definitions.definition_types import NAMING, READ
 from mcp_endpoint.wire.definitions.flaws import At, Flaw, Flaws
-from mcp_endpoint.wire.definitions.members import MEND
+from mcp_endpoint.wire.definitions.member_repair import MEND
 from mcp_endpoint.wire.definitions.tool_schemas import DOUBTFUL, refers_soundly
-from mcp_endpoint.wire.definitions.types import NAMING, READ
 from mcp_endpoint.wire.mcp import Kind, string
 
 DEEPEST = 128
@@ -30,7 +30,7 @@ _STEPS = {ord("{"): 1, ord("["): 1, ord("}"): -1, ord("]"): -1}
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
 
 
-class Fit(NamedTuple):
+class RepairedDefinition(NamedTuple):
     """What became of a definition: its name and bytes, or None for one of no use, and what was wrong with it."""
 
     name: str
@@ -38,14 +38,14 @@ class Fit(NamedTuple):
     flaws: tuple[At, ...] = ()
 
 
-def fit(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> Fit:
+def repair_definition(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> RepairedDefinition:
     """A definition as every client can take it, the same bytes if it is so already.
 
     One of more bytes than there is `room` for is not taken apart, which is a hundred times the work of reading it.
     """
     definition = bytes(raw)
     if _too_deep(definition):
-        return Fit("", None, (At(Flaw.TOO_DEEP, ""),))
+        return RepairedDefinition("", None, (At(Flaw.TOO_DEEP, ""),))
     try:
         right = READ[kind](definition)
     except (DecodeError, UnicodeDecodeError, RecursionError):
@@ -53,10 +53,10 @@ def fit(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> Fit:
     else:
         name = getattr(right, NAMING[kind])
         if _of_name(kind, name) is None and not _doubtful(kind, definition):
-            return Fit(name, definition)
+            return RepairedDefinition(name, definition)
     if len(definition) > room:
         name = string((wire.members(definition) or {}).get(kind.naming)) or ""
-        return Fit(name, None, (At(Flaw.TOO_MUCH, ""),))
+        return RepairedDefinition(name, None, (At(Flaw.TOO_MUCH, ""),))
     return _mended(kind, definition)
 
 
@@ -100,21 +100,21 @@ def _is_uri(text: str) -> bool:
     return bool(_URI.match(text)) and (not needs_host or bool(parts.hostname)) and port != 0
 
 
-def _mended(kind: Kind, definition: bytes) -> Fit:
+def _mended(kind: Kind, definition: bytes) -> RepairedDefinition:
     flaws = Flaws()
     try:
         members = decode(definition)
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        return Fit("", None, (At(Flaw.UNREADABLE, ""),))
+        return RepairedDefinition("", None, (At(Flaw.UNREADABLE, ""),))
     if not isinstance(members, dict):
-        return Fit("", None, (At(Flaw.NOT_AN_OBJECT, ""),))
+        return RepairedDefinition("", None, (At(Flaw.NOT_AN_OBJECT, ""),))
     name = members.get(kind.naming)
     wrong = _of_name(kind, name) if isinstance(name, str) else Flaw.NO_NAME
     if not isinstance(name, str) or wrong is not None:
         shown = name if isinstance(name, str) else ""
-        return Fit(shown, None, (At(wrong or Flaw.NO_NAME, kind.naming),))
+        return RepairedDefinition(shown, None, (At(wrong or Flaw.NO_NAME, kind.naming),))
     before = encode(members)
     if not MEND[kind](members, flaws):
-        return Fit(name, None, tuple(flaws.found))
+        return RepairedDefinition(name, None, tuple(flaws.found))
     after = encode(members)
-    return Fit(name, definition if after == before else after, tuple(flaws.found))
+    return RepairedDefinition(name, definition if after == before else after, tuple(flaws.found))

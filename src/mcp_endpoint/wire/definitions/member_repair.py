@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mcp_endpoint.wire.definitions.flaws import Flaw, Flaws
-from mcp_endpoint.wire.definitions.schemas import GONE, flag
+from mcp_endpoint.wire.definitions.schema_repair import GONE, flag
 from mcp_endpoint.wire.definitions.tool_schemas import input_schema, output_schema
 from mcp_endpoint.wire.mcp import Kind
 

@@ -90,7 +90,7 @@ def _are_names(value: Any) -> bool:
     return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
-class Mender:
+class SchemaRepair:
     """Goes through a schema and mends it where it stands; how deep it may be is for who read it to see to."""
 
     def __init__(self, flaws: Flaws) -> None:
