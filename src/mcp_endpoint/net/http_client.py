@@ -114,10 +114,10 @@ async def _sent(client: httpx.AsyncClient, request: httpx.Request) -> httpx.Resp
             return await client.send(request, stream=True)
         except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError) as error:
             if not repeatable:
-                raise explained(error) from error
+                raise as_net_error(error) from error
             repeatable = False
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise explained(error) from error
+            raise as_net_error(error) from error
 
 
 def _followed(request: httpx.Request, following: httpx.Request, status: int) -> httpx.Request:
@@ -187,7 +187,7 @@ async def body_chunks(response: httpx.Response, most: int | None = None) -> Asyn
                 raise NetError(NetFault.TOO_LONG, f"its answer is longer than {most} bytes")
             yield chunk
     except httpx.HTTPError as error:
-        raise explained(error) from error
+        raise as_net_error(error) from error
 
 
 async def error_body(response: httpx.Response) -> bytes:
@@ -218,7 +218,7 @@ async def drain(response: httpx.Response) -> None:
         await response.aclose()
 
 
-def explained(error: Exception) -> NetError:
+def as_net_error(error: Exception) -> NetError:
     """The fault of what httpx raised; its text holds host names at most, never a header or a query."""
     name = type(error).__name__
     match error:

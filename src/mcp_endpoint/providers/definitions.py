@@ -18,7 +18,7 @@ from mcp_endpoint.settings.schema import AgentSettings
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.client_views import without_output
 from mcp_endpoint.wire.definitions.definition_repair import LONGEST_NAMES, repair_definition
-from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
+from mcp_endpoint.wire.definitions.flaws import Flaw, FlawAt, Remark
 from mcp_endpoint.wire.envelope import members
 
 MOST_DEFINITIONS = 5000
@@ -36,7 +36,7 @@ _CONTROLS = re.compile(
 _IN_NAMES = re.compile(r"[\t\n\r]")
 
 
-Judge = Callable[[Mapping[str, bytes]], Container[str]]
+Withhold = Callable[[Mapping[str, bytes]], Container[str]]
 """Is shown the definitions of a page by name; says which of them are withheld."""
 
 
@@ -69,11 +69,11 @@ class Definitions:
     def page(
         self,
         result: Raw,
-        judge: Judge,
+        withhold: Withhold,
         as_task: Callable[[str], bool] = lambda own: False,
         may_take_long: Callable[[str], bool] = lambda own: False,
     ) -> bytes:
-        """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `judge`.
+        """A page of its list as the broker is to see it: without what is no tool, hidden, or withheld by `withhold`.
 
         Of which tools, by their own names, a call may become a task, `as_task` says; of which it may become a job, so
         that its answer is not what the tool promises, `may_take_long`.
@@ -91,7 +91,7 @@ class Definitions:
         self._looked += [offer.name for offer in offers]
         if read[1] is None and self._named:
             self.unmatched = unmatched(self._named, ((self._alias, name) for name in self._looked))
-        withheld = judge({offer.name: offer.definition for offer in offers})
+        withheld = withhold({offer.name: offer.definition for offer in offers})
         shown: list[Raw] = []
         for offer in offers:
             published = None if offer.name in withheld else self._filter.publish(self._alias, offer)
@@ -125,9 +125,9 @@ def checked(raw: Raw) -> Offer | Remark:
     definition = members(raw)
     name = mcp.string(definition.get("name")) if definition is not None else None
     if definition is None or not name or len(name) > LONGEST_NAME:
-        return Remark("", True, repair_definition(mcp.Kind.TOOLS, raw).flaws or (At(Flaw.NO_NAME, "name"),))
+        return Remark("", True, repair_definition(mcp.Kind.TOOLS, raw).flaws or (FlawAt(Flaw.NO_NAME, "name"),))
     if _CONTROLS.search(name) or _IN_NAMES.search(name):
-        return Remark(name, True, (At(Flaw.HIDDEN_CHARACTERS, "name"),))
+        return Remark(name, True, (FlawAt(Flaw.HIDDEN_CHARACTERS, "name"),))
     cleaned = {
         member: Raw(encode(clean(text)))
         for member in ("description", "title")

@@ -17,7 +17,7 @@ from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.broker.work_budget import MEASURED, expected
 from mcp_endpoint.errors import Code, End
-from mcp_endpoint.providers.definitions import Definitions, Judge
+from mcp_endpoint.providers.definitions import Definitions, Withhold
 from mcp_endpoint.providers.jobs import job_tasks
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
 from mcp_endpoint.wire import envelope as wire
@@ -41,7 +41,7 @@ class ProviderLink:
         self,
         peer: Peer,
         definitions: Definitions,
-        judge: Judge,
+        withhold: Withhold,
         timers: Timers,
         clock: Callable[[], float],
         timeout: float | None,
@@ -57,7 +57,7 @@ class ProviderLink:
         self.pays: Callable[[str, float], None] = lambda agent_id, work: None
         """Told which agent asked for something that took so many seconds of work."""
         self._definitions = definitions
-        self._judge = judge
+        self._judge = withhold
         self._timers = timers
         self._clock = clock
         self._timeout = timeout

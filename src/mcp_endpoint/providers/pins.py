@@ -63,14 +63,14 @@ class PinFile:
             return False
         return True
 
-    def judge(self, server: str, block: Callable[[], bool]) -> Callable[[Mapping[str, bytes]], Container[str]]:
+    def withhold(self, server: str, block: Callable[[], bool]) -> Callable[[Mapping[str, bytes]], Container[str]]:
         """What `Definitions` asks about the tools of one server; `block` says whether a change is withheld."""
 
-        def judged(tools: Mapping[str, bytes]) -> Container[str]:
+        def withheld(tools: Mapping[str, bytes]) -> Container[str]:
             changed = self._compare(server, tools)
             return changed if block() else ()
 
-        return judged
+        return withheld
 
     def changes(self, server: str) -> dict[str, str]:
         """The tools of a server that are not what was accepted, and how they differ, as lines."""

@@ -19,7 +19,7 @@ from mcp_endpoint.errors import End
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.advice import advice, in_container
-from mcp_endpoint.providers.definitions import Definitions, Judge
+from mcp_endpoint.providers.definitions import Definitions, Withhold
 from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
 from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
@@ -74,7 +74,7 @@ class ProviderContext:
 class Provider:
     """One server, or one agent's instance of it."""
 
-    def __init__(self, server: Server, agent_id: str, context: ProviderContext, judge: Judge) -> None:
+    def __init__(self, server: Server, agent_id: str, context: ProviderContext, withhold: Withhold) -> None:
         self.server = server
         self.agent_id = agent_id
         self.state = State.IDLE
@@ -87,7 +87,7 @@ class Provider:
         """What its last run wrote for its owner."""
         self.definitions = Definitions(server.shown, server.tools)
         self._context = context
-        self._judge = judge
+        self._judge = withhold
         self._long = [Pattern(text) for text in server.tools.background]
         self._backoff = context.backoff()
         self._failures = 0

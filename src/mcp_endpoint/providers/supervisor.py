@@ -185,8 +185,8 @@ class Providers:
             logger.warning("server {}: no more than {} instances; agent {} gets none", *key, MOST_INSTANCES)
             return
         third_party = server.kind is not Kind.PYTHON
-        judge = self._pins.judge(server.name, self._blocks) if third_party else lambda tools: ()
-        provider = self._running[key] = Provider(server, agent_id, self._context, judge)
+        withhold = self._pins.withhold(server.name, self._blocks) if third_party else lambda tools: ()
+        provider = self._running[key] = Provider(server, agent_id, self._context, withhold)
         provider.start()
 
     def _may_run(self, key: tuple[str, str]) -> bool:

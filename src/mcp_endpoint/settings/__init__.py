@@ -1,3 +1,3 @@
 """The settings: what there is to set, what a value may look like, the file, and reading it anew. Lowest first:
-`values`, `file`, `schema`, `doubts`, `load`, `reload`.
+`values`, `file`, `schema`, `warnings`, `load`, `reload`.
 """

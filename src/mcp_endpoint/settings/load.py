@@ -10,7 +10,6 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from mcp_endpoint.settings import file as settings_file
-from mcp_endpoint.settings.doubts import doubtful, unknown_in_file, unknown_variables
 from mcp_endpoint.settings.file import Document, SettingsError
 from mcp_endpoint.settings.schema import (
     AGENT_PREFIX,
@@ -23,6 +22,7 @@ from mcp_endpoint.settings.schema import (
     model_of,
 )
 from mcp_endpoint.settings.values import NotAllowedError
+from mcp_endpoint.settings.warnings import surprising, unknown_in_file, unknown_variables
 from mcp_endpoint.tokens import agent_ids
 
 
@@ -131,7 +131,7 @@ def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings,
     except ValidationError as error:
         raise _bad_value(error, values, places) from None
     _check_agents(settings, document, path)
-    return settings, unknown_in_file(document, path) + unknown_variables(environ) + doubtful(settings)
+    return settings, unknown_in_file(document, path) + unknown_variables(environ) + surprising(settings)
 
 
 def _check_agents(settings: Settings, document: Document, path: Path) -> None:

@@ -10,7 +10,6 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.fields import FieldInfo
 
 from mcp_endpoint.settings import values as settings_values
-from mcp_endpoint.settings.file import SettingsError as SettingsError
 from mcp_endpoint.settings.values import GB, Network
 from mcp_endpoint.tokens import agent_ids
 from mcp_endpoint.wire.mcp import ASKS

@@ -95,7 +95,7 @@ class Home:
         peer = Peer("home", server_id="home", own_names=definitions.own_names)
         timers = machine.manager.timers
         self.provider_link = ProviderLink(
-            peer, definitions, machine.judge, timers, lambda: machine.now, None, local=False
+            peer, definitions, machine.withhold, timers, lambda: machine.now, None, local=False
         )
         session = machine.manager.join(Role.TOOL, owner, self.provider_link, machine.now)
         assert isinstance(session, ToolSide)
@@ -189,7 +189,7 @@ class Machine(RuleBasedStateMachine):
         agents = {agent: AgentSettings(**section) for agent, section in self.sections.items()}
         return Settings(server=ServerSettings(key="key"), broker=limits, agents=agents)
 
-    def judge(self, tools: Any) -> set[str]:
+    def withhold(self, tools: Any) -> set[str]:
         return self.withheld
 
     def work(self) -> None:

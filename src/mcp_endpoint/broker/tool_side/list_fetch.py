@@ -15,7 +15,7 @@ from mcp_endpoint.errors import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.definition_repair import repair_definition
-from mcp_endpoint.wire.definitions.flaws import At, Flaw, Remark
+from mcp_endpoint.wire.definitions.flaws import Flaw, FlawAt, Remark
 
 PAGE_TIMEOUT = 10.0
 """Seconds a tool side has to answer each page of its list."""
@@ -245,11 +245,11 @@ class ListFetch:
 
     def _take(self, raw: Raw) -> None:
         if len(raw) > PAGE_BYTES:
-            self._leave_out("", raw, At(Flaw.TOO_LARGE, ""))
+            self._leave_out("", raw, FlawAt(Flaw.TOO_LARGE, ""))
             return
         references = bytes(raw).count(b'"$ref"')
         if references > self._references:
-            self._leave_out("", raw, At(Flaw.TOO_MANY_REFERENCES, ""))
+            self._leave_out("", raw, FlawAt(Flaw.TOO_MANY_REFERENCES, ""))
             return
         self._references -= references
         name, definition, flaws = repair_definition(self._kind, raw, self._room)
@@ -258,11 +258,11 @@ class ListFetch:
         if definition is None:
             self._leave_out(name, raw, *flaws)
         elif len(definition) > PAGE_BYTES:
-            self._leave_out(name, raw, At(Flaw.TOO_LARGE, ""))
+            self._leave_out(name, raw, FlawAt(Flaw.TOO_LARGE, ""))
         elif name in self._got:
             self._tool.drop("duplicate_name")
             if self._pages == 1 or definition != self._got[name].definition:
-                self.remark(Remark(name, True, (At(Flaw.LISTED_TWICE, self._kind.naming),)))
+                self.remark(Remark(name, True, (FlawAt(Flaw.LISTED_TWICE, self._kind.naming),)))
         elif self._size + len(definition) > self._tool.agent.limits.max_list_bytes:
             self._full = True
             self._over += 1
@@ -272,7 +272,7 @@ class ListFetch:
             if flaws:
                 self.remark(Remark(name, False, flaws))
 
-    def _leave_out(self, name: str, raw: Raw, *flaws: At) -> None:
+    def _leave_out(self, name: str, raw: Raw, *flaws: FlawAt) -> None:
         self._tool.drop("bad_definition")
         self._useless.add(hash(bytes(raw)))
         self.remark(Remark(name or f"#{self._looked}", True, flaws))

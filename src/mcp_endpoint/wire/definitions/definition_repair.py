@@ -15,7 +15,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.definitions.definition_types import NAMING, READ
-from mcp_endpoint.wire.definitions.flaws import At, Flaw, Flaws
+from mcp_endpoint.wire.definitions.flaws import Flaw, FlawAt, Flaws
 from mcp_endpoint.wire.definitions.member_repair import MEND
 from mcp_endpoint.wire.definitions.tool_schemas import DOUBTFUL, refers_soundly
 from mcp_endpoint.wire.mcp import Kind, string
@@ -35,7 +35,7 @@ class RepairedDefinition(NamedTuple):
 
     name: str
     definition: bytes | None
-    flaws: tuple[At, ...] = ()
+    flaws: tuple[FlawAt, ...] = ()
 
 
 def repair_definition(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> RepairedDefinition:
@@ -45,7 +45,7 @@ def repair_definition(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> 
     """
     definition = bytes(raw)
     if _too_deep(definition):
-        return RepairedDefinition("", None, (At(Flaw.TOO_DEEP, ""),))
+        return RepairedDefinition("", None, (FlawAt(Flaw.TOO_DEEP, ""),))
     try:
         right = READ[kind](definition)
     except (DecodeError, UnicodeDecodeError, RecursionError):
@@ -56,7 +56,7 @@ def repair_definition(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> 
             return RepairedDefinition(name, definition)
     if len(definition) > room:
         name = string((wire.members(definition) or {}).get(kind.naming)) or ""
-        return RepairedDefinition(name, None, (At(Flaw.TOO_MUCH, ""),))
+        return RepairedDefinition(name, None, (FlawAt(Flaw.TOO_MUCH, ""),))
     return _mended(kind, definition)
 
 
@@ -105,14 +105,14 @@ def _mended(kind: Kind, definition: bytes) -> RepairedDefinition:
     try:
         members = decode(definition)
     except (DecodeError, UnicodeDecodeError, RecursionError):
-        return RepairedDefinition("", None, (At(Flaw.UNREADABLE, ""),))
+        return RepairedDefinition("", None, (FlawAt(Flaw.UNREADABLE, ""),))
     if not isinstance(members, dict):
-        return RepairedDefinition("", None, (At(Flaw.NOT_AN_OBJECT, ""),))
+        return RepairedDefinition("", None, (FlawAt(Flaw.NOT_AN_OBJECT, ""),))
     name = members.get(kind.naming)
     wrong = _of_name(kind, name) if isinstance(name, str) else Flaw.NO_NAME
     if not isinstance(name, str) or wrong is not None:
         shown = name if isinstance(name, str) else ""
-        return RepairedDefinition(shown, None, (At(wrong or Flaw.NO_NAME, kind.naming),))
+        return RepairedDefinition(shown, None, (FlawAt(wrong or Flaw.NO_NAME, kind.naming),))
     before = encode(members)
     if not MEND[kind](members, flaws):
         return RepairedDefinition(name, None, tuple(flaws.found))

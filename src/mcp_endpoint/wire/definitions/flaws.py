@@ -44,7 +44,7 @@ class Flaw(Worded):
     LISTED_TWICE = ("{place} 与前面的重复", "{place} is that of one before it")
 
 
-class At(NamedTuple):
+class FlawAt(NamedTuple):
     """A flaw and where it is: members from the definition on, joined by dots."""
 
     flaw: Flaw
@@ -61,12 +61,12 @@ class Flaws:
     __slots__ = ("found",)
 
     def __init__(self) -> None:
-        self.found: list[At] = []
+        self.found: list[FlawAt] = []
 
     def tell(self, flaw: Flaw, *place: str) -> None:
         """One more."""
         if len(self.found) < MOST_PER_DEFINITION:
-            self.found.append(At(flaw, ".".join(part for part in place if part)))
+            self.found.append(FlawAt(flaw, ".".join(part for part in place if part)))
 
 
 class Remark(NamedTuple):
@@ -74,7 +74,7 @@ class Remark(NamedTuple):
 
     name: str
     left_out: bool
-    flaws: tuple[At, ...]
+    flaws: tuple[FlawAt, ...]
 
     def words(self, language: str) -> str:
         """Which definition and what is wrong with it, in "zh" or "en"."""

@@ -72,7 +72,7 @@ def _unknown(where: str, near: list[str]) -> str:
     return str(SettingsError(where, f"unknown, ignored; known are {known}", f"未知，已忽略；可用的有 {known}"))
 
 
-def doubtful(settings: Settings) -> list[str]:
+def surprising(settings: Settings) -> list[str]:
     """What is allowed, yet will surprise."""
     return _refused_url(settings) + _refused_names(settings)
 
