@@ -4,7 +4,7 @@ import pytest
 
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 
 @pytest.mark.parametrize("fault", NetFault)
@@ -22,5 +22,5 @@ def test_each_fault_has_a_reason(fault: NetFault) -> None:
 def test_a_port_without_tls_is_told_with_what_to_write() -> None:
     with pytest.raises(Stopped) as stopped, as_stopped():
         raise NetError(NetFault.NO_TLS, "it does not speak TLS on this port")
-    assert stopped.value.why is Why.UNREACHABLE
+    assert stopped.value.why is StopReason.UNREACHABLE
     assert "http://" in stopped.value.sentences()[1]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from mcp_endpoint.providers.entries.entry import Kind, Server
-from mcp_endpoint.providers.source import Why
+from mcp_endpoint.providers.source import StopReason
 
 _CONTAINER_MARKS = (Path("/.dockerenv"), Path("/run/.containerenv"))
 _FETCHING = {
@@ -26,17 +26,19 @@ class Advice(NamedTuple):
     en: str
 
 
-def advice(server: Server, why: Why, *, contained: bool) -> Advice | None:
+def advice(server: Server, why: StopReason, *, contained: bool) -> Advice | None:
     """What to do about a server that stopped; `server` is as its entry has it, `contained`: see `in_container`."""
     program = PurePath(server.command[0].replace("\\", "/")).stem.lower() if server.command else ""
     program = program.split()[0] if program.split() else program
-    if why in (Why.NO_HANDSHAKE, Why.EXITED, Why.NOT_MCP) and (found := _docker(program, server.command)):
+    if why in (StopReason.NO_HANDSHAKE, StopReason.EXITED, StopReason.NOT_MCP) and (
+        found := _docker(program, server.command)
+    ):
         return found
-    if why is Why.NO_HANDSHAKE and server.kind is Kind.STDIO:
+    if why is StopReason.NO_HANDSHAKE and server.kind is Kind.STDIO:
         return _slow(program)
-    if why is Why.NO_COMMAND:
+    if why is StopReason.NO_COMMAND:
         return _missing(program, contained=contained)
-    if why is Why.UNREACHABLE and contained and _is_here(server):
+    if why is StopReason.UNREACHABLE and contained and _is_here(server):
         return Advice(
             "容器内的 localhost 指容器自身：请改用宿主机的局域网地址，或 host.docker.internal"
             "（见 docs/docker.zh-CN.md）",

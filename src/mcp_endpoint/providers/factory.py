@@ -12,7 +12,7 @@ from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.url_access import OAuthClient, route_of
 from mcp_endpoint.providers.oauth.store import token_file
-from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.source import Source, Stopped, StopReason
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -45,9 +45,9 @@ def make_source(server: Server, context: SourceContext) -> Source:
         return _make(server, context)
     except BadEntry as error:
         told = error.remark.told()
-        raise Stopped(Why.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
+        raise Stopped(StopReason.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
     except ValueError as error:  # what only shows once variables are put in
-        raise Stopped(Why.BAD_ENTRY, str(error)) from None
+        raise Stopped(StopReason.BAD_ENTRY, str(error)) from None
 
 
 def _make(server: Server, context: SourceContext) -> Source:
@@ -133,7 +133,7 @@ def tls_and_route(server: Server, context: SourceContext) -> "tuple[SSLContext |
     try:
         tls = tls_trusting(server.access.ca, context.folder)
     except ValueError as error:
-        raise Stopped(Why.BAD_ENTRY, f"ca: {error}") from None
+        raise Stopped(StopReason.BAD_ENTRY, f"ca: {error}") from None
     return tls, route_of(server.access.proxy, context.environ)
 
 

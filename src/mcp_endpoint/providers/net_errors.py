@@ -4,19 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from mcp_endpoint.net.errors import NetError, NetFault
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 _WHY = {
-    NetFault.UNREACHABLE: Why.UNREACHABLE,
-    NetFault.NO_TLS: Why.UNREACHABLE,
-    NetFault.CERTIFICATE: Why.CERTIFICATE,
-    NetFault.PROXY_FAILED: Why.PROXY_FAILED,
-    NetFault.PRIVATE_ADDRESS: Why.PRIVATE_ADDRESS,
-    NetFault.FAKE_ADDRESS: Why.FAKE_ADDRESS,
-    NetFault.REDIRECTED: Why.REDIRECTED,
-    NetFault.CONNECTION_LOST: Why.CONNECTION_LOST,
-    NetFault.TOO_LONG: Why.FRAME_TOO_LONG,
-    NetFault.ENCODED_TWICE: Why.NOT_MCP,
+    NetFault.UNREACHABLE: StopReason.UNREACHABLE,
+    NetFault.NO_TLS: StopReason.UNREACHABLE,
+    NetFault.CERTIFICATE: StopReason.CERTIFICATE,
+    NetFault.PROXY_FAILED: StopReason.PROXY_FAILED,
+    NetFault.PRIVATE_ADDRESS: StopReason.PRIVATE_ADDRESS,
+    NetFault.FAKE_ADDRESS: StopReason.FAKE_ADDRESS,
+    NetFault.REDIRECTED: StopReason.REDIRECTED,
+    NetFault.CONNECTION_LOST: StopReason.CONNECTION_LOST,
+    NetFault.TOO_LONG: StopReason.FRAME_TOO_LONG,
+    NetFault.ENCODED_TWICE: StopReason.NOT_MCP,
 }
 _TODO = {
     NetFault.NO_TLS: (

@@ -24,7 +24,7 @@ from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
 from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
 from mcp_endpoint.providers.link import ProviderLink
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 if TYPE_CHECKING:
     from mcp_endpoint.providers.source import Source
@@ -143,7 +143,7 @@ class Provider:
         self._stopping = True
         self._withdrawn = withdrawn
         if finish and self.has_jobs:
-            self._part(str(Stopped(Why.STOPPED)))
+            self._part(str(Stopped(StopReason.STOPPED)))
             self._become(State.FINISHING)
             await self._no_job.wait()
         if self._task is not None:
@@ -178,10 +178,10 @@ class Provider:
         self._serving = context.loop.create_future()
         provider_link.on_greeted = self._greeted
         provider_link.pays = context.manager.pays
-        provider_link.on_close = lambda end: self._stopped(Stopped(Why.STOPPED, end.en))
+        provider_link.on_close = lambda end: self._stopped(Stopped(StopReason.STOPPED, end.en))
         session = context.manager.join(Role.TOOL, self.agent_id, provider_link, clock())
         if isinstance(session, End):
-            self._stopped(Stopped(Why.NOT_STARTED, session.en))
+            self._stopped(Stopped(StopReason.NOT_STARTED, session.en))
             return
         provider_link.join(session)
         self._provider_link = provider_link
@@ -200,12 +200,12 @@ class Provider:
     async def _run(self) -> None:
         while True:
             began = self._context.loop.time()
-            why = Stopped(Why.STOPPED)
+            why = Stopped(StopReason.STOPPED)
             try:
                 why = await self._one_run()
             except Exception:  # noqa: BLE001  this run ends here, with its reason; the others go on
                 logger.exception("server {} failed inside the broker", quote_peer(self.server.name))
-                why = Stopped(Why.INTERNAL)
+                why = Stopped(StopReason.INTERNAL)
             finally:
                 await self._end_run(why)
             if self._stopping:
@@ -215,7 +215,7 @@ class Provider:
             self._failures = 0 if served and lasted >= STEADY else self._failures + 1
             looping = self._failures >= LOOPING_AFTER
             wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
-            if why.why is Why.SESSION_LOST and self._failures <= 1:
+            if why.why is StopReason.SESSION_LOST and self._failures <= 1:
                 wait = 0.0  # it is there, and wants nothing but to be greeted
             why = Stopped(why.why, why.detail, self._advice(why) or why.todo)
             self.failure = why
@@ -255,14 +255,14 @@ class Provider:
         except Stopped as why:
             return why
         except TimeoutError:
-            return Stopped(Why.NO_HANDSHAKE, f"{self.server.start_timeout:g} s")
+            return Stopped(StopReason.NO_HANDSHAKE, f"{self.server.start_timeout:g} s")
         return await self._over
 
     def _ready(self) -> Server:
         try:
             return expanded(self.server, self._context.environ)
         except KeyError as error:
-            raise Stopped(Why.NO_VARIABLE, str(error.args[0])) from None
+            raise Stopped(StopReason.NO_VARIABLE, str(error.args[0])) from None
 
     def _greeted(self) -> None:
         self._serving.set_result(None)

@@ -11,7 +11,7 @@ from mcp_endpoint.errors import Worded
 from mcp_endpoint.logs.redaction import quote_peer
 
 
-class Why(Worded):
+class StopReason(Worded):
     """Why a source could not be opened, or stopped: (Chinese words, English words), to stand inside a sentence, and
     what its owner can do about it, in both languages again."""
 
@@ -134,7 +134,7 @@ class Why(Worded):
 class Stopped(Exception):
     """A source could not be opened, or ended by itself. `detail` has no secrets, and may be a peer's own words."""
 
-    def __init__(self, why: Why, detail: str = "", todo: tuple[str, str] | None = None) -> None:
+    def __init__(self, why: StopReason, detail: str = "", todo: tuple[str, str] | None = None) -> None:
         super().__init__(f"{why.en}: {detail}" if detail else why.en)
         self.why = why
         self.detail = detail

@@ -14,7 +14,7 @@ from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_serve
 from mcp_endpoint.providers.oauth.store import FOLDER as TOKENS
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import Provider, ProviderContext, State
-from mcp_endpoint.providers.source import Why
+from mcp_endpoint.providers.source import StopReason
 from mcp_endpoint.tokens import agent_ids
 
 LOOK_EVERY = 2.0
@@ -157,7 +157,7 @@ class Providers:
             if one.fault is not None and (name not in before or before[name].fault != one.fault):
                 server = self._servers.get(name)
                 goes_on = server is not None and server.fault is None
-                logger.bind(event="server", server=name, reason=Why.BAD_ENTRY.reason).warning(
+                logger.bind(event="server", server=name, reason=StopReason.BAD_ENTRY.reason).warning(
                     "server {}: {}; {}",
                     quote_peer(name),
                     _bad_entry(one.fault)[1],
@@ -251,14 +251,14 @@ def _of_none(server: Server) -> dict[str, object]:
     if server.fault is None:
         return {"name": server.name, "kind": server.kind.value, "state": State.IDLE.value}
     zh, en = _bad_entry(server.fault)
-    failure = {"reason": Why.BAD_ENTRY.reason, "zh": zh, "en": en, "detail": ""}
+    failure = {"reason": StopReason.BAD_ENTRY.reason, "zh": zh, "en": en, "detail": ""}
     return {"name": server.name, "kind": None, "state": State.BAD_ENTRY.value, "failure": failure}
 
 
 def _bad_entry(fault: Remark) -> tuple[str, str]:
     """What is wrong with an entry, in Chinese and English, to stand inside a sentence."""
     told = fault.told()
-    return f"{Why.BAD_ENTRY.zh}（{told['zh']}）", f"{Why.BAD_ENTRY.en} ({told['en']})"
+    return f"{StopReason.BAD_ENTRY.zh}（{told['zh']}）", f"{StopReason.BAD_ENTRY.en} ({told['en']})"
 
 
 def _serves(server: Server) -> Callable[[str], bool]:

@@ -20,7 +20,7 @@ from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.entries.entry import Server, expanded
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
-from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.source import Source, Stopped, StopReason
 from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, Broker, said
 from support.pipe import ENVIRON, TOKEN, Log, StandIn, child, frame, posix
@@ -352,7 +352,7 @@ async def test_each_connection_has_a_source_of_its_own_and_one_that_cannot_be_ma
 
     def make() -> Source:
         if len(made) == 1 and not log.having("it is away"):
-            raise Stopped(Why.UNREACHABLE, "it is away")
+            raise Stopped(StopReason.UNREACHABLE, "it is away")
         made.append(PythonFile(PythonSettings(str(path))))
         return made[-1]
 

@@ -13,7 +13,7 @@ import pytest
 
 from mcp_endpoint.providers.advice import advice, in_container
 from mcp_endpoint.providers.entries.entry import read_entry
-from mcp_endpoint.providers.source import Why
+from mcp_endpoint.providers.source import StopReason
 from support.brokers import Brokers
 from support.paths import ROOT
 from support.peers import Agent, Broker, said
@@ -247,23 +247,23 @@ async def test_a_start_that_takes_too_long_says_what_to_look_at(opening: Brokers
 @pytest.mark.parametrize(
     ("entry", "why", "contained", "words"),
     [
-        ({"command": "uvx", "args": ["x"]}, Why.NO_HANDSHAKE, False, "UV_DEFAULT_INDEX"),
-        ({"command": "npx.cmd"}, Why.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
-        ({"command": r"C:\Program Files\nodejs\npx.CMD"}, Why.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
-        ({"command": "docker", "args": ["run", "x"]}, Why.EXITED, False, "docker run -i --rm --init"),
-        ({"command": "docker", "args": ["run", "-it", "x"]}, Why.NO_HANDSHAKE, False, "leave out -t"),
-        ({"command": "docker", "args": ["run", "-i", "x"]}, Why.NO_HANDSHAKE, False, "docker pull"),
-        ({"command": "./own"}, Why.NO_HANDSHAKE, False, "start_timeout"),
-        ({"command": "npx -y x"}, Why.NO_COMMAND, False, "install Node.js"),
-        ({"command": "uvx"}, Why.NO_COMMAND, False, "install uv"),
-        ({"command": "own"}, Why.NO_COMMAND, False, "is it installed?"),
-        ({"command": "npx"}, Why.NO_COMMAND, True, "VARIANT=programs"),
-        ({"url": "http://localhost:1/mcp"}, Why.UNREACHABLE, True, "host.docker.internal"),
-        ({"url": "ws://127.0.0.1:1/"}, Why.UNREACHABLE, True, "host.docker.internal"),
-        ({"openapi": "http://[::1]:1/x.json"}, Why.UNREACHABLE, True, "host.docker.internal"),
+        ({"command": "uvx", "args": ["x"]}, StopReason.NO_HANDSHAKE, False, "UV_DEFAULT_INDEX"),
+        ({"command": "npx.cmd"}, StopReason.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
+        ({"command": r"C:\Program Files\nodejs\npx.CMD"}, StopReason.NO_HANDSHAKE, False, "NPM_CONFIG_REGISTRY"),
+        ({"command": "docker", "args": ["run", "x"]}, StopReason.EXITED, False, "docker run -i --rm --init"),
+        ({"command": "docker", "args": ["run", "-it", "x"]}, StopReason.NO_HANDSHAKE, False, "leave out -t"),
+        ({"command": "docker", "args": ["run", "-i", "x"]}, StopReason.NO_HANDSHAKE, False, "docker pull"),
+        ({"command": "./own"}, StopReason.NO_HANDSHAKE, False, "start_timeout"),
+        ({"command": "npx -y x"}, StopReason.NO_COMMAND, False, "install Node.js"),
+        ({"command": "uvx"}, StopReason.NO_COMMAND, False, "install uv"),
+        ({"command": "own"}, StopReason.NO_COMMAND, False, "is it installed?"),
+        ({"command": "npx"}, StopReason.NO_COMMAND, True, "VARIANT=programs"),
+        ({"url": "http://localhost:1/mcp"}, StopReason.UNREACHABLE, True, "host.docker.internal"),
+        ({"url": "ws://127.0.0.1:1/"}, StopReason.UNREACHABLE, True, "host.docker.internal"),
+        ({"openapi": "http://[::1]:1/x.json"}, StopReason.UNREACHABLE, True, "host.docker.internal"),
     ],
 )
-def test_what_is_advised(entry: dict[str, object], why: Why, contained: bool, words: str) -> None:
+def test_what_is_advised(entry: dict[str, object], why: StopReason, contained: bool, words: str) -> None:
     found = advice(read_entry("x", entry), why, contained=contained)
     assert found is not None
     assert words in found.en
@@ -272,7 +272,7 @@ def test_what_is_advised(entry: dict[str, object], why: Why, contained: bool, wo
 
 def test_where_nothing_is_known_nothing_is_advised() -> None:
     for entry, contained in (({"url": "http://h:1/mcp"}, True), ({"url": "http://localhost:1/mcp"}, False)):
-        assert advice(read_entry("x", entry), Why.UNREACHABLE, contained=contained) is None
+        assert advice(read_entry("x", entry), StopReason.UNREACHABLE, contained=contained) is None
     assert in_container({"container": "docker"})
 
 

@@ -13,7 +13,7 @@ from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.url_access import OAuthClient, route_of
 from mcp_endpoint.providers.factory import SourceContext, make_source
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 
 def entry(**members: object) -> Server:
@@ -130,7 +130,7 @@ def test_what_is_left_can_be_sent(headers: dict[str, str]) -> None:
 async def test_certificates_that_are_none_are_a_fault_of_the_entry(tmp_path: Path) -> None:
     with pytest.raises(Stopped, match="ca: No such file") as stopped:
         make_source(entry(ca="none.pem"), SourceContext({}, tmp_path))
-    assert stopped.value.why is Why.BAD_ENTRY
+    assert stopped.value.why is StopReason.BAD_ENTRY
 
 
 # --- OAuth ---

@@ -18,7 +18,7 @@ from jsonschema import Draft202012Validator
 from mcp_endpoint import tools
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 from mcp_endpoint.providers.local.tool_spec import Limits
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from support.documents import blocks, of_docs, page_text
 from support.paths import SRC
 from support.servers.source_client import Asker, asking, text_of
@@ -50,7 +50,7 @@ async def loading(code: str, tmp_path: Path, **settings: Any) -> Stopped:
     with pytest.raises(Stopped) as stopped:
         await source.open(lambda _frame: None, lambda _why: None)
     await source.close()
-    assert stopped.value.why is Why.BAD_MODULE
+    assert stopped.value.why is StopReason.BAD_MODULE
     return stopped.value
 
 

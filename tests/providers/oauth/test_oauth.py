@@ -15,7 +15,7 @@ from mcp_endpoint.net.addresses import AllowedAddresses
 from mcp_endpoint.net.http_client import HttpSettings
 from mcp_endpoint.providers.oauth.browser import LoopbackSignIn
 from mcp_endpoint.providers.oauth.client import INSTALL, OAuth, OAuthSettings
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.streamable_http.client import StreamableHttpSettings, StreamableHttpSource
 from support.paths import PROGRAMS
 from support.peers import PATIENCE
@@ -98,7 +98,7 @@ async def test_nobody_has_signed_in(tmp_path: Path, kept: str | None) -> None:
     async with locked() as url, signed(url, store) as talk:
         talk.ask("initialize")
         end = await talk.end()
-        assert end.why is Why.UNAUTHORIZED
+        assert end.why is StopReason.UNAUTHORIZED
         assert "signed in" in end.detail
 
 
@@ -113,7 +113,7 @@ async def test_a_person_who_says_no(tmp_path: Path) -> None:
     async with locked() as url, signed(url, tmp_path / "tokens.json", sign_in) as talk:
         talk.ask("initialize")
         end = await talk.end()
-        assert end.why is Why.UNAUTHORIZED
+        assert end.why is StopReason.UNAUTHORIZED
         await asyncio.gather(*tasks)
     await sign_in.close()
 
@@ -122,4 +122,4 @@ async def test_without_the_sdk_it_says_what_to_install(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "mcp.client.auth", None)
     with pytest.raises(Stopped) as stopped:
         OAuth("https://x/mcp", OAuthSettings(tmp_path / "tokens.json"))
-    assert (stopped.value.why, stopped.value.detail) == (Why.UNAUTHORIZED, INSTALL)
+    assert (stopped.value.why, stopped.value.detail) == (StopReason.UNAUTHORIZED, INSTALL)

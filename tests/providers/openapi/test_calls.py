@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from support.paths import OPENAPI_DOCUMENTS
 from support.peers import Broker
 from support.servers.echo_server import Echo, echoing
@@ -198,18 +198,18 @@ async def test_private_addresses_are_refused_unless_they_are_listed(serve: Serve
     with pytest.raises(Stopped) as stopped:
         async with serve(allow_private=()):
             pass
-    assert stopped.value.why is Why.PRIVATE_ADDRESS
+    assert stopped.value.why is StopReason.PRIVATE_ADDRESS
     assert echo[0].requests == []
     petstore = OpenApiSettings(str(FOLDER / "petstore-3.0.yaml"), base_url=echo[1])
     with pytest.raises(Stopped, match=r'add "allow_private": \["127\.0\.0\.1"\]') as stopped:
         async with asking(OpenApi(petstore)):
             pass
-    assert stopped.value.why is Why.PRIVATE_ADDRESS
+    assert stopped.value.why is StopReason.PRIVATE_ADDRESS
     assert echo[0].requests == []
     with pytest.raises(Stopped) as stopped:
         async with serve(allow_private=("not a network/99",)):
             pass
-    assert stopped.value.why is Why.BAD_DOCUMENT
+    assert stopped.value.why is StopReason.BAD_DOCUMENT
 
 
 async def test_a_server_that_is_not_there(serve: Serve) -> None:
@@ -229,7 +229,7 @@ async def test_a_document_that_cannot_be_used_says_why(document: str, words: str
     source = OpenApi(OpenApiSettings(document))
     with pytest.raises(Stopped, match=words) as stopped:
         await source.open(lambda _frame: None, lambda _why: None)
-    assert stopped.value.why is Why.BAD_DOCUMENT
+    assert stopped.value.why is StopReason.BAD_DOCUMENT
     await source.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 from mcp_endpoint.providers.openapi.document.document import read_document
 from mcp_endpoint.providers.openapi.document.values import BadDocument
 from mcp_endpoint.providers.openapi.source import OpenApi, OpenApiSettings
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from support.servers.echo_server import Echo, echoing
 from support.servers.source_client import asking
 
@@ -138,13 +138,13 @@ async def test_a_page_leads_to_its_document(echo: tuple[Echo, str], page: str) -
 @pytest.mark.parametrize(
     ("path", "why", "words"),
     [
-        ("/page", Why.BAD_DOCUMENT, "web page.*usually at /openapi.json"),
-        ("/problem", Why.HTTP_STATUS, "HTTP 422 .*No such"),
-        ("/repeats", Why.UNAUTHORIZED, "HTTP 403 .*document_headers"),
-        ("/other", Why.BAD_DOCUMENT, "no OpenAPI document.*usually at"),
+        ("/page", StopReason.BAD_DOCUMENT, "web page.*usually at /openapi.json"),
+        ("/problem", StopReason.HTTP_STATUS, "HTTP 422 .*No such"),
+        ("/repeats", StopReason.UNAUTHORIZED, "HTTP 403 .*document_headers"),
+        ("/other", StopReason.BAD_DOCUMENT, "no OpenAPI document.*usually at"),
     ],
 )
-async def test_where_there_is_none_is_told(echo: tuple[Echo, str], path: str, why: Why, words: str) -> None:
+async def test_where_there_is_none_is_told(echo: tuple[Echo, str], path: str, why: StopReason, words: str) -> None:
     app, url = echo
     app.requests.clear()
     app.texts = {"/page": b"<html>" + b"url: '/x1' url: '/x2'" * 50_000, "/other": b'{"hello": "world"}'}
@@ -159,18 +159,26 @@ async def test_where_there_is_none_is_told(echo: tuple[Echo, str], path: str, wh
 @pytest.mark.parametrize(
     ("servers", "why", "words"),
     [
-        ([{"url": "http://localhost:9000"}], Why.PRIVATE_ADDRESS, r'"allow_private": \["localhost"\].*"base_url"'),
-        ([{"url": "http://192.168.1.9/v1"}], Why.PRIVATE_ADDRESS, r'"allow_private": \["192.168.1.9"\]'),
-        ([{"url": "/v1"}, {"url": "https://a.example/v1"}], Why.BAD_DOCUMENT, r"but /v1.*base_url.*https://a\.example"),
-        ([], Why.BAD_DOCUMENT, "no server: base_url"),
-        ("none", Why.BAD_DOCUMENT, "base_url"),
-        ([{"url": "https://{tenant}.example/"}], Why.BAD_DOCUMENT, r"no value for \{tenant\}.*base_url"),
-        ([{"url": "ftp://a.example"}], Why.BAD_DOCUMENT, "base_url"),
-        ([{"url": "http://[bad"}], Why.BAD_DOCUMENT, "base_url"),
+        (
+            [{"url": "http://localhost:9000"}],
+            StopReason.PRIVATE_ADDRESS,
+            r'"allow_private": \["localhost"\].*"base_url"',
+        ),
+        ([{"url": "http://192.168.1.9/v1"}], StopReason.PRIVATE_ADDRESS, r'"allow_private": \["192.168.1.9"\]'),
+        (
+            [{"url": "/v1"}, {"url": "https://a.example/v1"}],
+            StopReason.BAD_DOCUMENT,
+            r"but /v1.*base_url.*https://a\.example",
+        ),
+        ([], StopReason.BAD_DOCUMENT, "no server: base_url"),
+        ("none", StopReason.BAD_DOCUMENT, "base_url"),
+        ([{"url": "https://{tenant}.example/"}], StopReason.BAD_DOCUMENT, r"no value for \{tenant\}.*base_url"),
+        ([{"url": "ftp://a.example"}], StopReason.BAD_DOCUMENT, "base_url"),
+        ([{"url": "http://[bad"}], StopReason.BAD_DOCUMENT, "base_url"),
     ],
 )
 async def test_a_server_that_no_call_could_reach_is_told_when_the_document_is_read(
-    tmp_path: Path, servers: Any, why: Why, words: str
+    tmp_path: Path, servers: Any, why: StopReason, words: str
 ) -> None:
     file = tmp_path / "api.json"
     file.write_text(json.dumps(API | {"servers": servers}))
@@ -178,7 +186,7 @@ async def test_a_server_that_no_call_could_reach_is_told_when_the_document_is_re
     with pytest.raises(Stopped, match=words) as stopped:
         await source.open(lambda _frame: None, lambda _why: None)
     assert stopped.value.why is why
-    assert why is Why.BAD_DOCUMENT or "allow_private" in stopped.value.detail[:120]
+    assert why is StopReason.BAD_DOCUMENT or "allow_private" in stopped.value.detail[:120]
     await source.close()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from mcp_endpoint.net.trust import tls_trusting
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.http_answers import session_is_unknown
 from mcp_endpoint.providers.transports.streamable_http import streams as http_streams
 from mcp_endpoint.providers.transports.streamable_http.client import StreamableHttpSettings, StreamableHttpSource
@@ -254,7 +254,7 @@ async def test_another_server_than_before_is_opened_from_the_start() -> None:
         await talk.call("first")
         server.hello = HELLO | {"capabilities": {"tools": {}, "prompts": {}}}
         talk.ask("tools/call", name="second")
-        assert (await talk.end()).why is Why.SESSION_LOST
+        assert (await talk.end()).why is StopReason.SESSION_LOST
 
 
 async def test_a_key_that_is_refused_when_it_greets_anew() -> None:
@@ -267,7 +267,7 @@ async def test_a_key_that_is_refused_when_it_greets_anew() -> None:
         await talk.request("initialize")
         talk.ask("tools/call", name="x")
         end = await talk.end()
-    assert end.why is Why.UNAUTHORIZED
+    assert end.why is StopReason.UNAUTHORIZED
     assert all("headers" in words for words in end.sentences())
 
 
@@ -417,7 +417,7 @@ async def test_a_body_in_another_charset() -> None:
 
 async def test_a_page_in_place_of_an_answer_is_told_by_its_title() -> None:
     end = await end_of(refuse(200, b"<html><title>Sign in to Wi-Fi</title>", "text/html"))
-    assert (end.why, "Sign in to Wi-Fi" in end.detail) == (Why.NOT_MCP, True)
+    assert (end.why, "Sign in to Wi-Fi" in end.detail) == (StopReason.NOT_MCP, True)
     assert all("type" in words for words in end.sentences())
 
 
@@ -596,7 +596,7 @@ async def test_a_slash_keeps_the_query_and_is_learned(status: int) -> None:
 )
 async def test_another_place_is_told_with_what_to_do(to: str, told: str) -> None:
     end = await end_of(moved(to), "/mcp")
-    assert end.why is Why.REDIRECTED
+    assert end.why is StopReason.REDIRECTED
     assert told in end.detail
     assert all("url" in words for words in end.sentences())
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.sse import SseSettings, SseSource
 from support.node import needs_node
 from support.servers.http_peers import HELLO, LOOPBACK, Exchange, Script, everything, free_port, scripted, sdk
@@ -39,8 +39,8 @@ async def test_kill_9_and_a_restart() -> None:
         async with talking(source(served.url)) as talk:
             await talk.greet()
             await served.kill()
-            assert (await talk.end()).why is Why.CONNECTION_LOST
-        assert await refusal(source(served.url)) is Why.UNREACHABLE
+            assert (await talk.end()).why is StopReason.CONNECTION_LOST
+        assert await refusal(source(served.url)) is StopReason.UNREACHABLE
         async with sdk("sse", served.port), talking(source(served.url)) as talk:
             await talk.greet()
 
@@ -48,15 +48,15 @@ async def test_kill_9_and_a_restart() -> None:
 # -- opening -----------------------------------------------------------------------------------------------------------
 
 
-async def why(script: Script, **settings: object) -> Why:
+async def why(script: Script, **settings: object) -> StopReason:
     async with scripted(script) as url:
         return await refusal(source(url, **settings))
 
 
 @pytest.mark.parametrize(
-    ("status", "reason"), [(401, Why.UNAUTHORIZED), (404, Why.HTTP_STATUS), (503, Why.HTTP_STATUS)]
+    ("status", "reason"), [(401, StopReason.UNAUTHORIZED), (404, StopReason.HTTP_STATUS), (503, StopReason.HTTP_STATUS)]
 )
-async def test_a_refusal(status: int, reason: Why) -> None:
+async def test_a_refusal(status: int, reason: StopReason) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(status)
 
@@ -77,7 +77,7 @@ async def test_a_redirect_to_another_host() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(302, Location="http://127.0.0.2/sse")
 
-    assert await why(script) is Why.REDIRECTED
+    assert await why(script) is StopReason.REDIRECTED
 
 
 OTHER_HOSTS = ["http://127.0.0.2/m", "http://127.0.0.1:1/m", "//evil.example/m", "https://127.0.0.1:8443/m"]
@@ -96,7 +96,7 @@ async def test_an_endpoint_on_another_host_is_not_left_for(target: str) -> None:
 async def test_an_endpoint_that_is_really_on_another_host(target: str) -> None:
     session = Session(endpoint=target, posts_at="/elsewhere")
     end = await end_of(session)
-    assert end.why is Why.REDIRECTED
+    assert end.why is StopReason.REDIRECTED
     assert target.partition("//")[2].partition("/")[0] in end.detail
 
 
@@ -113,7 +113,7 @@ async def test_an_endpoint_under_the_path_of_a_proxy(target: str) -> None:
 
 async def test_an_endpoint_that_is_nowhere() -> None:
     end = await end_of(Session(posts_at="/elsewhere"))
-    assert (end.why, "404" in end.detail) == (Why.HTTP_STATUS, True)
+    assert (end.why, "404" in end.detail) == (StopReason.HTTP_STATUS, True)
 
 
 async def test_events_before_the_endpoint() -> None:
@@ -137,7 +137,7 @@ async def test_a_session_that_is_told_to_be_lost(status: int, body: bytes) -> No
     async with scripted(Session(status=status, body=body)) as url, talking(source(url)) as talk:
         await talk.request("initialize")
         talk.ask("x")
-        assert (await talk.end()).why is Why.SESSION_LOST
+        assert (await talk.end()).why is StopReason.SESSION_LOST
 
 
 @pytest.mark.parametrize(
@@ -147,14 +147,14 @@ async def test_no_endpoint(event: str) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.stream(event)
 
-    assert await why(script) is Why.NOT_MCP
+    assert await why(script) is StopReason.NOT_MCP
 
 
 async def test_something_else_than_events() -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(200, b"<html>", "text/html")
 
-    assert await why(script) is Why.NOT_MCP
+    assert await why(script) is StopReason.NOT_MCP
 
 
 async def test_a_server_that_hangs() -> None:
@@ -166,13 +166,13 @@ async def test_a_server_that_hangs() -> None:
         await exchange.gone()
 
     for script in (silent, slow):
-        assert await why(script, open_within=0.1) is Why.UNREACHABLE
+        assert await why(script, open_within=0.1) is StopReason.UNREACHABLE
 
 
 async def test_addresses() -> None:
-    assert await refusal(source(f"http://127.0.0.1:{free_port()}")) is Why.UNREACHABLE
-    assert await refusal(source("http://127.0.0.1:1", allow_private=())) is Why.PRIVATE_ADDRESS
-    assert await refusal(source("http://[")) is Why.UNREACHABLE
+    assert await refusal(source(f"http://127.0.0.1:{free_port()}")) is StopReason.UNREACHABLE
+    assert await refusal(source("http://127.0.0.1:1", allow_private=())) is StopReason.PRIVATE_ADDRESS
+    assert await refusal(source("http://[")) is StopReason.UNREACHABLE
 
 
 # -- a session ---------------------------------------------------------------------------------------------------------
@@ -248,8 +248,8 @@ async def test_frames_are_passed_on_as_the_bytes_they_came_in() -> None:
         await talk.greet()
 
 
-@pytest.mark.parametrize(("status", "reason"), [(404, Why.SESSION_LOST), (401, Why.UNAUTHORIZED)])
-async def test_a_post_that_ends_the_session(status: int, reason: Why) -> None:
+@pytest.mark.parametrize(("status", "reason"), [(404, StopReason.SESSION_LOST), (401, StopReason.UNAUTHORIZED)])
+async def test_a_post_that_ends_the_session(status: int, reason: StopReason) -> None:
     async with scripted(Session(status=status)) as url, talking(source(url)) as talk:
         await talk.request("initialize")
         talk.ask("x")
@@ -269,13 +269,13 @@ async def test_a_refused_frame_is_answered_and_ends_nothing() -> None:
 
 
 async def test_the_end_of_the_stream_is_the_end() -> None:
-    assert (await end_of(Session(hold=False))).why is Why.CONNECTION_LOST
+    assert (await end_of(Session(hold=False))).why is StopReason.CONNECTION_LOST
 
 
 async def test_an_event_over_the_limit() -> None:
     async with scripted(Session()) as url, talking(source(url, event_limit=1000)) as talk:
         talk.send(method="flood")
-        assert (await talk.end()).why is Why.FRAME_TOO_LONG
+        assert (await talk.end()).why is StopReason.FRAME_TOO_LONG
 
 
 async def test_a_server_that_accepts_nothing() -> None:
@@ -286,7 +286,7 @@ async def test_a_server_that_accepts_nothing() -> None:
         return await talk.end()
 
     async with scripted(Session()) as url, talking(source(url, unread_frames=10)) as talk:
-        assert (await filled(talk)).why is Why.TOO_MUCH_UNREAD
+        assert (await filled(talk)).why is StopReason.TOO_MUCH_UNREAD
     async with scripted(Session()) as url, talking(source(url, post_within=0.1)) as talk:
         talk.send(method="hang")
-        assert (await talk.end()).why is Why.CONNECTION_LOST
+        assert (await talk.end()).why is StopReason.CONNECTION_LOST

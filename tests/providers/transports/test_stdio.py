@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.child_environ import child_environment
 from mcp_endpoint.providers.transports.stdio import StdioSettings, StdioSource
 from support.node import needs_node, npm_server
@@ -93,11 +93,11 @@ async def test_env_and_cwd(tmp_path: Path) -> None:
 
 
 async def test_no_such_program(tmp_path: Path) -> None:
-    assert await refusal(StdioSource(StdioSettings(("no-such-program",)))) is Why.NO_COMMAND
-    assert await refusal(python("", cwd=str(tmp_path / "none"))) is Why.NOT_STARTED
+    assert await refusal(StdioSource(StdioSettings(("no-such-program",)))) is StopReason.NO_COMMAND
+    assert await refusal(python("", cwd=str(tmp_path / "none"))) is StopReason.NOT_STARTED
     with pytest.raises(Stopped, match=r"there is no folder .*none \(cwd\)"):
         await python("", cwd=str(tmp_path / "none")).open(lambda _: None, lambda _: None)
-    assert await refusal(python("\0")) is Why.NOT_STARTED
+    assert await refusal(python("\0")) is StopReason.NOT_STARTED
 
 
 async def test_settings_show_no_secrets() -> None:
@@ -110,7 +110,7 @@ async def test_an_exit_tells_its_code_and_what_was_said() -> None:
     code = "import sys; print('last', flush=True); print('no\\tkey', file=sys.stderr); sys.exit(3)"
     async with talking(python(code)) as talk:
         end = await talk.end()
-        assert (end.why, end.detail) == (Why.EXITED, "exit code 3")
+        assert (end.why, end.detail) == (StopReason.EXITED, "exit code 3")
         assert await talk.bytes() == b"last"
         assert talk.source.said == ["no\\tkey"]
 
@@ -148,7 +148,7 @@ async def test_stderr_is_kept_redacted_and_cut() -> None:
 
 async def test_a_line_over_the_limit_ends_it() -> None:
     async with talking(python("print('x' * 2000); input()", line_limit=1000)) as talk:
-        assert (await talk.end()).why is Why.LINE_TOO_LONG
+        assert (await talk.end()).why is StopReason.LINE_TOO_LONG
 
 
 async def test_a_line_up_to_the_limit_is_a_frame() -> None:
@@ -161,7 +161,7 @@ async def test_a_program_that_does_not_read() -> None:
         for _ in range(20):
             talk.source.send(b"x" * 100_000)
             await asyncio.sleep(0)
-        assert (await talk.end()).why is Why.TOO_MUCH_UNREAD
+        assert (await talk.end()).why is StopReason.TOO_MUCH_UNREAD
 
 
 async def test_a_hanging_program_with_descendants_is_ended(tmp_path: Path) -> None:

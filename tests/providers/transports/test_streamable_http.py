@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.streamable_http import streams as http_streams
 from mcp_endpoint.providers.transports.streamable_http.client import StreamableHttpSettings, StreamableHttpSource
 from support.node import needs_node
@@ -122,14 +122,14 @@ async def test_a_killed_server_is_noticed_though_nothing_is_asked() -> None:
         await talk.greet()
         await talk.tools()
         await served.kill()
-        assert (await talk.end()).why is Why.UNREACHABLE
+        assert (await talk.end()).why is StopReason.UNREACHABLE
 
 
 async def test_a_server_that_starts_slowly_is_not_there_before() -> None:
     port = free_port()
     async with talking(source(f"http://127.0.0.1:{port}/mcp")) as talk:
         talk.ask("initialize")
-        assert (await talk.end()).why is Why.UNREACHABLE
+        assert (await talk.end()).why is StopReason.UNREACHABLE
     async with sdk("json", port), talking(source(f"http://127.0.0.1:{port}/mcp")) as talk:
         await talk.greet()
 
@@ -139,9 +139,14 @@ async def test_a_server_that_starts_slowly_is_not_there_before() -> None:
 
 @pytest.mark.parametrize(
     ("status", "why"),
-    [(401, Why.UNAUTHORIZED), (403, Why.UNAUTHORIZED), (404, Why.HTTP_STATUS), (500, Why.HTTP_STATUS)],
+    [
+        (401, StopReason.UNAUTHORIZED),
+        (403, StopReason.UNAUTHORIZED),
+        (404, StopReason.HTTP_STATUS),
+        (500, StopReason.HTTP_STATUS),
+    ],
 )
-async def test_a_refusal(status: int, why: Why) -> None:
+async def test_a_refusal(status: int, why: StopReason) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(status, b"go\x1baway", "text/plain")
 
@@ -159,7 +164,7 @@ async def test_something_else_than_mcp(body: bytes, kind: str) -> None:
     async def script(exchange: Exchange) -> None:
         await exchange.answer(200, body, kind)
 
-    assert (await end_of(script)).why is Why.NOT_MCP
+    assert (await end_of(script)).why is StopReason.NOT_MCP
 
 
 async def test_a_body_over_the_limit() -> None:
@@ -167,7 +172,7 @@ async def test_a_body_over_the_limit() -> None:
         await exchange.answer(200, b"x" * 2000)
 
     end = await end_of(script, event_limit=1000)
-    assert (end.why, "longer than 1000 bytes" in end.detail) == (Why.FRAME_TOO_LONG, True)
+    assert (end.why, "longer than 1000 bytes" in end.detail) == (StopReason.FRAME_TOO_LONG, True)
     assert all(end.todo)
 
 
@@ -190,7 +195,7 @@ async def test_a_redirect_to_another_host() -> None:
         hosts.append(exchange.headers["host"])
         await exchange.answer(307, Location="http://127.0.0.2/mcp")
 
-    assert (await end_of(script)).why is Why.REDIRECTED
+    assert (await end_of(script)).why is StopReason.REDIRECTED
     assert len(hosts) == 1
 
 
@@ -206,7 +211,7 @@ async def test_a_redirect_within_the_host() -> None:
 
 
 async def test_a_private_address() -> None:
-    assert (await end_of(nothing, allow_private=())).why is Why.PRIVATE_ADDRESS
+    assert (await end_of(nothing, allow_private=())).why is StopReason.PRIVATE_ADDRESS
     with pytest.raises(ValueError, match="no address"):
         source("http://x", allow_private=("10.0.0.1/8",))
 
@@ -215,7 +220,7 @@ async def test_a_url_that_is_none() -> None:
     for url in ("http://", "ftp://127.0.0.1/", "http://[", "http://127.0.0.1:99999/", "http://a\x00b/"):
         async with talking(source(url)) as talk:
             talk.ask("initialize")
-            assert (await talk.end()).why is Why.UNREACHABLE
+            assert (await talk.end()).why is StopReason.UNREACHABLE
 
 
 async def test_secrets_that_a_peer_repeats_are_cut() -> None:
@@ -293,7 +298,7 @@ async def test_one_failed_request_is_answered_and_ends_nothing() -> None:
         assert "error" in await talk.request("tools/list")
         talk.ask("tools/list")
         end = await talk.end()
-        assert (end.why, end.detail) == (Why.HTTP_STATUS, "HTTP 502 Bad Gateway")
+        assert (end.why, end.detail) == (StopReason.HTTP_STATUS, "HTTP 502 Bad Gateway")
 
 
 async def test_a_json_rpc_error_with_a_status_is_the_answer() -> None:
@@ -390,7 +395,7 @@ async def test_a_server_that_cannot_go_on_has_lost_the_session() -> None:
     async with scripted(greeting(script)) as url, talking(source(url)) as talk:
         await talk.greet()
         talk.ask("x")
-        assert (await talk.end()).why is Why.SESSION_LOST
+        assert (await talk.end()).why is StopReason.SESSION_LOST
 
 
 async def test_an_event_over_the_limit_fails_its_request() -> None:
@@ -476,4 +481,4 @@ async def test_too_many_in_flight() -> None:
         assert (await talk.answer(numbers[-1]))["error"]["data"] == {"reason": "too_much_unread"}
         for _ in range(10):
             talk.send(method="y")
-        assert (await talk.end()).why is Why.TOO_MUCH_UNREAD
+        assert (await talk.end()).why is StopReason.TOO_MUCH_UNREAD

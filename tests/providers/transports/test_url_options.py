@@ -16,7 +16,7 @@ from mcp_endpoint.net.trust import default_tls
 from mcp_endpoint.providers.entries.entry import expanded, read_entry
 from mcp_endpoint.providers.factory import SourceContext, http_source, make_source
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.source import Source, Stopped, StopReason
 from support.certificates import make_pair
 from support.servers.http_peers import HELLO, Exchange, greeting, scripted, sdk
 from support.servers.proxy_server import forward_proxy
@@ -85,7 +85,7 @@ async def test_a_private_ca(tmp_path: Path, tls: ssl.SSLContext) -> None:
             async with opened({"url": url, "ca": ca}, tmp_path, CA=f"{tmp_path}/home.crt\n") as talk:
                 assert await talk.greet() == HELLO
         end = await why({"url": url})
-        assert end.why is Why.CERTIFICATE
+        assert end.why is StopReason.CERTIFICATE
         assert "self-signed" in end.detail or "self signed" in end.detail
         for words in end.sentences():
             assert " ca " in words or '"ca"' in words
@@ -110,7 +110,7 @@ async def test_a_ca_that_the_environment_names(
 async def test_a_certificate_of_another_name_is_told_as_that(tmp_path: Path, tls: ssl.SSLContext) -> None:
     async with scripted(greeting(plain), tls=tls) as url:
         end = await why({"url": url.replace("127.0.0.1", "localhost"), "ca": "home.crt"}, tmp_path)
-    assert (end.why, "localhost" in end.detail) == (Why.CERTIFICATE, True)
+    assert (end.why, "localhost" in end.detail) == (StopReason.CERTIFICATE, True)
 
 
 async def test_tls_where_there_is_none() -> None:
@@ -121,7 +121,7 @@ async def test_tls_where_there_is_none() -> None:
 
     async with await asyncio.start_server(refuse, "127.0.0.1", 0) as listening:
         end = await why({"url": f"https://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"})
-    assert end.why is Why.UNREACHABLE
+    assert end.why is StopReason.UNREACHABLE
     assert all("http://" in words for words in end.sentences())
 
 
@@ -140,17 +140,17 @@ async def test_a_private_ca_of_the_other_kinds(tmp_path: Path, tls: ssl.SSLConte
         await exchange.answer(200, document | {"servers": [{"url": "/"}]})
 
     async with scripted(events, tls=tls) as url, opened({"type": "sse", "url": url, "ca": "home.crt"}, tmp_path):
-        assert (await why({"type": "sse", "url": url})).why is Why.CERTIFICATE
+        assert (await why({"type": "sse", "url": url})).why is StopReason.CERTIFICATE
     async with serve(echo, "127.0.0.1", 0, ssl=tls) as listening:
         entry = {"url": f"wss://127.0.0.1:{listening.sockets[0].getsockname()[1]}/"}
         async with opened(entry | {"ca": "home.crt"}, tmp_path) as talk:
             talk.send(method="hello")
             await talk.notified("hello")
-        assert (await why(entry)).why is Why.CERTIFICATE  # type: ignore[arg-type]
+        assert (await why(entry)).why is StopReason.CERTIFICATE  # type: ignore[arg-type]
     async with scripted(api, tls=tls) as url:
         async with opened({"openapi": f"{url}/doc", "ca": "home.crt"}, tmp_path) as talk:
             assert await talk.tools() == ["get_a"]
-        assert (await why({"openapi": f"{url}/doc"})).why is Why.CERTIFICATE
+        assert (await why({"openapi": f"{url}/doc"})).why is StopReason.CERTIFICATE
 
 
 # --- proxies ---
@@ -194,7 +194,7 @@ async def test_a_websocket_through_a_proxy(tmp_path: Path, tls: ssl.SSLContext, 
             await talk.notified("hello")
         assert place in proxy.asked[-1]
         end = await why(entry | {"proxy": f"{scheme}://me:sesame@127.0.0.1:{proxy.port}"}, tmp_path)
-        assert end.why is Why.PROXY_FAILED
+        assert end.why is StopReason.PROXY_FAILED
         assert "sesame" not in str(end)
 
 
@@ -235,22 +235,22 @@ async def test_a_proxy_that_does_not_lead_there(tmp_path: Path, tls: ssl.SSLCont
         entry: dict[str, object] = {"url": url, "ca": "home.crt"}
         for way in (f"{scheme}://127.0.0.1:{proxy.port}", f"{scheme}://me:sesame@127.0.0.1:{proxy.port}"):
             end = await why(entry | {"proxy": way}, tmp_path)
-            assert end.why is Why.PROXY_FAILED
+            assert end.why is StopReason.PROXY_FAILED
             assert "sesame" not in str(end)
             assert all("proxy" in words for words in end.sentences())
         end = await why({"url": url.replace("https", "http"), "proxy": f"http://127.0.0.1:{proxy.port}"})
-        assert (end.why, "407" in end.detail) == (Why.PROXY_FAILED, True)
+        assert (end.why, "407" in end.detail) == (StopReason.PROXY_FAILED, True)
     end = await why(entry | {"proxy": f"{scheme}://127.0.0.1:{proxy.port}"}, tmp_path)
-    assert (end.why, str(proxy.port) in end.detail) == (Why.PROXY_FAILED, True), "nobody listens there"
+    assert (end.why, str(proxy.port) in end.detail) == (StopReason.PROXY_FAILED, True), "nobody listens there"
     async with forward_proxy(refuses=True) as proxy, scripted(plain, tls=tls) as url:
         end = await why(entry | {"url": url, "proxy": f"{scheme}://127.0.0.1:{proxy.port}"}, tmp_path)
-        assert end.why is Why.PROXY_FAILED
+        assert end.why is StopReason.PROXY_FAILED
 
 
 async def test_a_proxy_that_speaks_something_else() -> None:
     async with scripted(plain) as url:
         end = await why({"url": "http://tools.example/", "proxy": url.replace("http", "socks5")})
-    assert end.why in (Why.PROXY_FAILED, Why.CONNECTION_LOST)
+    assert end.why in (StopReason.PROXY_FAILED, StopReason.CONNECTION_LOST)
 
 
 async def test_a_private_address_is_no_more_allowed_through_a_proxy() -> None:
@@ -281,7 +281,7 @@ async def test_a_key_out_of_a_file() -> None:
         for kind in ("http", "sse", "ws"):
             there = url.replace("http", "ws") if kind == "ws" else url
             end = await why({"type": kind, "url": there, "headers": {"X-Key": "${KEY}"}}, KEY="ses\name")
-            assert (end.why, "X-Key" in end.detail, "ses" in end.detail) == (Why.BAD_ENTRY, True, False)
+            assert (end.why, "X-Key" in end.detail, "ses" in end.detail) == (StopReason.BAD_ENTRY, True, False)
 
 
 # --- addresses that a proxy program made up ---
@@ -303,7 +303,7 @@ async def test_a_fake_ip_is_told_with_the_line_to_add(address: str, network: str
 
     with pytest.raises(Stopped) as stopped, as_stopped():
         await checked_addresses("tools.example", 443, AllowedAddresses(), resolve)
-    assert stopped.value.why is Why.FAKE_ADDRESS
+    assert stopped.value.why is StopReason.FAKE_ADDRESS
     for words in stopped.value.sentences(120):
         assert f'"allow_private": ["{network}"]' in words
         assert f"tools.example is {address}" in words
@@ -318,7 +318,7 @@ async def test_a_private_address_is_told_with_the_line_to_add() -> None:
 
     with pytest.raises(Stopped) as stopped, as_stopped():
         await checked_addresses("nas.lan", 80, AllowedAddresses(), resolve)
-    assert stopped.value.why is Why.PRIVATE_ADDRESS
+    assert stopped.value.why is StopReason.PRIVATE_ADDRESS
     assert '"allow_private": ["nas.lan"]' in stopped.value.sentences()[0]
 
 

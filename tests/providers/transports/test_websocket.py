@@ -12,7 +12,7 @@ from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
 from websockets.utils import accept_key
 
-from mcp_endpoint.providers.source import Why
+from mcp_endpoint.providers.source import StopReason
 from mcp_endpoint.providers.transports.websocket import WebSocketSettings, WebSocketSource
 from support.servers.http_peers import HELLO, LOOPBACK, Exchange, free_port, scripted
 from support.servers.sources import refusal, talking
@@ -88,7 +88,7 @@ async def test_a_close_tells_its_reason() -> None:
 
     async with server(handler) as url, talking(source(url)) as talk:
         end = await talk.end()
-        assert end.why is Why.CONNECTION_LOST
+        assert end.why is StopReason.CONNECTION_LOST
         assert end.detail == "closed with 1013 later\\x1b"
 
 
@@ -97,7 +97,7 @@ async def test_a_connection_that_breaks() -> None:
         connection.transport.abort()
 
     async with server(handler) as url, talking(source(url)) as talk:
-        assert (await talk.end()).why is Why.CONNECTION_LOST
+        assert (await talk.end()).why is StopReason.CONNECTION_LOST
 
 
 async def test_a_frame_over_the_limit() -> None:
@@ -106,13 +106,13 @@ async def test_a_frame_over_the_limit() -> None:
         await connection.wait_closed()
 
     async with server(handler) as url, talking(source(url, frame_limit=1000)) as talk:
-        assert (await talk.end()).why is Why.FRAME_TOO_LONG
+        assert (await talk.end()).why is StopReason.FRAME_TOO_LONG
 
 
 async def test_a_server_that_answers_no_pings() -> None:
     async with dumb() as url, talking(source(url, ping_interval=0.1)) as talk:
         end = await talk.end()
-        assert (end.why, end.detail) == (Why.CONNECTION_LOST, "it does not answer pings")
+        assert (end.why, end.detail) == (StopReason.CONNECTION_LOST, "it does not answer pings")
 
 
 async def test_a_server_that_does_not_read() -> None:
@@ -123,7 +123,7 @@ async def test_a_server_that_does_not_read() -> None:
                 break
             talk.source.send(b"x" * 50_000)
             await asyncio.sleep(0)
-        assert (await talk.end()).why is Why.TOO_MUCH_UNREAD
+        assert (await talk.end()).why is StopReason.TOO_MUCH_UNREAD
 
 
 @contextlib.asynccontextmanager
@@ -147,13 +147,13 @@ async def dumb() -> AsyncIterator[str]:
 @pytest.mark.parametrize(
     ("status", "reason"),
     [
-        (HTTPStatus.UNAUTHORIZED, Why.UNAUTHORIZED),
-        (HTTPStatus.FORBIDDEN, Why.UNAUTHORIZED),
-        (HTTPStatus.NOT_FOUND, Why.HTTP_STATUS),
-        (HTTPStatus.SERVICE_UNAVAILABLE, Why.HTTP_STATUS),
+        (HTTPStatus.UNAUTHORIZED, StopReason.UNAUTHORIZED),
+        (HTTPStatus.FORBIDDEN, StopReason.UNAUTHORIZED),
+        (HTTPStatus.NOT_FOUND, StopReason.HTTP_STATUS),
+        (HTTPStatus.SERVICE_UNAVAILABLE, StopReason.HTTP_STATUS),
     ],
 )
-async def test_a_refusal(status: HTTPStatus, reason: Why) -> None:
+async def test_a_refusal(status: HTTPStatus, reason: StopReason) -> None:
     def refuse(connection: ServerConnection, request: Request) -> Response:
         return connection.respond(status, "no")
 
@@ -167,7 +167,7 @@ async def test_a_redirect_to_another_host(to: str) -> None:
         await exchange.answer(307, Location=to)
 
     async with scripted(script) as url:
-        assert await refusal(source(url.replace("http", "ws"))) is Why.REDIRECTED
+        assert await refusal(source(url.replace("http", "ws"))) is StopReason.REDIRECTED
 
 
 @pytest.mark.parametrize("body", [b"<html>", b""])
@@ -178,7 +178,7 @@ async def test_something_else_than_a_websocket(body: bytes) -> None:
 
     async with scripted(script) as url:
         why = await refusal(source(url.replace("http", "ws")))
-        assert why in ({Why.NOT_MCP} if body else {Why.NOT_MCP, Why.UNREACHABLE})
+        assert why in ({StopReason.NOT_MCP} if body else {StopReason.NOT_MCP, StopReason.UNREACHABLE})
 
 
 async def test_a_server_that_hangs() -> None:
@@ -186,15 +186,15 @@ async def test_a_server_that_hangs() -> None:
         await exchange.gone()
 
     async with scripted(script) as url:
-        assert await refusal(source(url.replace("http", "ws"), open_within=0.1)) is Why.UNREACHABLE
+        assert await refusal(source(url.replace("http", "ws"), open_within=0.1)) is StopReason.UNREACHABLE
 
 
 async def test_addresses() -> None:
     port = free_port()
-    assert await refusal(source(f"ws://127.0.0.1:{port}")) is Why.UNREACHABLE
-    assert await refusal(source(f"ws://127.0.0.1:{port}", allow_private=())) is Why.PRIVATE_ADDRESS
+    assert await refusal(source(f"ws://127.0.0.1:{port}")) is StopReason.UNREACHABLE
+    assert await refusal(source(f"ws://127.0.0.1:{port}", allow_private=())) is StopReason.PRIVATE_ADDRESS
     for url in ("http://127.0.0.1/", "ws://", "ws://[", "ws://127.0.0.1:99999/"):
-        assert await refusal(source(url)) is Why.UNREACHABLE
+        assert await refusal(source(url)) is StopReason.UNREACHABLE
 
 
 async def test_a_name_is_connected_to_at_the_address_that_was_checked() -> None:
@@ -219,7 +219,7 @@ async def test_a_name_is_connected_to_at_the_address_that_was_checked() -> None:
 async def test_a_server_that_starts_late_or_again() -> None:
     port = free_port()
     url = f"ws://127.0.0.1:{port}"
-    assert await refusal(source(url)) is Why.UNREACHABLE
+    assert await refusal(source(url)) is StopReason.UNREACHABLE
     async with server(mcp, port), talking(source(url)) as talk:
         await talk.greet()
     async with server(mcp, port), talking(source(url)) as talk:

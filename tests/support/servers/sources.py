@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mcp_endpoint.providers.source import Source, Stopped, Why
+from mcp_endpoint.providers.source import Source, Stopped, StopReason
 from support.peers import PATIENCE, Frame
 
 
@@ -112,7 +112,7 @@ async def talking(source: Source) -> AsyncIterator[Talk]:
     assert talk.frames.empty()
 
 
-async def refusal(source: Source) -> Why:
+async def refusal(source: Source) -> StopReason:
     """Why a source does not open."""
     try:
         with pytest.raises(Stopped) as stopped:

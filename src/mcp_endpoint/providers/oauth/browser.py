@@ -9,7 +9,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 ANSWER_WITHIN = 300.0
 """Seconds a person has to sign in."""
@@ -99,10 +99,10 @@ class LoopbackSignIn:
             async with asyncio.timeout(ANSWER_WITHIN):
                 query = await self._came
         except TimeoutError:
-            raise Stopped(Why.UNAUTHORIZED, f"nobody signed in within {ANSWER_WITHIN:g} s") from None
+            raise Stopped(StopReason.UNAUTHORIZED, f"nobody signed in within {ANSWER_WITHIN:g} s") from None
         if "code" not in query:
             words = f"{query.get('error', '')} {query.get('error_description', '')}".strip()
-            raise Stopped(Why.UNAUTHORIZED, quote_peer(f"the sign-in was refused: {words}"))
+            raise Stopped(StopReason.UNAUTHORIZED, quote_peer(f"the sign-in was refused: {words}"))
         return query
 
     async def close(self) -> None:

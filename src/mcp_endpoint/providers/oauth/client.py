@@ -18,7 +18,7 @@ from mcp_endpoint.logs.redaction import Redactor
 from mcp_endpoint.net.http_client import HttpSettings, drain, make_client, read_body, send
 from mcp_endpoint.providers.entries.url_access import OAuthClient
 from mcp_endpoint.providers.oauth.store import OAuthStore
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 
 if TYPE_CHECKING:
     from mcp.client.auth import AuthorizationCodeResult
@@ -68,7 +68,7 @@ class OAuth:
             from mcp.client.auth import OAuthClientProvider
             from mcp.shared.auth import OAuthClientMetadata
         except ImportError:
-            raise Stopped(Why.UNAUTHORIZED, INSTALL) from None
+            raise Stopped(StopReason.UNAUTHORIZED, INSTALL) from None
         self._sign_in = sign_in
         redirect_uri = sign_in.redirect_uri if sign_in is not None else ""
         self._store = OAuthStore(settings.store, settings.client, redirect_uri)
@@ -133,7 +133,7 @@ class OAuth:
                     told = httpx2.Response(response.status_code, headers=_plain(response.headers), request=twin)
                 elif response is not None and self._sign_in is None:
                     await response.aclose()
-                    raise Stopped(Why.UNAUTHORIZED, "nobody has signed in to it yet, or not for long enough")
+                    raise Stopped(StopReason.UNAUTHORIZED, "nobody has signed in to it yet, or not for long enough")
                 else:
                     told = await self._told(asked)
                 asked = await flow.asend(told)
@@ -142,7 +142,7 @@ class OAuth:
             self._store.keep_metadata()
             return response
         except (OAuthFlowError, ValueError, httpx2.HTTPError) as error:
-            raise Stopped(Why.UNAUTHORIZED, self._redact(f"signing in failed: {error}")) from None
+            raise Stopped(StopReason.UNAUTHORIZED, self._redact(f"signing in failed: {error}")) from None
         finally:
             await flow.aclose()
 

@@ -15,7 +15,7 @@ from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.openapi.document.references import MOST_BYTES
 from mcp_endpoint.providers.openapi.document.search import PLACES
 from mcp_endpoint.providers.openapi.document.values import BadDocument
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.wire.text import clean
 
 
@@ -111,8 +111,8 @@ async def _refused(response: httpx.Response) -> Stopped:
     body = await error_body(response)
     said = clean(HttpAnswer.of(status, {"Content-Type": response.headers.get("Content-Type", "")}, body).told(), 160)
     if status in (401, 403):
-        return Stopped(Why.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
-    return Stopped(Why.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)
+        return Stopped(StopReason.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
+    return Stopped(StopReason.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)
 
 
 async def body_of(response: httpx.Response, most: int) -> bytes:

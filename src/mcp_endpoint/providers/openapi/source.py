@@ -31,7 +31,7 @@ from mcp_endpoint.providers.openapi.operations.servers import is_url
 from mcp_endpoint.providers.openapi.requests.request import RequestBuilder
 from mcp_endpoint.providers.openapi.requests.response import error_text, result
 from mcp_endpoint.providers.openapi.requests.security import Credentials
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.wire.mcp import Kind
 
 __all__ = ["OpenApi", "OpenApiSettings"]
@@ -65,9 +65,9 @@ class OpenApi:
             async with asyncio.timeout(settings.timeout):
                 tools = await self._read(allowed)
         except TimeoutError:
-            raise Stopped(Why.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
+            raise Stopped(StopReason.BAD_DOCUMENT, f"not read within {settings.timeout:g} s") from None
         except (BadDocument, ValueError) as error:
-            raise Stopped(Why.BAD_DOCUMENT, self._shown(str(error))) from error
+            raise Stopped(StopReason.BAD_DOCUMENT, self._shown(str(error))) from error
         await _check_place(tools.server, allowed, settings.route)
         self._client = _client(allowed, settings)
         spec = ServerSpec(
@@ -180,7 +180,7 @@ async def _check_place(server: str, allowed: AllowedAddresses, route: Route) -> 
     except TimeoutError:
         return
     except Stopped as stopped:
-        if stopped.why is Why.UNREACHABLE:
+        if stopped.why is StopReason.UNREACHABLE:
             return  # it may be there later
         where = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
         line = stopped.detail.partition(";")[0]

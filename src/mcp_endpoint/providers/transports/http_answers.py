@@ -14,7 +14,7 @@ from mcp_endpoint.net.event_reader import EVENT_LIMIT, RETRY, EventReader
 from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import body_chunks, error_body, read_body
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.repair.answers import repaired
@@ -41,7 +41,7 @@ class Refusal(Stopped):
     With SESSION_LOST it was not done, whatever it was, unless `status` is one of a broken server.
     """
 
-    def __init__(self, why: Why, detail: str, status: int, answer: bytes | None = None) -> None:
+    def __init__(self, why: StopReason, detail: str, status: int, answer: bytes | None = None) -> None:
         super().__init__(why, detail)
         self.status = status
         self.answer = answer
@@ -66,11 +66,11 @@ async def refused(
     told = quote_peer(said.told())
     answer, code = _error_of(body, id_ or envelope.NULL_ID)
     if has_state and _is_lost(status, said.own_words, code, named=named):
-        raise Refusal(Why.SESSION_LOST, told, status, answer)
+        raise Refusal(StopReason.SESSION_LOST, told, status, answer)
     if status == 401 or (status == 403 and not greeted):
-        raise Refusal(Why.UNAUTHORIZED, told, status, answer)
+        raise Refusal(StopReason.UNAUTHORIZED, told, status, answer)
     if id_ is None or answer is None or status < 400:
-        raise Refusal(Why.HTTP_STATUS, told, status, answer)
+        raise Refusal(StopReason.HTTP_STATUS, told, status, answer)
     return answer
 
 
@@ -124,7 +124,7 @@ def answer_to(frame: bytes, id_: bytes, *, has_state: bool) -> bytes | None:
             frame, spelled = envelope.error(id_, head.error), id_
         message = mcp.string((envelope.members(head.error) or {}).get("message")) or ""
         if has_state and session_is_unknown(message):
-            raise Refusal(Why.SESSION_LOST, quote_peer(message), 200, frame)
+            raise Refusal(StopReason.SESSION_LOST, quote_peer(message), 200, frame)
     same = envelope.id_key(spelled) == envelope.id_key(id_) or spelled in (b'"%b"' % id_, id_ + b".0")
     return frame if same else None
 
@@ -143,7 +143,9 @@ async def frames_in(response: httpx.Response, most: int, within: float) -> list[
     if not frames and response.status_code not in (202, 204) and body.strip():
         kind = answer.media_type or "no content type"
         title = answer.own_words if "html" in answer.media_type else ""
-        raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind}{': ' if title else ''}{title}"))
+        raise Stopped(
+            StopReason.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {kind}{': ' if title else ''}{title}")
+        )
     return frames
 
 
@@ -221,7 +223,7 @@ async def _rest(body: bytes, chunks: AsyncIterator[bytes], limit: int) -> bytes:
     async for chunk in chunks:
         body += chunk
         if len(body) > limit:
-            raise Stopped(Why.FRAME_TOO_LONG, f"a body over {limit} bytes")
+            raise Stopped(StopReason.FRAME_TOO_LONG, f"a body over {limit} bytes")
     return body
 
 

@@ -29,7 +29,7 @@ from mcp_endpoint.net.http_client import (
 from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks, secrets_of
 from mcp_endpoint.providers.transports.http_answers import (
     EVENTS,
@@ -116,14 +116,16 @@ class SseSource:
                 events = self._events = self._heard(await self._connect())
                 named = await self._named(events)
         except TimeoutError:
-            raise Stopped(Why.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s") from None
+            raise Stopped(
+                StopReason.UNREACHABLE, f"no endpoint event within {self._settings.open_within:g} s"
+            ) from None
         except Stopped as why:
             told = self._output.clean(why)
             if isinstance(why, Refusal) and why.status in _NO_STREAM:
                 told.todo = _PERHAPS_NEWER
             raise told from None
         if named is None:
-            raise Stopped(Why.NOT_MCP, "it does not name the endpoint for frames")
+            raise Stopped(StopReason.NOT_MCP, "it does not name the endpoint for frames")
         self._posts = self._places(named)
         self._tasks = [asyncio.create_task(self._read(events)), asyncio.create_task(self._write())]
 
@@ -135,13 +137,15 @@ class SseSource:
                 "GET", self._settings.url, headers={"Accept": EVENTS, "Cache-Control": "no-store"}, timeout=limits
             )
         except (httpx.InvalidURL, ValueError, TypeError):
-            raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
+            raise Stopped(StopReason.UNREACHABLE, "the URL or a header cannot be used") from None
         with as_stopped():
             self._stream = response = await self._sending(self._client, request)
         if response.status_code >= 300:
             await refused(response, None, greeted=False)
         if media_type(response) != EVENTS:
-            raise Stopped(Why.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {media_type(response) or 'no body'}"))
+            raise Stopped(
+                StopReason.NOT_MCP, quote_peer(f"HTTP {response.status_code}, {media_type(response) or 'no body'}")
+            )
         return response
 
     async def _named(self, events: AsyncIterator[Event]) -> bytes | None:
@@ -162,9 +166,9 @@ class SseSource:
         try:
             target = here.join(data.decode().strip())
         except (httpx.InvalidURL, ValueError):
-            raise Stopped(Why.NOT_MCP, "the endpoint for frames is no URL") from None
+            raise Stopped(StopReason.NOT_MCP, "the endpoint for frames is no URL") from None
         if target.scheme not in ("http", "https"):
-            raise Stopped(Why.NOT_MCP, "the endpoint for frames is no URL of HTTP")
+            raise Stopped(StopReason.NOT_MCP, "the endpoint for frames is no URL of HTTP")
         places = [target if same_origin(here, target) else here.copy_with(raw_path=target.raw_path)]
         if not same_origin(here, target):
             self._elsewhere = quote_peer(f"frames would go to {target.scheme}://{target.netloc.decode()}")
@@ -176,7 +180,7 @@ class SseSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
         if not self._output.shut and not self._queue.put(frame):
-            self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
+            self._output.end_soon(Stopped(StopReason.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """Close the stream, which ends the session."""
@@ -207,12 +211,12 @@ class SseSource:
             async for event in events:
                 if event.is_message:
                     await pacer.frame(self._output.frame(event.data))
-            self._output.end(Stopped(Why.CONNECTION_LOST, "it closed the stream"))
+            self._output.end(Stopped(StopReason.CONNECTION_LOST, "it closed the stream"))
         except Stopped as why:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Reading from a tool server failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))
 
     async def _write(self) -> None:
         """POST one frame after the other, so that they arrive in order."""
@@ -225,7 +229,7 @@ class SseSource:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Writing to a tool server failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))
 
     async def _post(self, frame: bytes) -> None:
         """POST a frame; a request that is refused is answered with an error. Raises Stopped: the session is over."""
@@ -246,8 +250,8 @@ class SseSource:
             self._output.frame(await refused(response, id_, greeted=self._taken, has_state=self._taken, named=True))
         except Refusal as why:
             if not self._taken and why.status in _NOT_THERE and self._elsewhere:
-                raise Stopped(Why.REDIRECTED, self._elsewhere) from None
-            if why.why is not Why.HTTP_STATUS or (not self._taken and why.status in _NOT_THERE):
+                raise Stopped(StopReason.REDIRECTED, self._elsewhere) from None
+            if why.why is not StopReason.HTTP_STATUS or (not self._taken and why.status in _NOT_THERE):
                 raise
             if id_ is not None:
                 self._output.frame(failure(id_, self._output.clean(why)))

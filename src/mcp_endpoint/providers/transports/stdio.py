@@ -10,7 +10,7 @@ from loguru import logger
 
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks
 from mcp_endpoint.providers.transports.child_environ import child_environment, secrets_of_environment
 from mcp_endpoint.providers.transports.child_process import Child, CommandNotFound, LineTooLong, resolve
@@ -65,9 +65,9 @@ class StdioSource:
             command = resolve(settings.command, self._environ, settings.cwd)
             child = await Child.start(command, self._environ, self._hear, settings.cwd, settings.line_limit)
         except CommandNotFound as error:
-            raise Stopped(Why.NO_COMMAND, quote_peer(str(error))) from None
+            raise Stopped(StopReason.NO_COMMAND, quote_peer(str(error))) from None
         except (OSError, ValueError) as error:
-            raise Stopped(Why.NOT_STARTED, self._output.quote(str(error))) from None
+            raise Stopped(StopReason.NOT_STARTED, self._output.quote(str(error))) from None
         self._child = child
         reading = asyncio.create_task(self._read(child))
         self._tasks = [
@@ -79,7 +79,7 @@ class StdioSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame for the program's stdin; one that does not fit any more ends it with TOO_MUCH_UNREAD."""
         if not self._output.shut and not self._queue.put(no_separators(one_line(frame))):
-            self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
+            self._output.end_soon(Stopped(StopReason.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """End the program and all it started: stdin closed, then SIGTERM, then SIGKILL, each to its process group.
@@ -114,12 +114,12 @@ class StdioSource:
         except EOFError:
             # A program that exits closes its pipes first: its exit code follows at once.
             if not await child.exited_within(LAST_LINES):
-                self._output.end(Stopped(Why.EXITED, "it closed its stdout"))
+                self._output.end(Stopped(StopReason.EXITED, "it closed its stdout"))
         except LineTooLong:
-            self._output.end(Stopped(Why.LINE_TOO_LONG, f"over {self._settings.line_limit} bytes"))
+            self._output.end(Stopped(StopReason.LINE_TOO_LONG, f"over {self._settings.line_limit} bytes"))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Reading from a tool program failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))
 
     async def _write(self, child: Child) -> None:
         try:
@@ -130,13 +130,13 @@ class StdioSource:
         except OSError:
             # It cannot read any more. That alone ends nothing: what it still prints is read, and its exit is watched.
             if not await child.exited_within(LAST_LINES):
-                self._output.end(Stopped(Why.EXITED, "it closed its stdin"))
+                self._output.end(Stopped(StopReason.EXITED, "it closed its stdin"))
 
     async def _watch(self, child: Child, reading: "asyncio.Task[None]") -> None:
         await child.exited.wait()
         # Whoever inherited its stdout may hold it open for ever.
         await asyncio.wait({reading}, timeout=LAST_LINES)
-        self._output.end(Stopped(Why.EXITED, _how(child.exit_code)))
+        self._output.end(Stopped(StopReason.EXITED, _how(child.exit_code)))
 
 
 def _how(exit_code: int | None) -> str:

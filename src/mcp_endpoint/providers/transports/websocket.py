@@ -35,7 +35,7 @@ from mcp_endpoint.net.socks import socks_connect
 from mcp_endpoint.net.trust import default_tls
 from mcp_endpoint.providers.net_errors import as_stopped
 from mcp_endpoint.providers.send_queue import QUEUE_BYTES, QUEUE_FRAMES, SendQueue
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer, SourceOutput, end_tasks, secrets_of
 
 FRAME_LIMIT = 4 * 1024 * 1024
@@ -101,7 +101,7 @@ class WebSocketSource:
         except ValueError:
             host, port = None, 0
         if not host or parts.scheme not in ("ws", "wss"):
-            raise Stopped(Why.UNREACHABLE, "the URL cannot be used")
+            raise Stopped(StopReason.UNREACHABLE, "the URL cannot be used")
         proxy = self._settings.route(parts.scheme, host, port)
         if proxy is None:
             addresses = await checked_addresses(host, port, self._allowed, self._settings.resolve)
@@ -109,25 +109,27 @@ class WebSocketSource:
         else:
             check_literal_address(host, self._allowed)
             ways = [await self._through(proxy, host, port)]
-        failure: Stopped | NetError = Stopped(Why.UNREACHABLE)
+        failure: Stopped | NetError = Stopped(StopReason.UNREACHABLE)
         for way in ways:
             try:
                 return await self._dial(way)
             except InvalidStatus as error:
                 raise _refused(error.response) from None
             except (ProxyError, InvalidProxy) as error:
-                raise Stopped(Why.PROXY_FAILED, f"{proxy.place if proxy else ''}: {quote_peer(str(error))}") from None
+                raise Stopped(
+                    StopReason.PROXY_FAILED, f"{proxy.place if proxy else ''}: {quote_peer(str(error))}"
+                ) from None
             except (TimeoutError, OSError) as error:
                 detail = f"{type(error).__name__} after at most {self._settings.open_within:g} s"
                 if proxy is not None:
                     detail = f"{proxy.place}: {detail}"
-                why = Why.UNREACHABLE if proxy is None else Why.PROXY_FAILED
+                why = StopReason.UNREACHABLE if proxy is None else StopReason.PROXY_FAILED
                 failure = tls_error_in(error) or Stopped(why, detail)
             except (InvalidURI, SecurityError, ValueError):
                 # What the library raises instead of following a redirect away from a given address.
-                raise Stopped(Why.REDIRECTED) from None
+                raise Stopped(StopReason.REDIRECTED) from None
             except (WebSocketException, EOFError) as error:
-                raise Stopped(Why.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
+                raise Stopped(StopReason.NOT_MCP, f"no WebSocket: {type(error).__name__}") from None
         raise failure
 
     async def _through(self, proxy: Proxy, host: str, port: int) -> dict[str, Any]:
@@ -165,7 +167,7 @@ class WebSocketSource:
             if sock is not None:
                 sock.close()
             if isinstance(error, OSError):  # a time-out is one
-                raise Stopped(Why.PROXY_FAILED, f"{proxy.place}: {type(error).__name__}") from None
+                raise Stopped(StopReason.PROXY_FAILED, f"{proxy.place}: {type(error).__name__}") from None
             raise
 
     async def _dial(self, way: dict[str, Any]) -> ClientConnection:
@@ -188,7 +190,7 @@ class WebSocketSource:
     def send(self, frame: bytes) -> None:
         """Queue a frame; one that does not fit any more ends the source with TOO_MUCH_UNREAD."""
         if not self._output.shut and not self._queue.put(frame):
-            self._output.end_soon(Stopped(Why.TOO_MUCH_UNREAD))
+            self._output.end_soon(Stopped(StopReason.TOO_MUCH_UNREAD))
 
     async def close(self) -> None:
         """Close the connection, within 3 s; then it is cut off."""
@@ -216,7 +218,7 @@ class WebSocketSource:
             self._output.end(_lost(closed, self._settings.frame_limit))
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Reading from a tool server failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))
 
     async def _write(self, connection: ClientConnection) -> None:
         # Its reader tells why a connection ended.
@@ -230,19 +232,21 @@ class WebSocketSource:
 def _refused(response: Response) -> Stopped:
     status = response.status_code
     if status in _NOT_HERE:
-        return Stopped(Why.REDIRECTED, f"HTTP {status}")
+        return Stopped(StopReason.REDIRECTED, f"HTTP {status}")
     if status < 400:
-        return Stopped(Why.NOT_MCP, f"no WebSocket: HTTP {status}")
+        return Stopped(StopReason.NOT_MCP, f"no WebSocket: HTTP {status}")
     answer = HttpAnswer.of(status, response.headers, bytes(response.body or b""))
-    why = Why.UNAUTHORIZED if status in (401, 403) else Why.HTTP_STATUS
+    why = StopReason.UNAUTHORIZED if status in (401, 403) else StopReason.HTTP_STATUS
     return Stopped(why, quote_peer(answer.told()))
 
 
 def _lost(closed: ConnectionClosed, limit: int) -> Stopped:
     if closed.sent is not None and closed.sent.code == _TOO_BIG and not closed.rcvd_then_sent:
-        return Stopped(Why.FRAME_TOO_LONG, f"a frame over {limit} bytes")
+        return Stopped(StopReason.FRAME_TOO_LONG, f"a frame over {limit} bytes")
     if closed.rcvd is not None:
-        return Stopped(Why.CONNECTION_LOST, quote_peer(f"closed with {closed.rcvd.code} {closed.rcvd.reason}".strip()))
+        return Stopped(
+            StopReason.CONNECTION_LOST, quote_peer(f"closed with {closed.rcvd.code} {closed.rcvd.reason}".strip())
+        )
     if closed.sent is not None and "ping" in closed.sent.reason:
-        return Stopped(Why.CONNECTION_LOST, "it does not answer pings")
-    return Stopped(Why.CONNECTION_LOST)
+        return Stopped(StopReason.CONNECTION_LOST, "it does not answer pings")
+    return Stopped(StopReason.CONNECTION_LOST)

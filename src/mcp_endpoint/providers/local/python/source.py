@@ -13,7 +13,7 @@ from mcp_endpoint.providers.local.python.parameters import Unusable
 from mcp_endpoint.providers.local.server import LocalServer
 from mcp_endpoint.providers.local.threads import Threads
 from mcp_endpoint.providers.local.tool_spec import FeatureSpec, Limits, ServerSpec
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.wire.mcp import Kind
 
 
@@ -51,7 +51,7 @@ class PythonFile:
         try:
             spec = await self._load()
         except Unloadable as error:
-            raise Stopped(Why.BAD_MODULE, quote_peer(str(error), 500)) from error
+            raise Stopped(StopReason.BAD_MODULE, quote_peer(str(error), 500)) from error
         self._server = LocalServer(spec, take, self._settings.limits)
         if self._settings.reload:
             self._watch = asyncio.create_task(self._reload_on_change(self._server))

@@ -15,7 +15,7 @@ from loguru import logger
 from msgspec import UNSET, Raw
 
 from mcp_endpoint.net.http_client import Sending, send
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import SourceOutput, end_tasks, secrets_of
 from mcp_endpoint.providers.transports.http_answers import Refusal, failure, session_is_unknown
 from mcp_endpoint.providers.transports.stateless import Post, Stateless
@@ -41,15 +41,15 @@ SELDOM = 10.0
 """Seconds between two times that the broker is told to look at all lists again."""
 
 _FATAL = {
-    Why.UNREACHABLE,
-    Why.CERTIFICATE,
-    Why.PROXY_FAILED,
-    Why.REDIRECTED,
-    Why.PRIVATE_ADDRESS,
-    Why.FAKE_ADDRESS,
-    Why.INTERNAL,
+    StopReason.UNREACHABLE,
+    StopReason.CERTIFICATE,
+    StopReason.PROXY_FAILED,
+    StopReason.REDIRECTED,
+    StopReason.PRIVATE_ADDRESS,
+    StopReason.FAKE_ADDRESS,
+    StopReason.INTERNAL,
 }
-_ABOUT_THE_SESSION = {Why.SESSION_LOST, Why.UNAUTHORIZED}
+_ABOUT_THE_SESSION = {StopReason.SESSION_LOST, StopReason.UNAUTHORIZED}
 _BROKEN = {502, 503, 504}
 """Statuses of a server that is not there, behind a proxy that is."""
 
@@ -90,7 +90,7 @@ class StreamableHttpSource:
             return
         id_ = bytes(head.id) if isinstance(head.id, Raw) and head.method is not UNSET else None
         if len(self._tasks) >= self._settings.most_in_flight:
-            why = Stopped(Why.TOO_MUCH_UNREAD, f"{len(self._tasks)} frames are not answered")
+            why = Stopped(StopReason.TOO_MUCH_UNREAD, f"{len(self._tasks)} frames are not answered")
             if id_ is None:
                 self._output.end_soon(why)
             else:
@@ -123,7 +123,7 @@ class StreamableHttpSource:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Talking to a tool server failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))
 
     async def close(self) -> None:
         """Drop what is in flight and end the session, within 2 s, where there is one."""
@@ -178,9 +178,9 @@ class StreamableHttpSource:
             try:
                 answered = await self._session.ask(id_, frame, self._output.frame, repeatable=repeatable)
             except Stopped as why:
-                lost = why.why is Why.SESSION_LOST or (why.why is Why.UNAUTHORIZED and attempt == 0)
+                lost = why.why is StopReason.SESSION_LOST or (why.why is StopReason.UNAUTHORIZED and attempt == 0)
                 if not lost or attempt == SESSIONS - 1:
-                    answer = why.answer if isinstance(why, Refusal) and why.why is Why.SESSION_LOST else None
+                    answer = why.answer if isinstance(why, Refusal) and why.why is StopReason.SESSION_LOST else None
                     if answer is None or repeatable:
                         raise
                     self._output.frame(answer)
@@ -226,7 +226,7 @@ class StreamableHttpSource:
                 either: set[asyncio.Future[None]] = {came, listening}
                 await asyncio.wait(either, timeout=self._settings.silence, return_when=asyncio.FIRST_COMPLETED)
             if not came.done():
-                raise Stopped(Why.NOT_MCP, "it accepted the request without an answer")
+                raise Stopped(StopReason.NOT_MCP, "it accepted the request without an answer")
         finally:
             del self._awaited[id_]
 
@@ -305,7 +305,7 @@ class StreamableHttpSource:
                 try:
                     await standing(self._session.stream, self._hears, self._settings, self._session.pacer)
                 except Stopped as why:
-                    if why.why is not Why.SESSION_LOST:
+                    if why.why is not StopReason.SESSION_LOST:
                         raise
                     if self._seldom:
                         self._start(lambda: self._renewed(number))
@@ -332,4 +332,4 @@ class StreamableHttpSource:
             self._output.end(why)
         except Exception:  # noqa: BLE001  this task ends here, and the source with it
             logger.exception("Listening to a tool server failed")
-            self._output.end(Stopped(Why.INTERNAL))
+            self._output.end(Stopped(StopReason.INTERNAL))

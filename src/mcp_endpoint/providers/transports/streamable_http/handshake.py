@@ -8,7 +8,7 @@ from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import decode, encode
 
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.providers.source import Stopped, Why
+from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.http_answers import Refusal
 from mcp_endpoint.providers.transports.stateless import Stateless
 from mcp_endpoint.providers.transports.streamable_http.session import Session
@@ -49,7 +49,7 @@ class Handshake:
         try:
             answers = await self._asked()
         except Stopped as why:
-            if why.why not in (Why.HTTP_STATUS, Why.NOT_MCP):
+            if why.why not in (StopReason.HTTP_STATUS, StopReason.NOT_MCP):
                 raise
             refusal = why
         else:
@@ -74,7 +74,7 @@ class Handshake:
         self._session.forget()
         await self._asked()
         if self._welcome != welcome:
-            raise Stopped(Why.SESSION_LOST, "and it greets otherwise than before")
+            raise Stopped(StopReason.SESSION_LOST, "and it greets otherwise than before")
         with contextlib.suppress(Refusal):
             await self._session.tell(envelope.notification(mcp.INITIALIZED), repeatable=True)
         for id_, frame in self._kept.values():
@@ -97,12 +97,12 @@ class Handshake:
         """Ask, and take the revision out of the answer; it stands in a header of all that follows."""
         answers: list[bytes] = []
         if not await self._session.ask(self._id, self._hello, answers.append, repeatable=True):
-            raise Stopped(Why.NOT_MCP, "it accepted initialize without an answer")
+            raise Stopped(StopReason.NOT_MCP, "it accepted initialize without an answer")
         answer = envelope.read(answers[-1])
         result = members(answer.result)
         if result is None:
             error = bytes(answer.error).decode(errors="replace") if isinstance(answer.error, Raw) else ""
-            raise Stopped(Why.NOT_MCP, quote_peer(f"it refused initialize: {error}"), _ITS_OWN_WORDS)
+            raise Stopped(StopReason.NOT_MCP, quote_peer(f"it refused initialize: {error}"), _ITS_OWN_WORDS)
         version = mcp.text(result.get("protocolVersion"))
         if version in mcp.REVISIONS:
             self._session.speak(version)

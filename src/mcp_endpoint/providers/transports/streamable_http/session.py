@@ -13,7 +13,7 @@ from mcp_endpoint.net.http_answer import HttpAnswer
 from mcp_endpoint.net.http_client import REPEATABLE, HttpLimits, HttpSettings, Sending, drain, make_client
 from mcp_endpoint.net.proxies import Route, direct
 from mcp_endpoint.providers.net_errors import as_stopped
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.providers.transports.http_answers import (
     EVENTS,
@@ -133,12 +133,12 @@ class Session:
             frames = await frames_in(response, self.settings.event_limit, self.settings.silence)
             if not frames:
                 if response.status_code not in (202, 204):
-                    raise Stopped(Why.NOT_MCP, f"HTTP {response.status_code} without a body")
+                    raise Stopped(StopReason.NOT_MCP, f"HTTP {response.status_code} without a body")
                 return False
             found = [(answer(one), one) for one in frames]
             if not any(mine for mine, _ in found):
                 words = HttpAnswer(response.status_code, JSON, frames[0]).own_words
-                raise Stopped(Why.NOT_MCP, quote_peer(f"the body holds no answer to the request: {words}"))
+                raise Stopped(StopReason.NOT_MCP, quote_peer(f"the body holds no answer to the request: {words}"))
             for mine, one in sorted(found, key=lambda pair: pair[0] is not None):
                 await self.pacer.frame(take(mine or one) or 0.0)
             return True
@@ -176,7 +176,7 @@ class Session:
                 method, self._url, content=content, headers=fields, timeout=timeout, extensions={REPEATABLE: repeatable}
             )
         except (httpx.InvalidURL, ValueError, TypeError):
-            raise Stopped(Why.UNREACHABLE, "the URL or a header cannot be used") from None
+            raise Stopped(StopReason.UNREACHABLE, "the URL or a header cannot be used") from None
         with as_stopped():
             response = await self._sending(self._client, request)
         if response.request.url != request.url and response.status_code < 400:

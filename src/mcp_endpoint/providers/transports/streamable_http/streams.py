@@ -7,7 +7,7 @@ from typing import Protocol
 import httpx
 
 from mcp_endpoint.net.event_reader import LONGEST_RETRY
-from mcp_endpoint.providers.source import OnFrame, Stopped, Why
+from mcp_endpoint.providers.source import OnFrame, Stopped, StopReason
 from mcp_endpoint.providers.source_output import Pacer
 from mcp_endpoint.providers.transports.http_answers import EVENTS, StreamPosition, media_type, messages, refused
 
@@ -66,34 +66,34 @@ async def following(
                         patience.reschedule(until)
         except TimeoutError:
             if not answered:
-                raise Stopped(Why.CONNECTION_LOST, f"no answer within {limits.silence:g} s") from None
+                raise Stopped(StopReason.CONNECTION_LOST, f"no answer within {limits.silence:g} s") from None
         except Stopped as why:
-            if not answered and (why.why is not Why.CONNECTION_LOST or position.last_id is None):
+            if not answered and (why.why is not StopReason.CONNECTION_LOST or position.last_id is None):
                 raise
         finally:
             await response.aclose()
         if answered:
             return
         if position.last_id is None:
-            raise Stopped(Why.CONNECTION_LOST, "the stream of the answer ended without it")
+            raise Stopped(StopReason.CONNECTION_LOST, "the stream of the answer ended without it")
         while True:
             # A server may close on purpose and have us ask now and then; but not for ever.
             if loop.time() + position.retry > until:
-                raise Stopped(Why.CONNECTION_LOST, f"no answer within {limits.silence:g} s")
+                raise Stopped(StopReason.CONNECTION_LOST, f"no answer within {limits.silence:g} s")
             await asyncio.sleep(position.retry)
             try:
                 response = await again(position.last_id)
                 break
             except Stopped as why:
                 failed += 1
-                if why.why not in (Why.UNREACHABLE, Why.CONNECTION_LOST) or failed >= OPENING_TRIES:
+                if why.why not in (StopReason.UNREACHABLE, StopReason.CONNECTION_LOST) or failed >= OPENING_TRIES:
                     raise
         failed = 0
         if response.status_code >= 300:
             await refused(response, None, greeted=True, has_state=True, named=True)
         if media_type(response) != EVENTS:
             await response.aclose()
-            raise Stopped(Why.CONNECTION_LOST, "the stream of the answer cannot be gone on with")
+            raise Stopped(StopReason.CONNECTION_LOST, "the stream of the answer cannot be gone on with")
 
 
 async def standing(
@@ -130,14 +130,14 @@ async def standing(
             else:
                 await response.aclose()
                 if lasted is not None and (status == 401 or (status in (400, 404, 410) and lasted > STEADY)):
-                    raise Stopped(Why.SESSION_LOST, f"HTTP {status}")
+                    raise Stopped(StopReason.SESSION_LOST, f"HTTP {status}")
                 brief += 1
                 if status < 500 or status == 501 or (lasted is None and brief >= OPENING_TRIES):
                     return
         except Stopped as why:
-            if why.why not in (Why.UNREACHABLE, Why.CONNECTION_LOST):
+            if why.why not in (StopReason.UNREACHABLE, StopReason.CONNECTION_LOST):
                 raise
-            unreachable += why.why is Why.UNREACHABLE
+            unreachable += why.why is StopReason.UNREACHABLE
             brief += 1
             if unreachable >= STANDING_TRIES:
                 raise
