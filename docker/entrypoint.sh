@@ -11,17 +11,31 @@ cd -- "$(dirname -- "$0")/.."
 uid=1000 gid=1000 # useradd in the Dockerfile
 settings=data/.mcp-endpoint-server.cfg
 
+# The language by the same rule as that of main.py: MCP_ENDPOINT_LANG, the locale, [broker] language, which is zh if unset.
+lang=${MCP_ENDPOINT_LANG:-${LC_ALL:-${LC_MESSAGES:-${LANG:-}}}}
+case $lang in
+'' | C | C.* | POSIX)
+    lang=$(sed -n 's/^[[:space:]]*language[[:space:]]*[=:][[:space:]"]*//p' "$settings" 2>/dev/null | head -n 1)
+    lang=${MCP_ENDPOINT_BROKER__LANGUAGE:-${lang:-zh}}
+    ;;
+esac
+
+# say CHINESE ENGLISH
 say() {
-    printf '%s\n' "entrypoint: $*" >&2
+    case $lang in
+    [Zz][Hh]*) printf '%s\n' "entrypoint: $1" >&2 ;;
+    *) printf '%s\n' "entrypoint: $2" >&2 ;;
+    esac
 }
 
 # Give what is root's under $1 to the user; symbolic links are neither followed nor their targets touched.
 give() {
     [ -n "$(find -P "$1" -user 0 -print -quit)" ] || return 0
     if chown -RhP --from=0 "$uid:$gid" -- "$1"; then
-        say "$1 belonged to root and now belongs to $uid:$gid / $1 原属 root，已改为 $uid:$gid"
+        say "$1 原属 root，已改为 $uid:$gid" "$1 belonged to root and now belongs to $uid:$gid"
     else
-        say "could not change the owner of $1 to $uid:$gid (read-only or network mount?) / 无法将 $1 的所有者改为 $uid:$gid（只读或网络挂载？）"
+        say "无法将 $1 的所有者改为 $uid:$gid（只读或网络挂载？）" \
+            "could not change the owner of $1 to $uid:$gid (read-only or network mount?)"
     fi
 }
 
@@ -46,7 +60,8 @@ if [ "$(id -u)" = 0 ]; then
     give home
     as_user="setpriv --reuid=$uid --regid=$gid --clear-groups"
     if ! $as_user true; then
-        say "root's rights cannot be given up (\`cap_drop\`?); set \`user: \"$uid:$gid\"\` in docker-compose.yml and start again. / 无法放弃 root 权限（设置了 \`cap_drop\`？）：请在 docker-compose.yml 中设置 \`user: \"$uid:$gid\"\`，然后重新启动。"
+        say "无法放弃 root 权限（设置了 \`cap_drop\`？）：请在 docker-compose.yml 中设置 \`user: \"$uid:$gid\"\`，然后重新启动。" \
+            "root's rights cannot be given up (\`cap_drop\`?); set \`user: \"$uid:$gid\"\` in docker-compose.yml and start again."
         exit 1
     fi
 else
@@ -64,18 +79,21 @@ may() {
 # Tool programs (npx, uvx) keep what they download there; root's is closed to the user.
 export HOME="$PWD/home"
 if ! { may -d home && may -w home && may -x home; }; then
-    say "user $uid:$gid cannot write to $HOME, so programs keep what they download in /tmp / 用户 $uid:$gid 无法写入 $HOME，程序下载的内容将放在 /tmp"
+    say "用户 $uid:$gid 无法写入 $HOME，程序下载的内容将放在 /tmp" \
+        "user $uid:$gid cannot write to $HOME, so programs keep what they download in /tmp"
     export HOME=/tmp
 fi
 
 for dir in data logs; do
     if ! { may -d "$dir" && may -w "$dir" && may -x "$dir"; }; then
-        say "user $uid:$gid cannot write to $PWD/$dir; on the host run \`sudo chown -R $uid:$gid ./$dir\` or set \`user:\` in docker-compose.yml to its owner, then start again. / 用户 $uid:$gid 无法写入 $PWD/$dir：请在宿主机执行 \`sudo chown -R $uid:$gid ./$dir\`，或将 docker-compose.yml 中的 \`user:\` 设为该目录的所有者，然后重新启动。"
+        say "用户 $uid:$gid 无法写入 $PWD/$dir：请在宿主机执行 \`sudo chown -R $uid:$gid ./$dir\`，或将 docker-compose.yml 中的 \`user:\` 设为该目录的所有者，然后重新启动。" \
+            "user $uid:$gid cannot write to $PWD/$dir; on the host run \`sudo chown -R $uid:$gid ./$dir\` or set \`user:\` in docker-compose.yml to its owner, then start again."
         exit 1
     fi
 done
 if [ -e "$settings" ] && ! may -r "$settings"; then
-    say "user $uid:$gid cannot read $PWD/$settings; on the host run \`sudo chown $uid:$gid ./$settings\`, then start again. / 用户 $uid:$gid 无法读取 $PWD/$settings：请在宿主机执行 \`sudo chown $uid:$gid ./$settings\`，然后重新启动。"
+    say "用户 $uid:$gid 无法读取 $PWD/$settings：请在宿主机执行 \`sudo chown $uid:$gid ./$settings\`，然后重新启动。" \
+        "user $uid:$gid cannot read $PWD/$settings; on the host run \`sudo chown $uid:$gid ./$settings\`, then start again."
     exit 1
 fi
 

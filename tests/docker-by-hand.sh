@@ -201,14 +201,14 @@ life() {
     [ "$(stat -c %u data/.mcp-endpoint-server.cfg)" = "$uid" ] || fail "$name: the settings file is not the user's"
     note "ok: $name: healthy as $uid:$gid, $stop_signal to exit code 0 in $((SECONDS - begun)) s"
 }
-# refused NAME [COMMAND …]: the entrypoint started through COMMAND does not start and says in two languages what to do.
+# refused NAME [COMMAND …]: the entrypoint started through COMMAND does not start and says what to do.
 refused() {
     local name=$1 status=0
     shift
     log=$top/$name.log
     timeout 20 "$@" "${entrypoint[@]}" >"$log" 2>&1 || status=$?
     [ "$status" = 1 ] || fail "$name: exit code $status, not 1"
-    grep -q 'cannot .*sudo chown .* / .*无法' "$log" || fail "$name: it did not say what to do"
+    grep -q 'cannot .*sudo chown \|无法.*sudo chown ' "$log" || fail "$name: it did not say what to do"
     note "ok: $name: $(tail -n 1 "$log")"
 }
 
@@ -226,7 +226,10 @@ fi
 life unprivileged "$hand_uid" "$hand_gid" ${hand[@]+"${hand[@]}"} env
 life restart "$hand_uid" "$hand_gid" ${hand[@]+"${hand[@]}"} env
 by_hand chmod 555 data
-refused read-only-data ${hand[@]+"${hand[@]}"} env
+refused read-only-data ${hand[@]+"${hand[@]}"} env MCP_ENDPOINT_LANG=zh
+grep -q '无法' "$log" || fail "it was not said in Chinese"
+refused read-only-data-in-english ${hand[@]+"${hand[@]}"} env MCP_ENDPOINT_LANG=en
+! grep -q '无法' "$log" || fail "it was said in Chinese too"
 by_hand chmod 755 data
 
 if [ -z "$root" ]; then
@@ -250,7 +253,7 @@ as_root=(setpriv --groups 0,4) # with more groups than one, so that keeping them
 life root-owned-data 1000 1000 "${as_root[@]}"
 [ "$(stat -c %u:%g data data/link logs home | sort -u)" = 1000:1000 ] || fail "data, a link in it, logs or home was not given to the user"
 [ "$(stat -c %u "$top/outside" "$top/outside/file" | sort -u)" = 0 ] || fail "a symbolic link in data/ was followed"
-grep -q 'belonged to root.*原属 root' "$log" || fail "the change of owner was not reported"
+grep -q 'belonged to root\|原属 root' "$log" || fail "the change of owner was not reported"
 life mended-data 1000 1000 "${as_root[@]}"
 ! grep -q 'belonged to root' "$log" || fail "ownership was changed again though it was right"
 

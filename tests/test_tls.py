@@ -183,7 +183,7 @@ def test_a_bad_pair_ends_the_start_in_one_line(tmp_path: Path, damage: str, word
     pair = f"tls_key = {key}\n" + ("" if damage == "key alone" else f"tls_cert = {cert}\n")
     config.write_text(f"[server]\nport = 0\nkey = 0123456789abcdef\n{pair}")
     ran = subprocess.run(
-        [sys.executable, str(ROOT / "main.py"), "--config", str(config), command],
+        [sys.executable, str(ROOT / "main.py"), "--lang", "en", "--config", str(config), command],
         capture_output=True,
         text=True,
         timeout=20,

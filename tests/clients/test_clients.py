@@ -19,7 +19,11 @@ from websockets.exceptions import ConnectionClosedOK
 
 from mcp_endpoint.clients.device import DeviceError, call_tool, list_tools, result_texts, run_call, run_tools
 from mcp_endpoint.clients.endpoint import UnusableURL, endpoint
-from mcp_endpoint.clients.pipe.program import pipe
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.stdio import pipe
+from mcp_endpoint.clients.terminal import Terminal
+from mcp_endpoint.language import Language
+from support.languages import no_chinese, no_pair
 from support.paths import ROOT
 
 HOME = ROOT
@@ -220,15 +224,19 @@ def test_what_is_shown_of_a_url_is_no_secret() -> None:
     assert where.quote(f"at home: {TOKEN}\n") == "at home: ***\\n"
     assert TOKEN not in repr(where)
     for bad in ("", "h:8004", "ws://", "ws://[::1", "ws://h:x/", "file:///x"):
-        with pytest.raises(UnusableURL, match=r"^接入点地址有误：.* / The endpoint URL is wrong: "):
+        with pytest.raises(UnusableURL, match=r"^The endpoint URL is wrong: ") as caught:
             endpoint(f"{bad}?token={TOKEN}", "mcp")
+        assert caught.value.told.zh.startswith("接入点地址有误：")
+        assert TOKEN not in "".join(caught.value.told)
 
 
-async def command(*arguments: Any, environ: dict[str, str] | None = None) -> tuple[int, str, str]:
+async def command(
+    *arguments: Any, environ: dict[str, str] | None = None, language: Language = "en"
+) -> tuple[int, str, str]:
     """Run one of the commands as the command line does, outside of this loop: exit code, stdout, stderr."""
     out, err = io.StringIO(), io.StringIO()
     run, *rest = arguments
-    code = await asyncio.to_thread(run, *rest, environ or {}, out, err)
+    code = await asyncio.to_thread(run, *rest, environ or {}, Terminal(language, out, err))
     return code, out.getvalue(), err.getvalue()
 
 
@@ -273,27 +281,33 @@ async def test_the_command_call_fails_with_the_tools_own_words() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "code", "words"),
+    ("arguments", "code", "zh", "en"),
     [
-        ((run_tools, None), 2, "No endpoint URL"),
-        ((run_tools, "localhost"), 2, "must start with ws://"),
-        ((run_call, None, "t", "{}"), 2, "No endpoint URL"),
-        ((run_call, "ws://127.0.0.1:1/call/", "t", "[1]"), 2, "one JSON object"),
-        ((run_call, "ws://127.0.0.1:1/call/", "t", "{"), 2, "one JSON object"),
-        ((run_call, "ws://127.0.0.1:1/call/", "t", "{}"), 1, "connection refused"),
-        ((run_tools, "ws://127.0.0.1:1/call/"), 1, "connection refused"),
+        ((run_tools, None), 2, "没有给出接入点地址", "No endpoint URL"),
+        ((run_tools, "localhost"), 2, "应以 ws:// 或 wss:// 开头", "must start with ws://"),
+        ((run_call, None, "t", "{}"), 2, "没有给出接入点地址", "No endpoint URL"),
+        ((run_call, "ws://127.0.0.1:1/call/", "t", "[1]"), 2, "JSON 对象", "one JSON object"),
+        ((run_call, "ws://127.0.0.1:1/call/", "t", "{"), 2, "JSON 对象", "one JSON object"),
+        ((run_call, "ws://127.0.0.1:1/call/", "t", "{}"), 1, "连接被拒绝", "connection refused"),
+        ((run_tools, "ws://127.0.0.1:1/call/"), 1, "连接被拒绝", "connection refused"),
     ],
 )
-async def test_commands_that_cannot_work_say_why(arguments: Any, code: int, words: str) -> None:
+async def test_commands_that_cannot_work_say_why(arguments: Any, code: int, zh: str, en: str) -> None:
     got, out, err = await command(*arguments)
     assert (got, out) == (code, "")
-    assert words in err
+    assert en in err
     assert err.count("\n") == 1
+    assert no_chinese(err)
+    got, out, err = await command(*arguments, language="zh")
+    assert (got, out) == (code, "")
+    assert zh in err
+    assert err.count("\n") == 1
+    assert no_pair(err)
 
 
 def test_an_output_without_chinese_prints_all_the_same() -> None:
     narrow = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="\n")
-    assert run_tools(None, {}, narrow, narrow) == 2
+    assert run_tools(None, {}, Terminal("zh", narrow, narrow)) == 2
     narrow.flush()
     assert isinstance(narrow.buffer, io.BytesIO)
     assert b"\\u6ca1" in narrow.buffer.getvalue()
@@ -417,7 +431,7 @@ async def test_the_calculator_serves_through_the_bridge() -> None:
 
     async with playing(script) as url:
         calculator = [sys.executable, str(HOME / "examples" / "calculator.py")]
-        bridge = asyncio.create_task(pipe(url, calculator, environ=dict(os.environ)))
+        bridge = asyncio.create_task(pipe(url, calculator, environ=dict(os.environ), report=Report("en")))
         async with asyncio.timeout(PATIENCE):
             got = await answers
         bridge.cancel()

@@ -30,11 +30,13 @@ def read(tmp_path: Path, text: str, **environ: str) -> Settings:
     return loaded.settings
 
 
-def refusal(tmp_path: Path, text: str) -> str:
+def refusal(tmp_path: Path, text: str) -> tuple[str, str]:
+    """The one line that the settings are refused with, in Chinese and in English."""
     path = write(tmp_path, text)
     with pytest.raises(SettingsError) as error:
         load(path, {})
-    return str(error.value).replace(str(path), "FILE")
+    zh, en = error.value.told
+    return zh.replace(str(path), "FILE"), en.replace(str(path), "FILE")
 
 
 # ------------------------------------------------------------------------------------------------------ who is meant
@@ -163,10 +165,11 @@ def test_every_key_has_a_line_in_both_languages() -> None:
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_section(tmp_path: Path, line: str, said: str) -> None:
-    told = refusal(tmp_path, f"[agent Küche]\n{line}\n")
+    zh, told = refusal(tmp_path, f"[agent Küche]\n{line}\n")
     assert told.startswith(f"FILE: line 4: [agent Küche] {line.split(' =')[0]} = '")
     assert said in told
-    assert "应为：" in told
+    assert zh.startswith("FILE 第 4 行 [agent Küche]")
+    assert "应为 " in zh
     assert "\n" not in told
 
 
@@ -202,16 +205,16 @@ def test_a_new_name_has_one_to_64_characters() -> None:
     ],
 )
 def test_agents_with_tools_from_each_other_are_refused(tmp_path: Path, text: str, told: str) -> None:
-    said = refusal(tmp_path, text)
+    zh, said = refusal(tmp_path, text)
     rotated = told.replace("a → b → a", "b → a → b")
     assert told in said or rotated in said
-    assert "循环" in said
+    assert "循环" in zh
 
 
 def test_a_long_circle_is_told_in_its_order_with_a_line_of_it(tmp_path: Path) -> None:
     names = "abcdef"
     text = "".join(f"[agent {name}]\ntools_from = other, {names[number - 1]}\n" for number, name in enumerate(names))
-    said = refusal(tmp_path, text)
+    _, said = refusal(tmp_path, text)
     circle = said.partition("circle: ")[2].partition(";")[0].split(" → ")
     assert sorted(circle[1:]) == list(names)
     assert circle[0] == circle[-1]
@@ -225,11 +228,11 @@ def test_many_agents_may_have_their_tools_from_one(tmp_path: Path) -> None:
 
 
 def test_two_sections_of_one_agent_are_refused(tmp_path: Path) -> None:
-    said = refusal(tmp_path, f"[agent kitchen]\n[agent {md5('kitchen')}]\n")
+    _, said = refusal(tmp_path, f"[agent kitchen]\n[agent {md5('kitchen')}]\n")
     assert said.startswith(
         f"FILE: line 4: [agent {md5('kitchen')}]: is the agent of [agent kitchen] again; keep one of the two sections"
     )
-    assert "line 4 has section [agent kitchen] again" in refusal(tmp_path, "[agent kitchen]\n[Agent  kitchen]\n")
+    assert "line 4 has section [agent kitchen] again" in refusal(tmp_path, "[agent kitchen]\n[Agent  kitchen]\n")[1]
 
 
 # ------------------------------------------------------------------------------------------------------ unknown names
@@ -257,4 +260,4 @@ def test_two_sections_of_one_agent_are_refused(tmp_path: Path) -> None:
 def test_an_unknown_name_warns_with_the_nearest(tmp_path: Path, text: str, warning: str) -> None:
     path = write(tmp_path, text)
     (line,) = load(path, {}).warnings
-    assert warning in line.replace(str(path), "FILE")
+    assert warning in line.en.replace(str(path), "FILE")

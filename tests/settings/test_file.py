@@ -75,7 +75,7 @@ def test_sections_and_comments() -> None:
 @pytest.mark.parametrize(
     ("text", "line"),
     [
-        ("k = v", "FILE: line 1 stands before the first [section] / 第 1 行出现在第一个 [节] 之前"),
+        ("k = v", "FILE: line 1 stands before the first [section]"),
         ("[s]\nk = 1\nK = 2", "FILE: line 3 sets [s] k again (first: line 2); keep one of them"),
         ("[s]\n[t]\n[S]", "FILE: line 3 has section [s] again (first: line 1)"),
         ("[s\n", "FILE: line 1 is neither [section], key = value nor a # comment"),
@@ -96,13 +96,17 @@ def test_bad_syntax_is_one_line_with_its_number_and_without_its_text(text: str, 
     with pytest.raises(SettingsError) as caught:
         settings_file.parse(text, HERE)
     assert str(caught.value).startswith(line)
-    assert " / 第 " in str(caught.value)
-    assert "SECRET" not in str(caught.value)
-    assert len(str(caught.value).splitlines()) == 1
+    number = line.split()[2]
+    assert caught.value.told.zh.startswith(f"FILE：第 {number} 行")
+    for told in caught.value.told:
+        assert "SECRET" not in told
+        assert len(told.splitlines()) == 1
 
 
 def test_a_path_cannot_break_the_line() -> None:
-    assert str(SettingsError("a\nb\x1b\u2028", "c", "丙")) == "a\\nb\\x1b\\u2028: c / 丙"
+    error = SettingsError("a\nb\x1b\u2028", "c", "丙")
+    assert str(error) == error.told.en == "a\\nb\\x1b\\u2028: c"
+    assert error.told.zh == "a\\nb\\x1b\\u2028：丙"
 
 
 @pytest.mark.parametrize(
@@ -277,7 +281,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(name: str, monkeypatch: pyt
             prepare(folder / name, {})
         line = f"{folder / name}: Permission denied: cannot be written; make its folder writable for this user"
         assert str(caught.value).startswith(line)
-        assert "无法写入" in str(caught.value)
+        assert "无法写入" in caught.value.told.zh
         assert (folder / "x.cfg").read_text() == "[server]\n"
         assert os.listdir(folder) == ["x.cfg"]
 

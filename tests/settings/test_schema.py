@@ -201,7 +201,7 @@ def test_every_key_has_a_line_in_both_languages() -> None:
 @pytest.mark.parametrize(
     ("text", "warning"),
     [
-        ("prot = 1\n", "FILE: line 3: [server] prot: unknown, ignored; did you mean port? "),
+        ("prot = 1\n", "FILE: line 3: [server] prot: unknown, ignored; did you mean port?"),
         (
             "tools_wait = 5\n",
             "FILE: line 3: [server] tools_wait: unknown, ignored; did you mean [broker] tools_wait?",
@@ -216,9 +216,9 @@ def test_every_key_has_a_line_in_both_languages() -> None:
 )
 def test_an_unknown_name_in_the_file_warns_with_the_nearest(tmp_path: Path, text: str, warning: str) -> None:
     path = write(tmp_path, f"[server]\nkey = {KEY}\n{text}")
-    (line,) = load(path, {}).warnings
-    assert warning in line.replace(str(path), "FILE")
-    assert "未知" in line
+    ((zh, en),) = load(path, {}).warnings
+    assert warning in en.replace(str(path), "FILE")
+    assert "未知，已忽略" in zh
 
 
 @pytest.mark.parametrize(
@@ -231,21 +231,23 @@ def test_an_unknown_name_in_the_file_warns_with_the_nearest(tmp_path: Path, text
     ],
 )
 def test_an_unknown_variable_warns_without_its_value(tmp_path: Path, variable: str, near: str) -> None:
-    (line,) = load(write(tmp_path, f"[server]\nkey = {KEY}\n"), {variable: "SECRET"}).warnings
-    assert line.startswith(f"environment variable {variable}: ")
-    assert near in line
-    assert "SECRET" not in line
+    ((zh, en),) = load(write(tmp_path, f"[server]\nkey = {KEY}\n"), {variable: "SECRET"}).warnings
+    assert en.startswith(f"environment variable {variable}: ")
+    assert zh.startswith(f"环境变量 {variable}：")
+    assert near in en
+    assert "SECRET" not in zh + en
 
 
 def test_other_variables_are_left_alone(tmp_path: Path) -> None:
-    environ = {"MCP_ENDPOINT": "ws://x", "MCP_ENDPOINT_URL": "ws://x", "OTHER__X": "1"}
+    environ = {"MCP_ENDPOINT": "ws://x", "MCP_ENDPOINT_URL": "ws://x", "MCP_ENDPOINT_LANG": "zh", "OTHER__X": "1"}
     assert load(write(tmp_path, f"[server]\nkey = {KEY}\n"), environ).warnings == []
 
 
 @pytest.mark.parametrize("url", ["https://keys.example.com", "https://h/CALLS"])
 def test_a_public_url_that_single_module_servers_refuse_warns(tmp_path: Path, url: str) -> None:
-    (line,) = load(write(tmp_path, f"[server]\nkey = {KEY}\npublic_url = {url}\n"), {}).warnings
-    assert "single-module" in line
+    ((zh, en),) = load(write(tmp_path, f"[server]\nkey = {KEY}\npublic_url = {url}\n"), {}).warnings
+    assert "单模块" in zh
+    assert "single-module" in en
 
 
 # ---------------------------------------------------------------------------------------------------- first start

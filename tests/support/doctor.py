@@ -9,6 +9,7 @@ from typing import Any
 
 from mcp_endpoint.clients.doctor import command as doctor
 from mcp_endpoint.clients.doctor.command import Question
+from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.settings.schema import Settings
 from support.peers import KEY, Broker
 
@@ -39,7 +40,7 @@ async def examine(config: Path, base: str | None = None, environ: dict[str, str]
         return base or settings.server.public_url or f"http://127.0.0.1:{settings.server.port}"
 
     question = Question(config, config.parent, as_json=True, **asked)
-    code = await asyncio.to_thread(doctor.run, question, environ or {}, base_of, out)
+    code = await asyncio.to_thread(doctor.run, question, environ or {}, base_of, Terminal("en", out, out))
     body = json.loads(out.getvalue())
     assert body["exit_code"] == code
     for one in body["checks"]:

@@ -14,6 +14,7 @@ from support.sockets import PATIENCE
 async def command(folder: Path, *words: str, broker: Broker | None = None) -> tuple[int | None, str, str]:
     """Exit code, stdout and stderr of `servers …` with the files in `folder`, on the port of a running broker."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("MCP_ENDPOINT")}
+    environ["MCP_ENDPOINT_LANG"] = "en"
     if broker is not None:
         environ["MCP_ENDPOINT_SERVER__PORT"] = str(broker.port)
     line = [str(ROOT / "main.py"), "--config", str(folder / "x.cfg"), "servers", *words]

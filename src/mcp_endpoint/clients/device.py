@@ -9,15 +9,25 @@ import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TextIO
+from typing import Any
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, UnusableURL, dial, endpoint, explain
-from mcp_endpoint.logs.redaction import escape_controls, quote_peer
+from mcp_endpoint.clients.endpoint import (
+    DIAL_ERRORS,
+    NO_URL,
+    URL_VARIABLE,
+    Endpoint,
+    UnusableURL,
+    dial,
+    endpoint,
+    explain,
+)
+from mcp_endpoint.clients.terminal import Terminal
+from mcp_endpoint.language import Bilingual
+from mcp_endpoint.logs.redaction import quote_peer
 
-URL_VARIABLE = "MCP_ENDPOINT"
 TIMEOUT = 30.0
 """Seconds the Xiaozhi server waits for a call."""
 
@@ -30,7 +40,11 @@ Frames = Callable[[str, str], None]
 
 
 class DeviceError(Exception):
-    """No list, no result: the message is a sentence for the user, in Chinese and English where it is ours."""
+    """No list, no result. `told` is a sentence for the user; what a peer said is the same in both languages."""
+
+    def __init__(self, told: Bilingual) -> None:
+        super().__init__(told.en)
+        self.told = told
 
 
 class Device:
@@ -65,13 +79,13 @@ class Device:
             page = await self._answer(LIST_ID, "tools/list", within)
             found = page.get("tools")
             if not isinstance(found, list):
-                raise DeviceError("工具列表无效。 / The answer to tools/list holds no list of tools.")
+                raise _failed("工具列表无效。", "The answer to tools/list holds no list of tools.")
             tools += [tool for tool in found if isinstance(tool, dict)]
             cursor = page.get("nextCursor")
             if not cursor:
                 return tools
             await self._send(listing | {"params": {"cursor": cursor}})
-        raise DeviceError(f"工具列表超过 {PAGES} 页。 / The list of tools has more than {PAGES} pages.")
+        raise _failed(f"工具列表超过 {PAGES} 页。", f"The list of tools has more than {PAGES} pages.")
 
     async def call(self, name: str, arguments: Mapping[str, Any], within: float = TIMEOUT) -> dict[str, Any]:
         """Call a tool and return its result, which may say `isError`. Raises DeviceError."""
@@ -85,7 +99,7 @@ class Device:
         try:
             await self._connection.send(text)
         except ConnectionClosed as error:
-            raise DeviceError(explain(error, self._where).sentence) from error
+            raise DeviceError(explain(error, self._where).told) from error
         self._on_frame("sent", text)
 
     async def _answer(self, id_: int, method: str, within: float) -> dict[str, Any]:
@@ -93,7 +107,9 @@ class Device:
             async with asyncio.timeout(within):
                 return await self._next_answer(id_, method)
         except TimeoutError:
-            raise DeviceError(f"{within:g} 秒内没有应答。 / No answer to {method} within {within:g} s.") from None
+            raise _failed(
+                f"{within:g} 秒内没有收到对 {method} 的应答。", f"No answer to {method} within {within:g} s."
+            ) from None
 
     async def _next_answer(self, id_: int, method: str) -> dict[str, Any]:
         """The result of the request `id_`; whatever else arrives is none of our business."""
@@ -101,7 +117,7 @@ class Device:
             try:
                 text = await self._connection.recv(decode=True)
             except ConnectionClosed as closed:
-                raise DeviceError(explain(closed, self._where).sentence) from closed
+                raise DeviceError(explain(closed, self._where).told) from closed
             self._on_frame("received", text)
             try:
                 frame = json.loads(text)
@@ -116,11 +132,16 @@ class Device:
             if known is not None and known != id_:
                 continue
             if error is not None:
-                raise DeviceError(_error_words(error))
+                words = _error_words(error)
+                raise DeviceError(Bilingual(words, words))
             result = frame.get("result")
             if not isinstance(result, dict):
-                raise DeviceError(f"对 {method} 的应答无效。 / The answer to {method} holds no result.")
+                raise _failed(f"对 {method} 的应答无效。", f"The answer to {method} holds no result.")
             return result
+
+
+def _failed(zh: str, en: str) -> DeviceError:
+    return DeviceError(Bilingual(zh, en))
 
 
 def _error_words(error: object) -> str:
@@ -145,7 +166,7 @@ async def session(
         # No subprotocol: the Xiaozhi server offers none.
         connection = await dial(where, subprotocol=None, tls=tls)
     except DIAL_ERRORS as error:
-        raise DeviceError(explain(error, where).sentence) from error
+        raise DeviceError(explain(error, where).told) from error
     try:
         yield Device(connection, where, on_frame)
     finally:
@@ -165,30 +186,30 @@ async def call_tool(url: str, name: str, arguments: Mapping[str, Any], *, within
         return await device.call(name, arguments, within)
 
 
-def run_tools(url: str | None, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    """The command `tools`: a line per tool on `out`, its name and the first line of its description. An exit code."""
-    where = _where(url, environ, err)
+def run_tools(url: str | None, environ: Mapping[str, str], terminal: Terminal) -> int:
+    """The command `tools`: a line per tool, its name and the first line of its description. An exit code."""
+    where = _where(url, environ, terminal)
     if where is None:
         return USAGE
     try:
         tools = asyncio.run(list_tools(where.url))
     except DeviceError as error:
-        say(err, str(error))
+        terminal.complain(error.told)
         return FAILED
     for tool in tools:
         first, *_ = str(tool.get("description") or "").strip().splitlines() or [""]
-        say(out, f"{quote_peer(str(tool.get('name')))}\t{quote_peer(first)}".rstrip())
+        terminal.say(f"{quote_peer(str(tool.get('name')))}\t{quote_peer(first)}".rstrip())
     if not tools:
-        say(err, "没有工具。 / There are no tools; is a tool program connected?")
+        terminal.complain(Bilingual("没有工具，工具程序连接了吗？", "There are no tools; is a tool program connected?"))
     return 0
 
 
-def run_call(url: str | None, name: str, arguments: str, environ: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    """The command `call TOOL JSON`: the result's text on `out`, other content as JSON. An exit code.
+def run_call(url: str | None, name: str, arguments: str, environ: Mapping[str, str], terminal: Terminal) -> int:
+    """The command `call TOOL JSON`: the result's text, other content as JSON. An exit code.
 
-    A result that says `isError` goes to `err` and fails, as any other error does.
+    A result that says `isError` is complained of and fails, as any other error does.
     """
-    where = _where(url, environ, err)
+    where = _where(url, environ, terminal)
     if where is None:
         return USAGE
     try:
@@ -196,16 +217,20 @@ def run_call(url: str | None, name: str, arguments: str, environ: Mapping[str, s
     except ValueError:
         members = None
     if not isinstance(members, dict):
-        say(err, '参数应是一个 JSON 对象，例如 {"a": 1}。 / The arguments must be one JSON object, as in {"a": 1}.')
+        terminal.complain(
+            Bilingual(
+                '参数应是一个 JSON 对象，例如 {"a": 1}。', 'The arguments must be one JSON object, as in {"a": 1}.'
+            )
+        )
         return USAGE
     try:
         result = asyncio.run(call_tool(where.url, name, members))
     except DeviceError as error:
-        say(err, str(error))
+        terminal.complain(error.told)
         return FAILED
     failed = result.get("isError") is True
     for text in result_texts(result):
-        say(err if failed else out, text)
+        (terminal.complain if failed else terminal.say)(text)
     return FAILED if failed else 0
 
 
@@ -222,23 +247,16 @@ def result_texts(result: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _where(url: str | None, environ: Mapping[str, str], err: TextIO) -> Endpoint | None:
+def _where(url: str | None, environ: Mapping[str, str], terminal: Terminal) -> Endpoint | None:
     url = url or environ.get(URL_VARIABLE)
     if not url:
-        say(err, f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set.")
+        terminal.complain(NO_URL)
         return None
     try:
         where = endpoint(url, "call")
     except UnusableURL as error:
-        say(err, str(error))
+        terminal.complain(error.told)
         return None
     for note in where.notes:
-        say(err, note)
+        terminal.complain(note)
     return where
-
-
-def say(out: TextIO, text: str) -> None:
-    """Print a peer's text: of control characters only tabs and line ends, and nothing the encoding lacks."""
-    shown = "\n".join("\t".join(map(escape_controls, line.split("\t"))) for line in text.splitlines())
-    encoding = out.encoding or "utf-8"
-    print(shown.encode(encoding, "backslashreplace").decode(encoding), file=out)

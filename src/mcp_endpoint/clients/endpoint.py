@@ -1,7 +1,7 @@
 """An endpoint as its clients see it: the URL a user pasted, the connection, and in plain words why there is none.
 
-The sentences are read by people in front of a terminal, so each comes in Chinese and English and says what to do. None
-of them shows the token: a URL is only ever shown up to its path.
+The sentences are read by people in front of a terminal: each says what to do, and comes in Chinese and English for its
+reader to choose. None of them shows the token: a URL is only ever shown up to its path.
 """
 
 import errno
@@ -24,6 +24,7 @@ from websockets.exceptions import (
 from websockets.typing import Subprotocol
 
 from mcp_endpoint.errors import End
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
 
 Door = Literal["mcp", "call"]
@@ -35,16 +36,32 @@ PING = 20.0
 OPEN_TIMEOUT = 10.0
 CLOSE_TIMEOUT = 3.0
 
+URL_VARIABLE = "MCP_ENDPOINT"
+"""The variable of the environment that has the URL where none is given."""
+
+NO_URL = Bilingual(
+    f"没有给出接入点地址：请写在命令中，或放入环境变量 {URL_VARIABLE}。",
+    f"No endpoint URL was given, and ${URL_VARIABLE} is not set.",
+)
+
 _OTHER_DOOR = {
-    "mcp": "这是设备端地址（/call/），已改用工具端地址（/mcp/）。"
-    " / This is the device URL (/call/); using the tool URL (/mcp/).",
-    "call": "这是工具端地址（/mcp/），已改用设备端地址（/call/）。"
-    " / This is the tool URL (/mcp/); using the device URL (/call/).",
+    "mcp": Bilingual(
+        "这是设备端地址（/call/），已改用工具端地址（/mcp/）。",
+        "This is the device URL (/call/); using the tool URL (/mcp/).",
+    ),
+    "call": Bilingual(
+        "这是工具端地址（/mcp/），已改用设备端地址（/call/）。",
+        "This is the tool URL (/mcp/); using the device URL (/call/).",
+    ),
 }
 
 
 class UnusableURL(ValueError):
-    """What was given as a URL is none that can be dialled; the message says what is wrong, without the URL."""
+    """What was given as a URL is none that can be dialled. `told` says what is wrong, without the URL."""
+
+    def __init__(self, told: Bilingual) -> None:
+        super().__init__(told.en)
+        self.told = told
 
 
 @dataclass(frozen=True)
@@ -53,7 +70,7 @@ class Endpoint:
 
     url: str = field(repr=False)
     shown: str
-    notes: tuple[str, ...]
+    notes: tuple[Bilingual, ...]
     redact: Redactor = field(repr=False)
 
     def quote(self, text: str, limit: int = 200) -> str:
@@ -65,7 +82,7 @@ class Endpoint:
 class Failure:
     """Why a connection could not be made or ended. `slow`: only a person can mend it, so there is no hurry."""
 
-    sentence: str
+    told: Bilingual
     slow: bool = False
 
 
@@ -111,10 +128,10 @@ def _spellings(value: str) -> set[str]:
     return {value, unquote(value), unquote_plus(value)}
 
 
-def _bad_url(zh: str, en: str) -> str:
-    return (
-        f"接入点地址有误：{zh}，例如 ws://192.168.1.5:8004/mcp_endpoint/mcp/?token=…。"
-        f" / The endpoint URL is wrong: {en}, as in ws://192.168.1.5:8004/mcp_endpoint/mcp/?token=…"
+def _bad_url(zh: str, en: str) -> Bilingual:
+    return Bilingual(
+        f"接入点地址有误：{zh}，例如 ws://192.168.1.5:8004/mcp_endpoint/mcp/?token=…",
+        f"The endpoint URL is wrong: {en}, as in ws://192.168.1.5:8004/mcp_endpoint/mcp/?token=…",
     )
 
 
@@ -154,7 +171,11 @@ def explain(error: BaseException, where: Endpoint) -> Failure:
     if isinstance(error, InvalidStatus):
         return _explain_status(error.response.status_code, where)
     zh, en = cause(error, where)
-    return Failure(f"无法连接 {where.shown}：{zh}。 / Cannot connect to {where.shown}: {en}.")
+    return _failure(f"无法连接 {where.shown}：{zh}。", f"Cannot connect to {where.shown}: {en}.")
+
+
+def _failure(zh: str, en: str, *, slow: bool = False) -> Failure:
+    return Failure(Bilingual(zh, en), slow)
 
 
 def was_refused(error: BaseException) -> bool:
@@ -163,35 +184,37 @@ def was_refused(error: BaseException) -> bool:
     return isinstance(error, ConnectionRefusedError) or f"[Errno {errno.ECONNREFUSED}]" in str(error)
 
 
-def cause(error: BaseException, where: Endpoint) -> tuple[str, str]:
-    """What keeps a connection from being made, in Chinese and English, to stand inside a sentence."""
+def cause(error: BaseException, where: Endpoint) -> Bilingual:
+    """What keeps a connection from being made, to stand inside a sentence."""
     if was_refused(error):
-        return (
+        return Bilingual(
             "连接被拒绝，请检查服务是否已启动、端口是否正确",
             "connection refused; check that the server runs and the port is right",
         )
     if isinstance(error, socket.gaierror):
-        return "找不到该主机名，请检查地址和网络", "the host name is not known; check the URL and the network"
+        return Bilingual(
+            "找不到该主机名，请检查地址和网络", "the host name is not known; check the URL and the network"
+        )
     if isinstance(error, TimeoutError):
-        return f"{OPEN_TIMEOUT:g} 秒内没有应答", f"no answer within {OPEN_TIMEOUT:g} s"
+        return Bilingual(f"{OPEN_TIMEOUT:g} 秒内没有应答", f"no answer within {OPEN_TIMEOUT:g} s")
     if isinstance(error, ssl.SSLError):
-        return (
+        return Bilingual(
             f"TLS 失败（{error.reason}），请检查证书，或者该服务只支持 ws://",
             f"TLS failed ({error.reason}); check the certificate, or the server speaks only ws://",
         )
     if isinstance(error, ProxyError | InvalidProxy | ImportError):
-        return (
+        return Bilingual(
             "环境变量中的代理不可用，可用 NO_PROXY 排除该主机",
             "the proxy named in the environment does not work; NO_PROXY exempts a host from it",
         )
     if isinstance(error, InvalidHandshake):
-        return (
+        return Bilingual(
             "对方不是 WebSocket 服务，请检查主机和端口",
             "what answers there is no WebSocket server; check host and port",
         )
     # Anything else may quote the URL.
     text = where.quote(f"{type(error).__name__}: {error}")
-    return text, text
+    return Bilingual(text, text)
 
 
 def _explain_status(status: int, where: Endpoint) -> Failure:
@@ -201,8 +224,9 @@ def _explain_status(status: int, where: Endpoint) -> Failure:
         404: ("该路径不存在，请检查地址是否完整", "there is nothing at this path; check that the URL is complete"),
         503: ("服务已满或正在重启", "it is full or restarting"),
     }.get(status, ("服务拒绝了连接", "it refused the connection"))
-    return Failure(
-        f"{where.shown} 返回 HTTP {status}：{zh}。 / {where.shown} answered HTTP {status}: {en}.",
+    return _failure(
+        f"{where.shown} 返回 HTTP {status}：{zh}。",
+        f"{where.shown} answered HTTP {status}: {en}.",
         slow=400 <= status < 500,
     )
 
@@ -211,30 +235,30 @@ def _explain_close(error: ConnectionClosed, where: Endpoint) -> Failure:
     received, sent = error.rcvd, error.sent
     if received is None:
         if sent is not None and "ping timeout" in sent.reason:
-            return Failure("心跳超时，连接已断开。 / The endpoint stopped answering pings; the connection is closed.")
-        return Failure("连接中断。 / The connection was lost.")
+            return _failure("心跳超时，连接已断开。", "The endpoint stopped answering pings; the connection is closed.")
+        return _failure("连接中断。", "The connection was lost.")
     reason = where.quote(received.reason)
     if reason == End.MISSING_TOKEN.wire:
-        return Failure(
-            f"接入点拒绝了连接（{reason}）：地址中没有 token，请复制完整的地址。"
-            " / The endpoint refused the connection: no token in the URL; copy the whole URL.",
+        return _failure(
+            f"接入点拒绝了连接（{reason}）：地址中没有 token，请复制完整的地址。",
+            "The endpoint refused the connection: no token in the URL; copy the whole URL.",
             slow=True,
         )
     if reason == End.BAD_TOKEN.wire:
-        return Failure(
-            f"接入点拒绝了连接（{reason}）：token 不属于该服务，请重新复制地址。"
-            " / The endpoint refused the connection: the token is not one of this server; copy the URL again.",
+        return _failure(
+            f"接入点拒绝了连接（{reason}）：token 不属于该服务，请重新复制地址。",
+            "The endpoint refused the connection: the token is not one of this server; copy the URL again.",
             slow=True,
         )
     if reason == End.REPLACED.wire:
-        return Failure(
-            f"接入点关闭了连接（{reason}）：同一程序在别处以相同的 token 连接。"
-            " / The endpoint closed the connection: the same program dialled in elsewhere with this token.",
+        return _failure(
+            f"接入点关闭了连接（{reason}）：同一程序在别处以相同的 token 连接。",
+            "The endpoint closed the connection: the same program dialled in elsewhere with this token.",
             slow=True,
         )
     slow = received.code in (1008, End.TOO_MANY_TOOL_SIDES.code) and reason != End.SLOW_READER.wire
-    return Failure(
-        f"接入点关闭了连接（{received.code} {reason}）。"
-        f" / The endpoint closed the connection ({received.code} {reason}).",
+    return _failure(
+        f"接入点关闭了连接（{received.code} {reason}）。",
+        f"The endpoint closed the connection ({received.code} {reason}).",
         slow=slow,
     )

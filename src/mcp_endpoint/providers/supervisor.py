@@ -139,7 +139,7 @@ class Providers:
         if (before is None and error is None) or self._servers:
             return
         now, name = self._context.loop.time(), self._path.name
-        trouble = None if error is None else Trouble(error.zh, error.en)
+        trouble = None if error is None else Trouble(*error.told)
         self._context.manager.troubled(PROVIDER + name, name, trouble, now)
         self._provide(now)
 
@@ -242,7 +242,7 @@ class Providers:
     def stats(self, stamp: Stamp) -> dict[str, object]:
         """What `/stats` shows of all servers, and of what is wrong with the whole file, if anything is."""
         fault = self._file_fault
-        told = None if fault is None else {"zh": fault.zh, "en": fault.en}
+        told = None if fault is None else fault.told._asdict()
         return {"servers": self.report(stamp), "servers_file": told}
 
 

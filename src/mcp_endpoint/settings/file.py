@@ -16,6 +16,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mcp_endpoint.language import Bilingual
+
 if sys.platform != "win32":
     import fcntl
 
@@ -27,11 +29,29 @@ _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 
 
 class SettingsError(Exception):
-    """The settings cannot be used; `str()` is one line for the user: where, what is wrong, what is allowed."""
+    """The settings cannot be used. `told` is one line for the user: where, what is wrong, what is allowed.
+
+    `str()` is its English, as the log has it.
+    """
 
     def __init__(self, where: object, en: str, zh: str) -> None:
-        line = f"{where}: {en} / {zh}"
-        super().__init__("".join(c if c.isprintable() else ascii(c)[1:-1] for c in line))
+        self.told = remark(where, en, zh)
+        super().__init__(self.told.en)
+
+
+def remark(where: object, en: str, zh: str) -> Bilingual:
+    """A line about the settings; `where` is the same in both languages, or a `Bilingual`."""
+    place = where if isinstance(where, Bilingual) else Bilingual(str(where), str(where))
+    return Bilingual(_one_line(f"{place.zh}：{zh}"), _one_line(f"{place.en}: {en}"))
+
+
+def place(path: Path, line: int, name: str) -> Bilingual:
+    """Where something stands in the file; `name` is the section or key."""
+    return Bilingual(f"{path} 第 {line} 行 {name}", f"{path}: line {line}: {name}")
+
+
+def _one_line(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 @dataclass(frozen=True)

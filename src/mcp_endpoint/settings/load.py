@@ -9,14 +9,17 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from mcp_endpoint.language import Bilingual, Language
 from mcp_endpoint.settings import file as settings_file
 from mcp_endpoint.settings.file import Document, SettingsError
 from mcp_endpoint.settings.schema import (
     AGENT_PREFIX,
     KEY_VARIABLE,
+    LANGUAGE_VARIABLE,
     SECTIONS,
     SHIPPED_NAME,
     VARIABLES,
+    BrokerSettings,
     Settings,
     keys_of,
     model_of,
@@ -32,7 +35,7 @@ class Loaded:
 
     settings: Settings
     path: Path
-    warnings: list[str]
+    warnings: list[Bilingual]
     generated_key: bool
 
 
@@ -71,7 +74,26 @@ def prepare(path: Path, environ: Mapping[str, str]) -> Loaded:
     return Loaded(settings, path, warnings, generate)
 
 
-def _with_key(text: str, path: Path, environ: Mapping[str, str]) -> tuple[str, Settings, list[str], bool]:
+def language(path: Path, environ: Mapping[str, str]) -> Language | None:
+    """`[broker] language`, however the other settings are; None if nothing says it and there is no file at `path`.
+
+    What names no language is as if it were not there: whoever reads all of the settings tells that it is wrong.
+    """
+    written = ""
+    default: Language | None = BrokerSettings().language
+    try:
+        text = _read_if_there(path)
+        if text is None:
+            default = None
+        elif entry := settings_file.parse(text, path).entries.get(("broker", "language")):
+            written = entry.value
+    except SettingsError:
+        pass
+    word = environ.get(LANGUAGE_VARIABLE, written).strip().lower()
+    return "zh" if word == "zh" else "en" if word == "en" else default
+
+
+def _with_key(text: str, path: Path, environ: Mapping[str, str]) -> tuple[str, Settings, list[Bilingual], bool]:
     """The text with a new key if it has none, what it says, and whether the key is new.
 
     Before the key is put in, the rest is read once: an error has to give the numbers of the lines as they stand, since
@@ -107,24 +129,27 @@ def _keyed(text: str, path: Path, environ: Mapping[str, str]) -> bool:
     return KEY_VARIABLE in environ or (entry is not None and bool(entry.value.strip()))
 
 
-def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings, list[str]]:
+def _build(text: str, path: Path, environ: Mapping[str, str]) -> tuple[Settings, list[Bilingual]]:
     document = settings_file.parse(text, path)
     values: dict[str, dict[str, str]] = {
         section: {} for section in [*SECTIONS, *document.sections] if model_of(section) is not None
     }
-    places: dict[tuple[str, str], str] = {}
+    places: dict[tuple[str, str], Bilingual] = {}
     for (section, key), entry in document.entries.items():
         model = model_of(section)
         if model is not None and key in keys_of(model):
             values[section][key] = entry.value
-            places[section, key] = f"{path}: line {entry.line}: [{section}] {key}"
+            places[section, key] = settings_file.place(path, entry.line, f"[{section}] {key}")
     for variable, (section, key) in VARIABLES.items():
         if variable in environ:
             values[section][key] = environ[variable]
-            places[section, key] = f"environment variable {variable}: [{section}] {key}"
+            places[section, key] = Bilingual(
+                f"环境变量 {variable}：[{section}] {key}", f"environment variable {variable}: [{section}] {key}"
+            )
     if KEY_VARIABLE not in environ and not values["server"].get("key", "").strip():
         en = "is missing or empty; start the broker once to have one generated, or write 'key = …' there"
-        raise SettingsError(f"{path}: [server] key", en, "缺失或为空；请先启动一次服务以自动生成，或自行填写 key = …")
+        where = Bilingual(f"{path} [server] key", f"{path}: [server] key")
+        raise SettingsError(where, en, "缺失或为空；请先启动一次服务以自动生成，或自行填写 key = …")
     try:
         agents = {name.removeprefix(AGENT_PREFIX): own for name, own in values.items() if name not in SECTIONS}
         settings = Settings.model_validate({name: values[name] for name in SECTIONS} | {"agents": agents})
@@ -141,7 +166,7 @@ def _check_agents(settings: Settings, document: Document, path: Path) -> None:
         for id_ in agent_ids(name):
             first = holders.setdefault(id_, name)
             if first != name:
-                where = f"{path}: line {document.sections[AGENT_PREFIX + name]}: [{AGENT_PREFIX}{name}]"
+                where = settings_file.place(path, document.sections[AGENT_PREFIX + name], f"[{AGENT_PREFIX}{name}]")
                 en = f"is the agent of [{AGENT_PREFIX}{first}] again; keep one of the two sections"
                 raise SettingsError(where, en, f"与 [{AGENT_PREFIX}{first}] 是同一个智能体，请只保留一节")
     sources = {
@@ -153,14 +178,15 @@ def _check_agents(settings: Settings, document: Document, path: Path) -> None:
     except CycleError as error:
         circle: list[str] = error.args[1][::-1]
         section = AGENT_PREFIX + circle[0]
-        where = f"{path}: line {document.entries[section, 'tools_from'].line}: [{section}] tools_from"
+        line = document.entries[section, "tools_from"].line
+        where = settings_file.place(path, line, f"[{section}] tools_from")
         told = " → ".join(circle)
         en = f"goes round in a circle: {told}; take one of them out"
         raise SettingsError(where, en, f"形成了循环：{told}，请去掉其中一个") from None
 
 
 def _bad_value(
-    error: ValidationError, values: dict[str, dict[str, str]], places: dict[tuple[str, str], str]
+    error: ValidationError, values: dict[str, dict[str, str]], places: dict[tuple[str, str], Bilingual]
 ) -> SettingsError:
     """The first bad value as one line. Of a URL the parts that may be secret are left out, of the key all."""
     first = error.errors()[0]
@@ -168,7 +194,9 @@ def _bad_value(
     section = AGENT_PREFIX + section if first["loc"][0] == "agents" else section
     shown = re.sub(r"//[^/\s]*@", "//…@", re.sub(r"(?<=[?#]).+", "…", values[section][key]))
     shown = shown if len(shown) <= 80 else f"{shown[:80]}…"
-    value = "(hidden)" if key == "key" else f"'{shown}'"
+    zh_value, en_value = ("（不显示）", "(hidden)") if key == "key" else (f"'{shown}'", f"'{shown}'")
+    place = places[section, key]
+    where = Bilingual(f"{place.zh} = {zh_value}", f"{place.en} = {en_value}")
     cause = first.get("ctx", {}).get("error")
     en, zh = (cause.en, cause.zh) if isinstance(cause, NotAllowedError) else (first["msg"], first["msg"])
-    return SettingsError(f"{places[section, key]} = {value}", f"allowed is {en}", f"应为：{zh}")
+    return SettingsError(where, f"allowed is {en}", f"应为 {zh}")

@@ -48,7 +48,7 @@ class Reload:
         for apply in self._apply:
             apply(after)
         for warning in loaded.warnings:
-            logger.warning("{}", warning)
+            logger.warning("{}", warning.en)
         logger.info("settings reloaded; changed: {}", ", ".join(changes(before, after)) or "nothing")
         if waiting := ", ".join(changes(after, wanted)):
             logger.warning("these settings changed in the file, but need a restart: {}", waiting)

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr
 from pydantic.fields import FieldInfo
 
+from mcp_endpoint.language import Language
 from mcp_endpoint.settings import values as settings_values
 from mcp_endpoint.settings.values import GB, Network
 from mcp_endpoint.tokens import agent_ids
@@ -16,10 +17,10 @@ from mcp_endpoint.wire.mcp import ASKS
 
 ENVIRONMENT_PREFIX = "MCP_ENDPOINT_"
 KEY_VARIABLE = "MCP_ENDPOINT_SERVER__KEY"
+LANGUAGE_VARIABLE = "MCP_ENDPOINT_BROKER__LANGUAGE"
 SHIPPED_NAME = "mcp-endpoint-server.cfg"
 
 LogLevel = Literal["TRACE", "DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"]
-Language = Literal["zh", "en"]
 PinTools = Literal["flag", "block"]
 
 _Flag = Annotated[bool, settings_values.flag()]

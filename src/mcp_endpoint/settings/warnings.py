@@ -4,7 +4,8 @@ import difflib
 from collections.abc import Mapping
 from pathlib import Path
 
-from mcp_endpoint.settings.file import Document, SettingsError
+from mcp_endpoint.language import Bilingual
+from mcp_endpoint.settings.file import Document, place, remark
 from mcp_endpoint.settings.schema import (
     AGENT_KEYS,
     AGENT_PREFIX,
@@ -31,23 +32,23 @@ def _nearest_section(section: str) -> list[str]:
     return [f"[{ANY_AGENT if near == 'agent' else near}]" for near in _nearest(section, [*SECTIONS, "agent"])]
 
 
-def unknown_in_file(document: Document, path: Path) -> list[str]:
+def unknown_in_file(document: Document, path: Path) -> list[Bilingual]:
     """A warning for each section and key of the file that is not known, with the one that was probably meant."""
     warnings = []
     for section, line in document.sections.items():
         if model_of(section) is None:
-            warnings.append(_unknown(f"{path}: line {line}: [{section}]", _nearest_section(section)))
+            warnings.append(_unknown(place(path, line, f"[{section}]"), _nearest_section(section)))
     for (section, key), entry in document.entries.items():
         model = model_of(section)
         if model is not None and key not in keys_of(model):
             elsewhere = [f"[{name}] {key}" for name, other in SECTIONS.items() if key in keys_of(other)]
             elsewhere += [f"[{ANY_AGENT}] {key}"] if key in AGENT_KEYS else []
             near = elsewhere or _nearest(key, list(keys_of(model)))
-            warnings.append(_unknown(f"{path}: line {entry.line}: [{section}] {key}", near))
+            warnings.append(_unknown(place(path, entry.line, f"[{section}] {key}"), near))
     return warnings
 
 
-def unknown_variables(environ: Mapping[str, str]) -> list[str]:
+def unknown_variables(environ: Mapping[str, str]) -> list[Bilingual]:
     """A warning for each variable of the environment that looks like a setting and is none."""
     warnings = []
     tails = {variable.removeprefix(ENVIRONMENT_PREFIX): variable for variable in VARIABLES}
@@ -59,25 +60,23 @@ def unknown_variables(environ: Mapping[str, str]) -> list[str]:
         if slips or "__" in variable:
             close = difflib.get_close_matches(variable.removeprefix(ENVIRONMENT_PREFIX).upper(), tails, 1)
             near = slips or [tails[tail] for tail in close] or [f"{ENVIRONMENT_PREFIX}<SECTION>__<KEY>"]
-            warnings.append(_unknown(f"environment variable {variable}", near))
+            warnings.append(_unknown(Bilingual(f"环境变量 {variable}", f"environment variable {variable}"), near))
     return warnings
 
 
-def _unknown(where: str, near: list[str]) -> str:
+def _unknown(where: Bilingual, near: list[str]) -> Bilingual:
     known = ", ".join(near)
     if len(near) == 1:
-        return str(
-            SettingsError(where, f"unknown, ignored; did you mean {known}?", f"未知，已忽略；是否想写 {known}？")
-        )
-    return str(SettingsError(where, f"unknown, ignored; known are {known}", f"未知，已忽略；可用的有 {known}"))
+        return remark(where, f"unknown, ignored; did you mean {known}?", f"未知，已忽略；是否想写 {known}？")
+    return remark(where, f"unknown, ignored; known are {known}", f"未知，已忽略；可用的有 {known}")
 
 
-def surprising(settings: Settings) -> list[str]:
+def surprising(settings: Settings) -> list[Bilingual]:
     """What is allowed, yet will surprise."""
     return _refused_url(settings) + _refused_names(settings)
 
 
-def _refused_names(settings: Settings) -> list[str]:
+def _refused_names(settings: Settings) -> list[Bilingual]:
     """New names of tools for which a model's API refuses a request of an MCP client."""
     if settings.mcp.ascii_names:
         return []
@@ -90,14 +89,14 @@ def _refused_names(settings: Settings) -> list[str]:
         "[mcp] ascii_names = true 会为这些客户端改用别名（小智可以使用）"
     )
     return [
-        str(SettingsError(f"[{AGENT_PREFIX}{name}] rename: {tool}: {new}", en, zh))
+        remark(f"[{AGENT_PREFIX}{name}] rename: {tool}: {new}", en, zh)
         for name, own in settings.agents.items()
         for tool, new in own.rename.items()
         if not is_model_name(new)
     ]
 
 
-def _refused_url(settings: Settings) -> list[str]:
+def _refused_url(settings: Settings) -> list[Bilingual]:
     """A public URL that the single-module Xiaozhi server refuses, and so every endpoint that begins with it."""
     url = settings.server.public_url
     words = [word for word in ("key", "call") if word in url.lower()]
@@ -105,4 +104,4 @@ def _refused_url(settings: Settings) -> list[str]:
         return []
     en = f"contains '{words[0]}', and a single-module Xiaozhi server refuses every endpoint URL that does"
     zh = f"包含“{words[0]}”，单模块部署的小智服务会拒绝含有该词的接入点地址"
-    return [str(SettingsError(f"[server] public_url = '{url}'", en, zh))]
+    return [remark(f"[server] public_url = '{url}'", en, zh)]

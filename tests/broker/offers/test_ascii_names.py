@@ -56,7 +56,7 @@ async def test_clients_over_http_see_and_call_other_names(door: str, broker_with
 
 async def test_check_config_and_doctor_tell_of_names_that_are_refused(new_broker: Brokers, tmp_path: Path) -> None:
     broker = new_broker(more=RENAMED, tools_wait=0.3)
-    told = load(broker.config, {}).warnings
+    told = [warning.en for warning in load(broker.config, {}).warnings]
     assert [line.partition(": the APIs")[0] for line in told] == [
         "[agent agent 0] rename: lamp_on: 开灯",
         "[agent agent 0] rename: lamp_off: 关灯",

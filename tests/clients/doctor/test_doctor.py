@@ -23,10 +23,12 @@ from mcp_endpoint.clients.doctor import broker_checks, host_checks
 from mcp_endpoint.clients.doctor import command as doctor
 from mcp_endpoint.clients.doctor.command import Question
 from mcp_endpoint.clients.doctor.findings import Status
+from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import Tokens
 from support.brokers import Brokers
 from support.doctor import examine, of_broker, settings_file
+from support.languages import no_chinese, no_pair
 from support.paths import ROOT
 from support.peers import KEY, Agent, Broker
 from support.servers.canned import http, listening
@@ -503,7 +505,7 @@ async def test_nothing_ends_in_a_traceback(tmp_path: Path) -> None:
 
     out = io.StringIO()
     question = Question(settings_file(tmp_path, 1), tmp_path)
-    assert await asyncio.to_thread(doctor.run, question, {}, broken, out) == 1
+    assert await asyncio.to_thread(doctor.run, question, {}, broken, Terminal("en", out, out)) == 1
     assert "The checks broke off: RuntimeError: no base for ***" in out.getvalue()
 
 
@@ -527,18 +529,21 @@ async def test_the_command(new_broker: Brokers, tmp_path: Path) -> None:
         assert process.returncode is not None
         return process.returncode, output.decode()
 
-    code, output = await told()
+    code, output = await told("--lang", "zh")
     assert code == 0, output
     *lines, summary = output.splitlines()
     assert len(lines) > 8
-    for line in lines:
-        assert line.startswith(("[正常 ok] ", "[警告 warning] "))
-        assert " / " in line
-    assert summary == f"共 {len(lines)} 项检查：0 个问题，1 个警告。 / {len(lines)} checks: no problems, 1 warning."
+    assert all(line.startswith(("[正常] ", "[警告] ")) and no_pair(line) for line in lines)
+    assert summary == f"共 {len(lines)} 项检查：0 个问题，1 个警告。"
+    code, output = await told("--lang", "en")
+    assert code == 0, output
+    *lines, summary = output.splitlines()
+    assert all(line.startswith(("[ok] ", "[warning] ")) and no_chinese(line) for line in lines)
+    assert summary == f"{len(lines)} checks: no problems, 1 warning."
     code, output = await told("--token", "nonsense", "--json")
     assert code == 1
     assert json.loads(output)["problems"] == 1
-    code, output = await told("--token", "t", "--agent", "a")
+    code, output = await told("--token", "t", "--agent", "a", "--lang", "en")
     assert code == 2
     assert "not allowed with" in output
 

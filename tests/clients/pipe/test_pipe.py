@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
-from mcp_endpoint.clients.pipe.program import NOT_FOUND, USAGE, pipe
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.running import NOT_FOUND, USAGE
+from mcp_endpoint.clients.pipe.stdio import pipe
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.transports import child_process as child_module
+from support.languages import no_chinese, no_pair
 from support.paths import ROOT, SRC
 from support.pipe import ENVIRON, IN_URL, PATIENCE, TOKEN, Lifelines, Log, StandIn, child, frame, posix
 
@@ -31,7 +34,7 @@ for line in sys.stdin.buffer:
 async def bridged(stand_in: StandIn, command: Sequence[str], backoff: Backoff | None = None) -> AsyncIterator[None]:
     """A bridge that runs while the block does."""
     quick = backoff or Backoff(first=0.01, most=0.015)
-    bridge = asyncio.create_task(pipe(stand_in.url, command, environ=ENVIRON, backoff=quick))
+    bridge = asyncio.create_task(pipe(stand_in.url, command, environ=ENVIRON, report=Report("en"), backoff=quick))
     try:
         yield
         assert not bridge.done()
@@ -222,21 +225,21 @@ async def test_a_refusal_is_explained_starts_no_child_and_is_retried_slowly(
 ) -> None:
     async with bridged(stand_in, child(ECHO), Backoff(first=0.01, most=30)):
         await (await stand_in.accept()).close(code, reason)
-        line = await log.wait_for("next try")
+        line = await log.wait_for("Next try")
     assert words in line
-    assert line.endswith("30.0 s")
+    assert line.endswith("30.0 s.")
     assert not log.having("started")
     assert stand_in.connections == 1
 
 
-@pytest.mark.parametrize(("status", "wait"), [(403, "30.0 s"), (404, "30.0 s"), (503, "0.0 s")])
+@pytest.mark.parametrize(("status", "wait"), [(403, "30.0 s."), (404, "30.0 s."), (503, "0.0 s.")])
 async def test_an_http_refusal_is_explained(stand_in: StandIn, log: Log, status: int, wait: str) -> None:
     refuse = lambda connection, _request: connection.respond(HTTPStatus(status), "no\n")  # noqa: E731
     async with (
         serve(stand_in.handle, "127.0.0.1", 0, process_request=refuse) as stand_in.server,
         bridged(stand_in, child(ECHO), Backoff(first=0.01, most=30)),
     ):
-        line = await log.wait_for("next try")
+        line = await log.wait_for("Next try")
     assert f"HTTP {status}" in line
     assert line.endswith(wait)
     assert not log.having("started")
@@ -246,7 +249,9 @@ async def test_no_child_runs_while_the_endpoint_is_away_and_all_goes_on_when_it_
     stand_in = StandIn()
     async with serve(stand_in.handle, "127.0.0.1", 0) as stand_in.server:
         port, url = stand_in.port, stand_in.url
-    bridge = asyncio.create_task(pipe(url, child(ECHO), environ=ENVIRON, backoff=Backoff(first=0.01, most=0.015)))
+    bridge = asyncio.create_task(
+        pipe(url, child(ECHO), environ=ENVIRON, report=Report("en"), backoff=Backoff(first=0.01, most=0.015))
+    )
     await log.wait_for("connection refused")
     assert not log.having("started")
     async with serve(stand_in.handle, "127.0.0.1", port):
@@ -283,7 +288,7 @@ sys.stdin.read()
 
 async def test_the_device_url_is_corrected(stand_in: StandIn, log: Log) -> None:
     url = f" '{stand_in.url.replace('/mcp/', '/call/')}' "
-    bridge = asyncio.create_task(pipe(None, child(ECHO), environ=ENVIRON | {"MCP_ENDPOINT": url}))
+    bridge = asyncio.create_task(pipe(None, child(ECHO), environ=ENVIRON | {"MCP_ENDPOINT": url}, report=Report("en")))
     connection = await stand_in.accept()
     bridge.cancel()
     await asyncio.wait({bridge}, timeout=PATIENCE)
@@ -293,21 +298,25 @@ async def test_the_device_url_is_corrected(stand_in: StandIn, log: Log) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "command", "code", "words"),
+    ("url", "command", "code", "zh", "en"),
     [
-        (None, ["x"], USAGE, "No endpoint URL"),
-        ("127.0.0.1:8004/mcp", ["x"], USAGE, "must start with ws://"),
-        ("ws:///mcp", ["x"], USAGE, "no host"),
-        ("ws://h:99999/mcp", ["x"], USAGE, "cannot be parsed"),
-        ("ws://h/mcp", ["no-such-program-here"], NOT_FOUND, "no program no-such-program-here"),
+        (None, ["x"], USAGE, "没有给出接入点地址", "No endpoint URL"),
+        ("127.0.0.1:8004/mcp", ["x"], USAGE, "应以 ws:// 或 wss:// 开头", "must start with ws://"),
+        ("ws:///mcp", ["x"], USAGE, "没有主机名", "no host"),
+        ("ws://h:99999/mcp", ["x"], USAGE, "无法解析", "cannot be parsed"),
+        ("ws://h/mcp", ["no-such-one"], NOT_FOUND, "找不到程序 no-such-one", "no program no-such-one"),
     ],
 )
 async def test_what_cannot_work_ends_at_once(
-    log: Log, url: str | None, command: list[str], code: int, words: str
+    log: Log, url: str | None, command: list[str], code: int, zh: str, en: str
 ) -> None:
-    assert await pipe(url, command, environ=ENVIRON) == code
-    assert words in log.lines[-1]
-    assert re.search("[一-鿿]", log.lines[-1])
+    assert await pipe(url, command, environ=ENVIRON, report=Report("en")) == code
+    assert await pipe(url, command, environ=ENVIRON, report=Report("zh")) == code
+    in_english, in_chinese = log.lines
+    assert en in in_english
+    assert no_chinese(in_english)
+    assert zh in in_chinese
+    assert no_pair(in_chinese)
 
 
 @posix
@@ -315,8 +324,10 @@ async def test_what_cannot_work_ends_at_once(
 async def test_signals_end_bridge_child_and_connection(
     stand_in: StandIn, lifelines: Lifelines, number: signal.Signals
 ) -> None:
-    start = "from mcp_endpoint.clients.pipe.program import run"
-    code = f"import os, sys; {start}; sys.exit(run(None, sys.argv[1:], os.environ))"
+    code = (
+        "import os, sys; from mcp_endpoint.clients.pipe import report, stdio; "
+        "sys.exit(stdio.run(None, sys.argv[1:], os.environ, report.Report('en')))"
+    )
     bridge = await asyncio.create_subprocess_exec(
         sys.executable,
         "-c",

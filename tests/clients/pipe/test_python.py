@@ -15,7 +15,8 @@ import pytest
 from mcp_endpoint import cli
 from mcp_endpoint.clients.device import result_texts, session
 from mcp_endpoint.clients.endpoint import endpoint
-from mcp_endpoint.clients.pipe.functions import pipe_source
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.source import pipe_source
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 from mcp_endpoint.tokens import Tokens, urls
@@ -46,7 +47,7 @@ class Program:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            env=os.environ | {"PYTHONUTF8": "1"} | environ,
+            env=os.environ | {"PYTHONUTF8": "1", "MCP_ENDPOINT_LANG": "en"} | environ,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
@@ -130,7 +131,9 @@ async def test_state_outlives_a_connection(new_broker: Brokers, tmp_path: Path) 
     broker = await asyncio.to_thread(new_broker)
     tool_url, device_url = addresses(broker, "state")
     source = PythonFile(PythonSettings(str(file)))
-    bridge = asyncio.create_task(pipe_source(tool_url, source, environ={}, backoff=Backoff(first=0.01, most=0.015)))
+    bridge = asyncio.create_task(
+        pipe_source(tool_url, source, environ={}, report=Report("en"), backoff=Backoff(first=0.01, most=0.015))
+    )
     try:
         assert await call(device_url, "count") == "1"
         # The broker ends and comes back on the same port: the bridge dials again, with the source it has.
@@ -164,13 +167,13 @@ def write(file: Path, text: str) -> None:
     [
         (["pipe", "ws://127.0.0.1:1/mcp_endpoint/mcp/?token=x", "--python", "no-such-file.py"], 1, "no such file"),
         (["pipe", "nonsense://x", "--python", "a.py"], 2, "ws://"),
-        (["pipe", "--python", "a.py", "--servers", "b.json"], 2, "三选一"),
-        (["pipe", "ws://h/mcp/?token=x", "--python", "a.py", "--", "cmd"], 2, "三选一"),
+        (["pipe", "--python", "a.py", "--servers", "b.json"], 2, "one kind of tools"),
+        (["pipe", "ws://h/mcp/?token=x", "--python", "a.py", "--", "cmd"], 2, "one kind of tools"),
     ],
 )
 def test_what_cannot_be_served_is_told(
     arguments: list[str], code: int, words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert cli.main(arguments) == code
+    assert cli.main(["--lang", "en", *arguments]) == code
     told = "".join(capfd.readouterr())
     assert words in told

@@ -13,14 +13,18 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mcp_endpoint import cli
-from mcp_endpoint.clients.pipe.functions import pipe_anew
-from mcp_endpoint.clients.pipe.servers import FAILED, pipe_servers
-from mcp_endpoint.clients.pipe.servers import with_server_id as with_id
+from mcp_endpoint.clients.pipe.command import Question
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.running import FAILED
+from mcp_endpoint.clients.pipe.several import pipe_servers
+from mcp_endpoint.clients.pipe.several import with_server_id as with_id
+from mcp_endpoint.clients.pipe.source import pipe_anew
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.entries.entry import Server, expanded
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
 from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 from mcp_endpoint.providers.source import Source, Stopped, StopReason
+from support.languages import no_pair
 from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, Broker, said
 from support.pipe import ENVIRON, TOKEN, Log, StandIn, child, frame, posix
@@ -62,7 +66,7 @@ def launched(path: Path, url: str, **environ: str) -> "asyncio.Future[asyncio.su
             url,
             "--servers",
             str(path),
-            env=ENVIRON | environ,
+            env=ENVIRON | {"MCP_ENDPOINT_LANG": "en"} | environ,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
@@ -72,7 +76,9 @@ def launched(path: Path, url: str, **environ: str) -> "asyncio.Future[asyncio.su
 @contextlib.asynccontextmanager
 async def bridged(url: str, servers: list[Server], **environ: str) -> AsyncIterator[None]:
     quick = Backoff(first=0.01, most=0.015)
-    bridge = asyncio.create_task(pipe_servers(url, servers, environ=ENVIRON | environ, backoff=quick))
+    bridge = asyncio.create_task(
+        pipe_servers(url, servers, environ=ENVIRON | environ, report=Report("en"), backoff=quick)
+    )
     try:
         yield
         assert not bridge.done()
@@ -151,23 +157,30 @@ async def test_a_server_that_keeps_dying_leaves_the_others_alone(stand_in: Stand
             if names[-1] == "good":
                 steady = connection
         assert await frame(steady) == {"name": "good"}
-        await log.wait_for(r"^\[dying\] .*exited \(exit code 3\).*next try in")
+        await log.wait_for(r"^\[dying\] .*exited \(exit code 3\).*Next try in")
         await log.wait_for(r"^\[astray\] .*could not be started: .*/no/such/folder")
         assert names.count("good") == 1
-        assert not log.having(r"^\[good\] .*next try")
+        assert not log.having(r"^\[good\] .*Next try")
 
 
 async def test_when_none_is_left_it_says_so_and_ends(log: Log) -> None:
     gone = Server("gone", command=("no-such-program-here",))
-    assert await pipe_servers("ws://h/mcp", [gone], environ=ENVIRON) == 127
+    assert await pipe_servers("ws://h/mcp", [gone], environ=ENVIRON, report=Report("en")) == 127
     assert "None of the servers could be run" in log.lines[-1]
-    assert await pipe_servers("ws://h/mcp", [Server("off", disabled=True)], environ=ENVIRON) == FAILED
+    assert (
+        await pipe_servers("ws://h/mcp", [Server("off", disabled=True)], environ=ENVIRON, report=Report("en")) == FAILED
+    )
     assert "lists no server that can be started" in log.lines[-1]
 
 
 @pytest.mark.parametrize(("url", "words"), [(None, "No endpoint URL"), ("h:8004/mcp", "must start with ws://")])
 async def test_an_unusable_url_is_told_once(log: Log, url: str | None, words: str) -> None:
-    assert await pipe_servers(url, [Server("a", command=("x",)), Server("b", command=("x",))], environ=ENVIRON) == 2
+    assert (
+        await pipe_servers(
+            url, [Server("a", command=("x",)), Server("b", command=("x",))], environ=ENVIRON, report=Report("en")
+        )
+        == 2
+    )
     assert len(log.lines) == 1
     assert words in log.lines[0]
 
@@ -208,11 +221,15 @@ def test_a_bad_file_is_one_line_that_names_the_place(
 ) -> None:
     path = tmp_path / "mcp.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
-    assert cli.main(["pipe", "--servers", str(path), "--url", "ws://h/mcp"]) == 2
+    command = ["pipe", "--servers", str(path), "--url", "ws://h/mcp", "--lang"]
+    assert cli.main([*command, "en"]) == 2
     [line] = capsys.readouterr().out.splitlines()
-    assert f"{path}" in line
+    assert f"{path}: " in line
     assert words in line
-    assert any("一" <= character <= "鿿" for character in line)
+    assert cli.main([*command, "zh"]) == 2
+    [line] = capsys.readouterr().out.splitlines()
+    assert f"{path}：" in line
+    assert no_pair(line)
 
 
 def test_a_file_that_is_not_there(tmp_path: Path) -> None:
@@ -257,6 +274,15 @@ def test_the_name_in_the_url() -> None:
     assert with_id("ws://h/mcp", "n") == "ws://h/mcp?server_id=n"
 
 
+def asked(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> Question:
+    """What `pipe` is told by a command line."""
+    got: list[Question] = []
+    monkeypatch.setattr(cli.pipe, "run", lambda question, _environ, _terminal: got.append(question) or 7)
+    assert cli.main(["pipe", *arguments]) == 7
+    (question,) = got
+    return question
+
+
 @pytest.mark.parametrize(
     ("arguments", "url"),
     [
@@ -266,13 +292,13 @@ def test_the_name_in_the_url() -> None:
         (["--servers", "FILE", "ws://h/mcp"], "ws://h/mcp"),
         (["--url", "ws://h/mcp", "--servers", "FILE"], "ws://h/mcp"),
         (["--servers=FILE"], None),
+        (["--lang", "zh", "ws://h/mcp", "--servers", "FILE"], "ws://h/mcp"),
+        (["ws://h/mcp", "--lang", "zh", "--servers", "FILE"], "ws://h/mcp"),
+        (["ws://h/mcp", "--servers", "FILE", "--lang=zh"], "ws://h/mcp"),
     ],
 )
 def test_the_ways_to_say_it(arguments: list[str], url: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
-    got: list[tuple[object, ...]] = []
-    monkeypatch.setattr(cli.servers, "run_servers", lambda *given: got.append(given) or 7)
-    assert cli.main(["pipe", *arguments]) == 7
-    assert got == [(url, Path("FILE"), os.environ)]
+    assert asked(arguments, monkeypatch) == Question(url, [], "FILE", None)
 
 
 @pytest.mark.parametrize(
@@ -280,15 +306,14 @@ def test_the_ways_to_say_it(arguments: list[str], url: str | None, monkeypatch: 
     [
         (["--url", "ws://h/mcp", "--", "cmd", "--servers", "x"], ["cmd", "--servers", "x"]),
         (["ws://h/mcp", "cmd", "--servers", "x"], ["cmd", "--servers", "x"]),
+        (["ws://h/mcp", "--lang", "zh", "--", "cmd", "--lang", "x"], ["cmd", "--lang", "x"]),
+        (["ws://h/mcp", "cmd", "--lang", "x"], ["cmd", "--lang", "x"]),
     ],
 )
 def test_the_commands_own_options_are_its_own(
     arguments: list[str], command: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    got: list[tuple[object, ...]] = []
-    monkeypatch.setattr(cli.pipe, "run", lambda *given: got.append(given) or 7)
-    assert cli.main(["pipe", *arguments]) == 7
-    assert got == [("ws://h/mcp", command, os.environ)]
+    assert asked(arguments, monkeypatch) == Question("ws://h/mcp", command, None, None)
 
 
 @pytest.mark.parametrize("arguments", [[], ["ws://h/mcp"], ["--servers", "FILE", "ws://h/mcp", "--", "cmd"]])
@@ -357,7 +382,7 @@ async def test_each_connection_has_a_source_of_its_own_and_one_that_cannot_be_ma
         return made[-1]
 
     quick = Backoff(first=0.01, most=0.015)
-    bridge = asyncio.create_task(pipe_anew(stand_in.url, make, environ=ENVIRON, backoff=quick))
+    bridge = asyncio.create_task(pipe_anew(stand_in.url, make, environ=ENVIRON, report=Report("en"), backoff=quick))
     try:
         for count in (1, 2):
             connection = await stand_in.accept()

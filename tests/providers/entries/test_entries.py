@@ -303,8 +303,8 @@ def test_a_number_of_thousands_of_digits_is_the_fault_of_its_entry(tmp_path: Pat
 def test_a_file_that_is_no_json_says_what_is_wrong(tmp_path: Path, text: str, en: str, zh: str) -> None:
     with pytest.raises(UnusableFile) as raised:
         listed(tmp_path, text)
-    assert en in raised.value.en
-    assert zh in raised.value.zh
+    assert en in raised.value.told.en
+    assert zh in raised.value.told.zh
 
 
 def test_what_is_said_of_an_authorization_survives_the_log() -> None:

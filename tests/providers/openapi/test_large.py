@@ -4,7 +4,8 @@ import gzip
 import io
 from pathlib import Path
 
-from mcp_endpoint.clients.servers.command import _print
+from mcp_endpoint.clients.servers.overview import print_server
+from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.providers.entries.servers_file import read_servers
 from support.brokers import Brokers
 from support.paths import OPENAPI_DOCUMENTS
@@ -28,5 +29,5 @@ async def test_how_many_are_not_listed_and_how_to_choose_is_told(opening: Broker
         assert "有 524 个没有列出" in why["zh"]
         out = io.StringIO()
         server = next(one for one in read_servers(tmp_path / "data" / "mcp_servers.json") if one.name == "github")
-        assert _print(server, report, out) is False
+        assert print_server(server, report, Terminal("en", out, out)) is False
         assert "524 more tools" in out.getvalue()

@@ -3,13 +3,15 @@
 import ssl
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlsplit
 
 from mcp_endpoint import __version__
+from mcp_endpoint.clients import running_broker
 from mcp_endpoint.clients.doctor.findings import Finding, good, problem, warning
 from mcp_endpoint.clients.doctor.self_test import NAME, SelfTestFailed, self_test
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, cause, endpoint, was_refused
 from mcp_endpoint.clients.http_get import PATIENCE, Answer, Json, fetch
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import Tokens
@@ -24,13 +26,6 @@ NEVER = "never"
 
 SHOWN = 20
 """Agents, and refused addresses, that an overview shows."""
-
-
-def local_base(settings: Settings) -> str:
-    """Where the broker is reached from its own machine."""
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.server.host, settings.server.host)
-    scheme = "https" if settings.server.tls_cert else "http"
-    return f"{scheme}://{f'[{host}]' if ':' in host else host}:{settings.server.port}"
 
 
 @dataclass(frozen=True)
@@ -64,9 +59,8 @@ async def look(settings: Settings, base: str, tls: ssl.SSLContext | None, wanted
         en = f"Another program uses {shown} (the original mcp-endpoint-server?): stop it, or choose another port."
         return Seen((problem("port", zh, en),))
     found = [_running(shown, body), *_clock(answer)]
-    path = "/stats?" + urlencode([("agent", id_) for id_ in wanted])
-    stats = (await fetch(base, path, tls, Authorization=f"Bearer {settings.server.key}")).json().get("data")
-    if not isinstance(stats, dict) or "agents" not in stats:
+    told = await running_broker.stats(settings, base, tls, wanted)
+    if told is None:
         found.append(
             problem(
                 "key-in-use",
@@ -77,7 +71,7 @@ async def look(settings: Settings, base: str, tls: ssl.SSLContext | None, wanted
         )
         return Seen(tuple(found), running=True)
     found.append(good("key-in-use", "运行中的服务使用的正是这个密钥。", "The running broker uses this key."))
-    return Seen(tuple(found), running=True, stats=stats)
+    return Seen(tuple(found), running=True, stats=told)
 
 
 def _running(shown: str, body: Json) -> Finding:
@@ -111,14 +105,14 @@ def _clock(answer: Answer) -> list[Finding]:
     ]
 
 
-def why(error: BaseException, base: str) -> tuple[str, str]:
-    """Why nothing came from `base`, in Chinese and English."""
+def why(error: BaseException, base: str) -> Bilingual:
+    """Why nothing came from `base`."""
     if type(error) is ValueError:
-        return "应答不是 HTTP。", "the answer is not HTTP."
+        return Bilingual("应答不是 HTTP。", "the answer is not HTTP.")
     if isinstance(error, TimeoutError):
-        return f"{PATIENCE:g} 秒内没有应答。", f"no answer within {PATIENCE:g} s."
+        return Bilingual(f"{PATIENCE:g} 秒内没有应答。", f"no answer within {PATIENCE:g} s.")
     zh, en = cause(error, endpoint(base, "mcp"))
-    return f"{zh}。", f"{en}."
+    return Bilingual(f"{zh}。", f"{en}.")
 
 
 async def reach(settings: Settings, base: str, *, running: bool, tls: ssl.SSLContext | None) -> list[Finding]:
@@ -326,7 +320,7 @@ async def call_through(base: str, tokens: Tokens, tls: ssl.SSLContext | None) ->
     try:
         seconds = await self_test(base, tokens, tls)
     except SelfTestFailed as error:
-        zh, _, en = str(error).partition(" / ")
-        return problem("self-test", f"经 {base} 的自检调用失败：{zh}", f"The test call by {base} failed: {en or zh}")
+        zh, en = error.told
+        return problem("self-test", f"经 {base} 的自检调用失败：{zh}", f"The test call by {base} failed: {en}")
     time_ = f"{seconds * 1000:.1f} ms"
     return good("self-test", f"经 {base} 的自检调用成功：{time_}", f"The test call by {base} went through: {time_}")

@@ -7,11 +7,11 @@ import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
 
-from mcp_endpoint.clients import http_get
 from mcp_endpoint.clients.doctor import broker_checks, host_checks
 from mcp_endpoint.clients.doctor.findings import Finding, Status, good, problem, show, show_json, warning
+from mcp_endpoint.clients.running_broker import local_base, local_tls
+from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
 from mcp_endpoint.providers.entries.servers_file import SERVERS
 from mcp_endpoint.providers.transports.child_environ import secrets_of_environment
@@ -34,7 +34,7 @@ class Question:
     as_json: bool = False
 
 
-def run(question: Question, environ: Mapping[str, str], base_of: Callable[[Settings], str], out: TextIO) -> int:
+def run(question: Question, environ: Mapping[str, str], base_of: Callable[[Settings], str], terminal: Terminal) -> int:
     """`doctor` as a command: 0 all well (there may be warnings), 1 a problem, 2 the settings cannot be used.
 
     `base_of` gives the URL that the printed addresses begin with.
@@ -55,10 +55,9 @@ def run(question: Question, environ: Mapping[str, str], base_of: Callable[[Setti
     if code == 0 and any(finding.status is Status.PROBLEM for finding in findings):
         code = FAILED
     if question.as_json:
-        show_json(findings, code, out, redact)
+        show_json(findings, code, terminal, redact)
     else:
-        show(findings, out, redact)
-    out.flush()
+        show(findings, terminal, redact)
     return code
 
 
@@ -66,10 +65,10 @@ def _settings(path: Path, environ: Mapping[str, str], findings: list[Finding]) -
     try:
         loaded = load(path, environ)
     except SettingsError as error:
-        findings.append(problem("settings", str(error), str(error)))
+        findings.append(problem("settings", *error.told))
         return None
     findings.append(good("settings", f"设置正确：{path}", f"The settings are good: {path}"))
-    findings.extend(warning("settings", line, line) for line in loaded.warnings)
+    findings.extend(warning("settings", *line) for line in loaded.warnings)
     return loaded.settings
 
 
@@ -88,8 +87,7 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
     """Everything that needs the broker, or shows that it is not there."""
     tokens = Tokens(settings.server.key)
     wanted, called = _asked(question, tokens, findings)
-    local = broker_checks.local_base(settings)
-    tls = http_get.unchecked_tls() if settings.server.tls_cert else None
+    local, tls = local_base(settings), local_tls(settings)
     seen = await broker_checks.look(settings, local, tls, wanted)
     findings.extend(seen.findings)
     if not seen.running:

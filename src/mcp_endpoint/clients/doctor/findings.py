@@ -1,21 +1,21 @@
-"""What `doctor` found: one sentence per check in Chinese and English, for people or as JSON."""
+"""What `doctor` found: one sentence per check, for people in their language or as JSON in both."""
 
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
-from typing import TextIO
 
-from mcp_endpoint.clients.device import say
+from mcp_endpoint.clients.terminal import Terminal
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import Redactor
 
 
 class Status(Enum):
     """How bad it is, the worst one last."""
 
-    OK = "正常 ok"
-    WARNING = "警告 warning"
-    PROBLEM = "问题 problem"
+    OK = Bilingual("正常", "ok")
+    WARNING = Bilingual("警告", "warning")
+    PROBLEM = Bilingual("问题", "problem")
 
 
 @dataclass(frozen=True)
@@ -43,18 +43,21 @@ def problem(check: str, zh: str, en: str) -> Finding:
     return Finding(check, Status.PROBLEM, zh, en)
 
 
-def show(findings: Sequence[Finding], out: TextIO, redact: Redactor) -> None:
+def show(findings: Sequence[Finding], terminal: Terminal, redact: Redactor) -> None:
     """A line per finding, then a summary."""
-    for finding in findings:
-        text = finding.zh if finding.zh == finding.en else f"{finding.zh} / {finding.en}"
-        say(out, redact(f"[{finding.status.value}] {text}"))
+    for one in findings:
+        status = one.status.value
+        terminal.say(Bilingual(redact(f"[{status.zh}] {one.zh}"), redact(f"[{status.en}] {one.en}")))
     problems, warnings = _count(findings, Status.PROBLEM), _count(findings, Status.WARNING)
-    zh = f"共 {len(findings)} 项检查：{problems} 个问题，{warnings} 个警告。"
-    en = f"{len(findings)} checks: {_number(problems, 'problem')}, {_number(warnings, 'warning')}."
-    say(out, f"{zh} / {en}")
+    terminal.say(
+        Bilingual(
+            f"共 {len(findings)} 项检查：{problems} 个问题，{warnings} 个警告。",
+            f"{len(findings)} checks: {_number(problems, 'problem')}, {_number(warnings, 'warning')}.",
+        )
+    )
 
 
-def show_json(findings: Sequence[Finding], exit_code: int, out: TextIO, redact: Redactor) -> None:
+def show_json(findings: Sequence[Finding], exit_code: int, terminal: Terminal, redact: Redactor) -> None:
     """One JSON object: `exit_code`, `problems`, `warnings`, and per check its name, status and both sentences."""
     checks = [
         {"check": one.check, "status": one.status.name.lower(), "zh": redact(one.zh), "en": redact(one.en)}
@@ -67,7 +70,7 @@ def show_json(findings: Sequence[Finding], exit_code: int, out: TextIO, redact: 
         "checks": checks,
     }
     # ASCII: a console or a pipe on Windows may have any encoding.
-    print(json.dumps(body, indent=2), file=out)
+    terminal.say(json.dumps(body, indent=2))
 
 
 def _count(findings: Sequence[Finding], status: Status) -> int:

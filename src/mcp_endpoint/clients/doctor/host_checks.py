@@ -219,7 +219,7 @@ def servers_file(path: Path) -> list[Finding]:
     try:
         listed = read_servers(path) if path.exists() else []
     except UnusableFile as error:
-        return [problem("servers", f"{error.zh}。", f"{error.en}.")]
+        return [problem("servers", f"{error.told.zh}。", f"{error.told.en}.")]
     found = []
     for server in listed:
         name = quote_peer(server.name, 80)

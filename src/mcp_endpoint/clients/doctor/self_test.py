@@ -14,6 +14,7 @@ from websockets.asyncio.client import ClientConnection
 
 from mcp_endpoint.clients.device import DeviceError, session
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, dial, endpoint, explain
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.tokens import Tokens, urls
 
 NAME = "mcp-endpoint-doctor"
@@ -23,7 +24,11 @@ STEP = 10.0
 
 
 class SelfTestFailed(Exception):
-    """The call did not go through; the message is a sentence in Chinese and English."""
+    """The call did not go through; `told` is a sentence."""
+
+    def __init__(self, told: Bilingual) -> None:
+        super().__init__(told.en)
+        self.told = told
 
 
 async def self_test(base: str, tokens: Tokens, tls: ssl.SSLContext | None = None) -> float:
@@ -48,9 +53,9 @@ async def self_test(base: str, tokens: Tokens, tls: ssl.SSLContext | None = None
                 serving.cancel()
                 await asyncio.gather(serving, return_exceptions=True)
     except DIAL_ERRORS as error:
-        raise SelfTestFailed(explain(error, where).sentence) from error
+        raise SelfTestFailed(explain(error, where).told) from error
     except DeviceError as error:
-        raise SelfTestFailed(str(error)) from error
+        raise SelfTestFailed(error.told) from error
 
 
 async def _call(url: str, tls: ssl.SSLContext | None) -> float:
@@ -59,13 +64,15 @@ async def _call(url: str, tls: ssl.SSLContext | None) -> float:
         names = [tool.get("name") for tool in await device.greet(STEP)]
         if names != [TOOL]:
             raise SelfTestFailed(
-                f"设备端看到的工具不对：{names}。 / The device was shown {names} instead of the one tool."
+                Bilingual(f"设备端看到的工具不对：{names}。", f"The device was shown {names} instead of the one tool.")
             )
         start = perf_counter()
         result = await device.call(TOOL, {"word": word}, STEP)
         seconds = perf_counter() - start
     if result.get("content") != [{"type": "text", "text": word}]:
-        raise SelfTestFailed("调用返回了错误的结果。 / The call came back with something else than the tool said.")
+        raise SelfTestFailed(
+            Bilingual("调用返回了错误的结果。", "The call came back with something else than the tool said.")
+        )
     return seconds
 
 
@@ -78,8 +85,10 @@ async def _ready(program: "_Program", serving: "asyncio.Task[None]") -> None:
             serving.result()
         if not listed.done():
             raise SelfTestFailed(
-                f"服务在 {STEP:g} 秒内没有完成与工具端的握手。"
-                f" / The broker did not finish its handshake with the tool side within {STEP:g} s."
+                Bilingual(
+                    f"服务在 {STEP:g} 秒内没有完成与工具端的握手。",
+                    f"The broker did not finish its handshake with the tool side within {STEP:g} s.",
+                )
             )
     finally:
         listed.cancel()

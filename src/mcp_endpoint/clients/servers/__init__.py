@@ -1,1 +1,4 @@
-"""`servers`: the tool servers that the broker opens itself."""
+"""`servers`: the servers that the broker opens itself, shown, changed and signed in to.
+
+Lowest first: `files`; `changes`, `overview` and `login`, which know nothing of each other; `command`.
+"""

@@ -9,11 +9,13 @@ import os
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TextIO
 
 from msgspec.json import encode
 
 from mcp_endpoint import __version__
+from mcp_endpoint.clients.servers.files import server_place
+from mcp_endpoint.clients.terminal import Terminal
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
 from mcp_endpoint.providers.entries.members import BadEntry
@@ -29,52 +31,81 @@ from mcp_endpoint.wire import mcp
 FAILED = 1
 PATIENCE = 330.0
 """Seconds for it all; a person has 300 s in the browser."""
-_SHOWN = """\
-Open this address in a browser / 请在浏览器中打开：
+_SHOWN = Bilingual(
+    """\
+请在浏览器中打开：
 {url}
-The browser then goes to {back}. If it cannot open that page (it is on another machine, or this is a container): paste
-the whole address of that page here. / 登录后浏览器会转到上述地址；若打不开（浏览器在另一台机器上，或本程序在容器中），
-请把该页面的完整地址粘贴到这里并按回车："""
-_NOT_OURS = (
-    "That is not the address of this sign-in: it has a code= and this state=. / 不是本次登录的地址，请重新粘贴。"
+登录后浏览器会转到 {back}。若打不开该页面（浏览器在另一台机器上，或本程序在容器中），
+请把该页面的完整地址粘贴到这里并按回车：""",
+    """\
+Open this address in a browser:
+{url}
+The browser then goes to {back}. If it cannot open that page (it is on another machine, or this is a container), paste
+the whole address of that page here:""",
+)
+_NOT_OURS = Bilingual(
+    "这不是本次登录的地址（其中应有 code= 和本次的 state=），请重新粘贴。",
+    "That is not the address of this sign-in: it has a code= and this state=.",
 )
 
 
-def login(path: Path, name: str, environ: Mapping[str, str], out: TextIO, port: int = 0, pasted: int = 0) -> int:
+class _PortTaken(Exception):
+    """The browser cannot come back to the port."""
+
+
+def login(path: Path, name: str, environ: Mapping[str, str], terminal: Terminal, port: int = 0, pasted: int = 0) -> int:
     """Sign in to the server called `name` in the file at `path`. Returns an exit code. Raises UnusableFile.
 
     The browser comes back to `port`, any free one if 0; `pasted` is the descriptor that an address is pasted to.
     """
-    place = f'server "{name}"'
     server = next((one for one in read_servers(path) if one.name == name), None)
     if server is not None and server.fault is not None:
-        raise UnusableFile(path, f"{place}, {server.fault.member}", server.fault.en, server.fault.zh)
+        raise UnusableFile(path, server_place(name, server.fault.member), server.fault.en, server.fault.zh)
     if server is None or server.kind not in (Kind.HTTP, Kind.SSE) or server.disabled:
-        raise UnusableFile(
-            path, place, "is no server with a url of type http or sse", "不是 http 或 sse 类型的 url 服务"
-        )
+        en, zh = "is no server with a url of type http or sse", "不是 http 或 sse 类型的 url 服务"
+        raise UnusableFile(path, server_place(name), en, zh)
     try:
         ready = expanded(server, environ)
     except KeyError as error:
         variable = error.args[0]
-        raise UnusableFile(path, place, f"the environment has no {variable}", f"环境变量 {variable} 未设置") from None
+        en, zh = f"the environment has no {variable}", f"环境变量 {variable} 未设置"
+        raise UnusableFile(path, server_place(name), en, zh) from None
     try:
-        asyncio.run(_sign_in(ready, path.parent, environ, _Person(out, pasted), port))
+        asyncio.run(_sign_in(ready, path.parent, environ, _Person(terminal, pasted), port))
     except BadEntry as error:
-        raise UnusableFile(path, f"{place}, {error.member}", error.en, error.zh) from None
-    except (Stopped, TimeoutError, OSError, ValueError) as error:
-        told = " / ".join(error.sentences(300)) if isinstance(error, Stopped) else str(error) or type(error).__name__
-        print(f"{quote_peer(name)}: not signed in: {quote_peer(told, 700)} / 登录失败", file=out)
-        return FAILED
-    print(f"{quote_peer(name)}: signed in; a running broker uses it now. / 登录成功，立即生效。", file=out)
-    return 0
+        raise UnusableFile(path, server_place(name, error.member), error.en, error.zh) from None
+    except _PortTaken as error:
+        why = Bilingual(
+            f"本机端口无法使用，请用 --port 换一个（{error}）",
+            f"the browser cannot come back to that port: choose another as --port ({error})",
+        )
+    except Stopped as error:
+        why = Bilingual(*error.sentences(300))
+    except (TimeoutError, OSError, ValueError) as error:
+        text = str(error) or type(error).__name__
+        why = Bilingual(text, text)
+    else:
+        terminal.say(
+            Bilingual(
+                f"{quote_peer(name)}：登录成功，运行中的服务立即使用。",
+                f"{quote_peer(name)}: signed in; a running broker uses it now.",
+            )
+        )
+        return 0
+    terminal.say(
+        Bilingual(
+            f"{quote_peer(name)}：登录失败：{quote_peer(why.zh, 700)}",
+            f"{quote_peer(name)}: not signed in: {quote_peer(why.en, 700)}",
+        )
+    )
+    return FAILED
 
 
 class _Person:
     """Whoever runs the command: is shown an address, and may paste one."""
 
-    def __init__(self, out: TextIO, pasted: int) -> None:
-        self._out = out
+    def __init__(self, terminal: Terminal, pasted: int) -> None:
+        self._terminal = terminal
         self._pasted = pasted
         self._sign_in: LoopbackSignIn | None = None
 
@@ -85,7 +116,8 @@ class _Person:
 
     def _show(self, url: str) -> None:
         assert self._sign_in is not None
-        print(_SHOWN.format(url=url, back=self._sign_in.redirect_uri), file=self._out, flush=True)
+        back = self._sign_in.redirect_uri
+        self._terminal.say(Bilingual(*(text.format(url=url, back=back) for text in _SHOWN)))
         # A thread: a terminal, a pipe and a file are read in the same way then. It ends with the process.
         loop = asyncio.get_running_loop()
         threading.Thread(target=self._read, args=(loop, self._sign_in), daemon=True).start()
@@ -106,13 +138,13 @@ class _Person:
 
     def _take(self, sign_in: LoopbackSignIn, line: str) -> None:
         if line.strip() and not sign_in.pasted(line):
-            print(_NOT_OURS, file=self._out, flush=True)
+            self._terminal.say(_NOT_OURS)
 
 
 async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], person: _Person, port: int) -> None:
     """Greet the server, signed; what it answers shows that it lets the broker in.
 
-    Raises Stopped, BadEntry, TimeoutError, OSError, ValueError.
+    Raises Stopped, BadEntry, _PortTaken, TimeoutError, OSError, ValueError.
     """
     context = SourceContext(environ, folder)
     store = token_file(folder, server.name)
@@ -120,10 +152,7 @@ async def _sign_in(server: Server, folder: Path, environ: Mapping[str, str], per
     try:
         sign_in = await person.begin(port, (server.access.oauth or OAuthClient()).redirect_uri)
     except OSError as error:
-        raise OSError(
-            "本机端口无法使用，请用 --port 换一个 / the browser cannot come back to that port: choose another as "
-            f"--port ({error.strerror or error})"
-        ) from None
+        raise _PortTaken(error.strerror or str(error)) from None
     try:
         oauth = oauth_of(server, context, sign_in)
         try:

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Never
 
+from mcp_endpoint.language import Bilingual
+
 MOST_BYTES = 4 * 1024 * 1024
 
 _BOMS = {b"\xef\xbb\xbf": "utf-8-sig", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
@@ -14,9 +16,9 @@ _MOST_DIGITS = 300
 
 
 class UnusableJson(ValueError):
-    """It cannot be read: at which place, and why, in English and in Chinese."""
+    """It cannot be read: at which place, if at a certain one, and why, in English and in Chinese."""
 
-    def __init__(self, where: str, en: str, zh: str) -> None:
+    def __init__(self, where: Bilingual | None, en: str, zh: str) -> None:
         super().__init__(en)
         self.where = where
         self.en = en
@@ -44,9 +46,9 @@ def read_json(path: Path) -> Read:
             data = file.read(MOST_BYTES + 1)
     except OSError as error:
         why = error.strerror or type(error).__name__
-        raise UnusableJson("", f"cannot be read: {why}", f"无法读取：{why}") from None
+        raise UnusableJson(None, f"cannot be read: {why}", f"无法读取：{why}") from None
     if len(data) > MOST_BYTES:
-        raise UnusableJson("", f"has more than {MOST_BYTES // 2**20} MB", f"超过 {MOST_BYTES // 2**20} MB")
+        raise UnusableJson(None, f"has more than {MOST_BYTES // 2**20} MB", f"超过 {MOST_BYTES // 2**20} MB")
     text = _text(data)
     try:
         return Read(_loads(text), plain=True)
@@ -67,7 +69,7 @@ def _text(data: bytes) -> str:
         return data.decode(encoding)
     except UnicodeDecodeError as error:
         raise UnusableJson(
-            "",
+            None,
             f"byte {error.start + 1} is not UTF-8 (is it GBK?); save the file as UTF-8",
             "不是 UTF-8 编码（是 GBK 吗？），请另存为 UTF-8",
         ) from None
@@ -89,7 +91,7 @@ def _loads(text: str) -> Any:
 
 def _refuse(error: json.JSONDecodeError) -> Never:
     if not error.doc.strip():
-        raise UnusableJson("", "is empty", "是空文件") from None
+        raise UnusableJson(None, "is empty", "是空文件") from None
     at = error.doc[error.pos : error.pos + 1]
     hint, zh = "a comma or a bracket may be missing, or too many", "可能缺少或多了逗号、括号"
     if "escape" in error.msg:
@@ -100,7 +102,8 @@ def _refuse(error: json.JSONDecodeError) -> Never:
         hint, zh = 'texts stand in straight double quotes: "', '文本应使用英文双引号 "'
     elif "control character" in error.msg:
         hint, zh = "a text ends in the line it began in: is a quote missing?", "文本不能跨行，是否缺少引号？"
-    where = f"line {error.lineno}, column {error.colno}"
+    line, column = error.lineno, error.colno
+    where = Bilingual(f"第 {line} 行第 {column} 列", f"line {line}, column {column}")
     raise UnusableJson(where, f"is not JSON ({error.msg}); {hint}", f"不是有效的 JSON：{zh}") from None
 
 

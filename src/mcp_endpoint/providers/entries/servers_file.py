@@ -12,6 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import LONGEST_NAME, Server, faulty, read_entry
 from mcp_endpoint.providers.entries.json_file import Members, UnusableJson, read_json
@@ -27,13 +28,13 @@ _ENTRY = ("command", "url", "serverUrl", "httpUrl", "baseUrl", "openapi", "pytho
 
 
 class UnusableFile(ValueError):
-    """The file cannot be used; the message is one line: file, place, what is wrong, what is allowed."""
+    """The file cannot be used. `told` is one line: file, place, what is wrong, what is allowed; `str()` its English."""
 
-    def __init__(self, path: Path, where: str, en: str, zh: str) -> None:
-        place = f": {where}" if where else ""
-        self.en = quote_peer(f"{path}{place}", 300) + f": {en}"
-        self.zh = quote_peer(f"{path}{place}", 300) + f"：{zh}"
-        super().__init__(f"{self.en} / {zh}")
+    def __init__(self, path: Path, where: Bilingual | None, en: str, zh: str) -> None:
+        """`where` in the file; None for all of it."""
+        place = Bilingual(f"{path}：{where.zh}", f"{path}: {where.en}") if where else Bilingual(str(path), str(path))
+        self.told = Bilingual(f"{quote_peer(place.zh, 300)}：{zh}", f"{quote_peer(place.en, 300)}: {en}")
+        super().__init__(self.told.en)
 
 
 def read_servers(path: Path) -> list[Server]:
@@ -89,7 +90,8 @@ def listed(document: Any, path: Path) -> dict[str, Any]:
             return found
     if members and all(isinstance(one, dict) and any(word in one for word in _ENTRY) for one in members.values()):
         return members  # the list alone
-    raise UnusableFile(path, "", f"has no object mcpServers; it must look like {FORM}", f"缺少 mcpServers，应为 {FORM}")
+    en, zh = f"has no object mcpServers; it must look like {FORM}", f"缺少 mcpServers，应为 {FORM}"
+    raise UnusableFile(path, None, en, zh)
 
 
 def _is_entry(found: Mapping[str, object]) -> bool:
@@ -123,7 +125,7 @@ def read_document(path: Path) -> Any:
     except UnusableJson as error:
         raise UnusableFile(path, error.where, error.en, error.zh) from None
     except RecursionError:
-        raise UnusableFile(path, "", "is nested too deeply", "嵌套过深") from None
+        raise UnusableFile(path, None, "is nested too deeply", "嵌套过深") from None
 
 
 def document_to_change(path: Path) -> Any:
@@ -135,10 +137,11 @@ def document_to_change(path: Path) -> Any:
         raise
     if not read.plain:
         en = "has comments or trailing commas, which would be lost: change it by hand"
-        raise UnusableFile(path, "", en, "含有注释或多余的逗号，改写会丢失：请手工修改")
+        raise UnusableFile(path, None, en, "含有注释或多余的逗号，改写会丢失：请手工修改")
     for place, name in _repeated(read.document):
         where = f"{place}.{name}" if place else name
-        raise UnusableFile(path, f'"{where}"', "stands there twice; rename or remove one", "重复出现，请改名或删除")
+        en, zh = "stands there twice; rename or remove one", "重复出现，请改名或删除"
+        raise UnusableFile(path, Bilingual(f"“{where}”", f'"{where}"'), en, zh)
     return _object(read.document)
 
 

@@ -6,17 +6,17 @@ is queued here: while the child does not read, the connection is not read either
 """
 
 import asyncio
-import signal
-import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loguru import logger
 from websockets.asyncio.client import ClientConnection
 
-from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, UnusableURL, dial, endpoint, explain
+from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
 from mcp_endpoint.clients.pipe.lines import Lines
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.running import GOING_AWAY, NOT_FOUND, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.transports.child_environ import whole_environment
@@ -25,28 +25,20 @@ from mcp_endpoint.wire.envelope import no_separators, one_line
 from mcp_endpoint.wire.repair.frames import Flaw
 from mcp_endpoint.wire.repair.pieces import PIECE_WAIT
 
-if TYPE_CHECKING:
-    from loguru import Logger, Record
-
-URL_VARIABLE = "MCP_ENDPOINT"
 FIRST_FRAME_WAIT = 1.0
 """Seconds in which a refusal comes instead of a first frame; only then is a child worth starting."""
 
 LAST_LINES = 1.0
 JUNK_EVERY = 100
 STDERR_SHOWN = 2000
-GOING_AWAY = 1001
-NO_URL = f"没有给出接入点地址。 / No endpoint URL was given, and ${URL_VARIABLE} is not set."
-STRAY = (
-    "工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）"
-    " / Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr)"
+STRAY = Bilingual(
+    "工具程序的 stdout 中有非 JSON-RPC 的内容，未转发（日志请写到 stderr）",
+    "Not JSON-RPC on the tool program's stdout, not sent (logs belong on stderr)",
 )
-NOT_UTF8 = (
-    "工具程序发出的消息不是 UTF-8（是 GBK 吗？），未转发；请让它输出 UTF-8"
-    " / A message of the tool program is not UTF-8 (is it GBK?), not sent; have it write UTF-8"
+NOT_UTF8 = Bilingual(
+    "工具程序发出的消息不是 UTF-8（是 GBK 吗？），未转发；请让它输出 UTF-8",
+    "A message of the tool program is not UTF-8 (is it GBK?), not sent; have it write UTF-8",
 )
-USAGE, NOT_FOUND = 2, 127
-"""Exit codes for a bad URL and for a command that does not exist, as shells have them."""
 
 
 @dataclass
@@ -57,19 +49,22 @@ class _Relayed:
     down: int = 0
     junk: int = 0
 
-    def __str__(self) -> str:
-        return f"{self.down} frames in, {self.up} out, {self.junk} stray lines"
+    def told(self) -> Bilingual:
+        return Bilingual(
+            f"收到 {self.down} 条消息，发出 {self.up} 条，另有 {self.junk} 行非消息内容",
+            f"{self.down} frames in, {self.up} out, {self.junk} stray lines",
+        )
 
 
 @dataclass(frozen=True)
 class _Program:
-    """What is bridged: the endpoint it is connected to, how it is started, and the log that knows its name."""
+    """What is bridged: the endpoint it is connected to, how it is started, and who is told of it."""
 
     where: Endpoint
     command: Sequence[str]
     environ: Mapping[str, str] = field(repr=False)
     cwd: str | None
-    log: "Logger"
+    report: Report
 
 
 class _ChildEnded(Exception):
@@ -82,55 +77,30 @@ async def pipe(
     *,
     environ: Mapping[str, str],
     cwd: str | None = None,
-    name: str | None = None,
+    report: Report,
     backoff: Backoff | None = None,
 ) -> int:
     """Bridge `command`, a stdio MCP server, to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled.
 
-    Connections and their ends go to the log, in words and without the token, and so does what the child writes to
-    stderr; each line begins with `name` if there is one. `environ` is the child's environment, `cwd` the folder it
-    starts in. Returns an exit code at once if the URL or the command is unusable; otherwise it ends only by
-    cancellation, with the child and all it started gone.
+    Connections and their ends are reported, in words and without the token, and so is what the child writes to stderr.
+    `environ` is the child's environment, `cwd` the folder it starts in. Returns an exit code at once if the URL or the
+    command is unusable; otherwise it ends only by cancellation, with the child and all it started gone.
     """
-    log = logger if name is None else logger.patch(named(name))
-    where = tool_endpoint(url, environ, log)
+    where = tool_endpoint(url, environ, report)
     if where is None:
         return USAGE
     try:
         resolved = resolve(command, environ, cwd)
     except CommandNotFound as error:
         shown = quote_peer(str(error))
-        log.error(
-            f"找不到程序 {shown}，请检查是否已安装。 / There is no program {shown}; is it installed and on the PATH?"
+        report.error(
+            Bilingual(
+                f"找不到程序 {shown}，请检查是否已安装、是否在 PATH 中。",
+                f"There is no program {shown}; is it installed and on the PATH?",
+            )
         )
         return NOT_FOUND
-    return await _again_and_again(_Program(where, resolved, environ, cwd, log), backoff or Backoff())
-
-
-def tool_endpoint(url: str | None, environ: Mapping[str, str], log: "Logger" = logger) -> Endpoint | None:
-    """The endpoint of a tool side at `url` (None: `$MCP_ENDPOINT`); None if it is unusable, which the log says."""
-    url = url or environ.get(URL_VARIABLE)
-    if not url:
-        log.error(NO_URL)
-        return None
-    try:
-        where = endpoint(url, "mcp")
-    except UnusableURL as error:
-        log.error(f"{error}")
-        return None
-    for note in where.notes:
-        log.info(note)
-    return where
-
-
-def named(name: str) -> "Callable[[Record], None]":
-    """Lets each line of the log begin with the name of the program that it is about."""
-    label = f"[{quote_peer(name)}] "
-
-    def put(record: "Record") -> None:
-        record["message"] = label + record["message"]
-
-    return put
+    return await _again_and_again(_Program(where, resolved, environ, cwd, report), backoff or Backoff())
 
 
 async def _again_and_again(program: _Program, backoff: Backoff) -> int:
@@ -140,18 +110,18 @@ async def _again_and_again(program: _Program, backoff: Backoff) -> int:
         start = loop.time()
         failure = await _connection(program, relayed)
         wait = backoff.refused() if failure.slow else backoff.failed(loop.time() - start, relayed.up > 0)
-        program.log.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
+        program.report.again(failure.told, wait)
         await asyncio.sleep(wait)
 
 
 async def _connection(program: _Program, relayed: _Relayed) -> Failure:
     """One connection from its dialling to its end; the outcome says why it ended."""
-    where, log = program.where, program.log
+    where, report = program.where, program.report
     try:
         connection = await dial(where)
     except DIAL_ERRORS as error:
         return explain(error, where)
-    log.info(f"已连接 / connected: {where.shown}")
+    report.info(Bilingual(f"已连接：{where.shown}", f"connected: {where.shown}"))
     first = asyncio.create_task(connection.recv())
     why = "bridge stopped"
     try:
@@ -164,15 +134,21 @@ async def _connection(program: _Program, relayed: _Relayed) -> Failure:
         except OSError as error:
             why = "the tool program could not be started"
             text = where.quote(str(error))
-            return Failure(f"无法启动工具程序：{text} / The tool program could not be started: {text}")
-        log.info(f"工具程序已启动 / tool program started: pid {child.pid}")
+            return _failure(f"无法启动工具程序：{text}。", f"The tool program could not be started: {text}.")
+        report.info(Bilingual(f"工具程序已启动：pid {child.pid}", f"tool program started: pid {child.pid}"))
         try:
             failure = await _relay(connection, child, first, program, relayed)
-            why = failure.sentence.rpartition(" / ")[2]
+            why = failure.told.en
         finally:
             # The endpoint learns of the end while the child still takes its time.
             await _to_the_end(connection.close(GOING_AWAY, _close_text(why)), child.stop())
-            log.info(f"工具程序已结束 / tool program ended: exit code {child.exit_code}, {relayed}")
+            counts = relayed.told()
+            report.info(
+                Bilingual(
+                    f"工具程序已结束：退出码 {child.exit_code}，{counts.zh}",
+                    f"tool program ended: exit code {child.exit_code}, {counts.en}",
+                )
+            )
         return failure
     finally:
         first.cancel()
@@ -209,7 +185,7 @@ async def _relay(
 ) -> Failure:
     """Pass frames and lines on until one end is gone; says which."""
     where = program.where
-    down = asyncio.create_task(_down(connection, child, first, program.log, relayed))
+    down = asyncio.create_task(_down(connection, child, first, program.report, relayed))
     up = asyncio.create_task(_up(connection, child, program, relayed))
     exited = asyncio.create_task(child.exited.wait())
     closed = asyncio.create_task(connection.wait_closed())
@@ -228,9 +204,9 @@ async def _relay(
             return explain(connection.protocol.close_exc, where)
         if up.done() and isinstance(up.exception(), LineTooLong):
             limit = LINE_LIMIT // 1024 // 1024
-            return Failure(
-                f"工具程序输出了超过 {limit} MB 的一行，已结束它。"
-                f" / The tool program printed a line of more than {limit} MB and was ended."
+            return _failure(
+                f"工具程序输出了超过 {limit} MB 的一行，已结束它。",
+                f"The tool program printed a line of more than {limit} MB and was ended.",
             )
         return await _why_ended(child)
     finally:
@@ -242,12 +218,17 @@ async def _relay(
 async def _why_ended(child: Child) -> Failure:
     # A program that exits closes its pipes first: its exit code follows at once.
     if not await child.exited_within(LAST_LINES):
-        return Failure("工具程序关闭了输入或输出。 / The tool program closed its stdin or stdout.")
-    return Failure(f"工具程序已退出（{child.exit_code}）。 / The tool program exited (exit code {child.exit_code}).")
+        return _failure("工具程序关闭了输入或输出。", "The tool program closed its stdin or stdout.")
+    code = child.exit_code
+    return _failure(f"工具程序已退出（退出码 {code}）。", f"The tool program exited (exit code {code}).")
+
+
+def _failure(zh: str, en: str) -> Failure:
+    return Failure(Bilingual(zh, en))
 
 
 async def _down(
-    connection: ClientConnection, child: Child, first: "asyncio.Task[str | bytes]", log: "Logger", relayed: _Relayed
+    connection: ClientConnection, child: Child, first: "asyncio.Task[str | bytes]", report: Report, relayed: _Relayed
 ) -> None:
     """Endpoint to child: each frame becomes one line."""
     frame = await asyncio.shield(first)
@@ -259,7 +240,7 @@ async def _down(
                 raise _ChildEnded from None
             relayed.down += 1
         else:
-            log.warning("忽略了一个二进制帧。 / A binary frame from the endpoint was dropped.")
+            report.warning(Bilingual("忽略了一个二进制帧。", "A binary frame from the endpoint was dropped."))
         frame = await connection.recv()
 
 
@@ -285,13 +266,14 @@ async def _up(connection: ClientConnection, child: Child, program: _Program, rel
         for flaw in taken.flaws:
             if flaw not in told:
                 told.add(flaw)
-                program.log.warning(
-                    f"工具程序的消息有误：{flaw.zh}。 / A frame of the tool program is wrong: {flaw.en}."
+                program.report.warning(
+                    Bilingual(f"工具程序的消息有误：{flaw.zh}。", f"A frame of the tool program is wrong: {flaw.en}.")
                 )
         for junk in taken.junk:
             if relayed.junk % JUNK_EVERY == 0:
                 shown = program.where.quote(junk[:8192].decode(errors="backslashreplace"))
-                program.log.warning(f"{NOT_UTF8 if _in_another_encoding(junk) else STRAY}: {shown}")
+                zh, en = NOT_UTF8 if _in_another_encoding(junk) else STRAY
+                program.report.warning(Bilingual(f"{zh}：{shown}", f"{en}: {shown}"))
             relayed.junk += 1
 
 
@@ -307,43 +289,12 @@ def _in_another_encoding(line: bytes) -> bool:
 def _stderr_log(program: _Program) -> Callable[[str], None]:
     def log(line: str) -> None:
         if line.strip():
-            program.log.info("stderr: {}", program.where.quote(line, limit=STDERR_SHOWN))
+            shown = f"stderr: {program.where.quote(line, limit=STDERR_SHOWN)}"
+            program.report.info(Bilingual(shown, shown))
 
     return log
 
 
-def run(url: str | None, command: Sequence[str], environ: Mapping[str, str]) -> int:
-    """`pipe` as a command. Returns its exit code; see `run_until_signal`."""
-    return run_until_signal(pipe(url, command, environ=whole_environment({}, environ)))
-
-
-def run_until_signal(work: Coroutine[Any, Any, int]) -> int:
-    """Run `work`, which Ctrl-C, SIGTERM and a closed terminal cancel, so that it ends in good order.
-
-    Returns its exit code: 130 after Ctrl-C, 143 after SIGTERM, as shells expect it.
-    """
-    try:
-        return asyncio.run(_until_signal(work))
-    except KeyboardInterrupt:
-        return 128 + signal.SIGINT
-
-
-async def _until_signal(work: Coroutine[Any, Any, int]) -> int:
-    task = asyncio.create_task(work)
-    got: list[int] = []
-
-    def stop(number: int) -> None:
-        # Only the first one cancels: the end it starts is bounded, and must not be cut short.
-        if not got:
-            task.cancel()
-        got.append(number)
-
-    if sys.platform != "win32":
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(number, stop, number)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        if got:
-            return 128 + got[0]
-        raise
+def run(url: str | None, command: Sequence[str], environ: Mapping[str, str], report: Report) -> int:
+    """`pipe URL -- CMD …` as a command. Returns its exit code; see `run_until_signal`."""
+    return run_until_signal(pipe(url, command, environ=whole_environment({}, environ), report=report))

@@ -7,21 +7,17 @@ session with its client: each connection gets a source of its own (`pipe_anew`).
 
 import asyncio
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from loguru import logger
 from websockets.asyncio.client import ClientConnection
 
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
-from mcp_endpoint.clients.pipe.program import GOING_AWAY, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe.report import Report
+from mcp_endpoint.clients.pipe.running import FAILED, GOING_AWAY, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.send_queue import SendQueue
 from mcp_endpoint.providers.source import Source, Stopped
-
-if TYPE_CHECKING:
-    from loguru import Logger
-
-FAILED = 1
 
 
 async def pipe_source(
@@ -29,22 +25,22 @@ async def pipe_source(
     source: Source,
     *,
     environ: Mapping[str, str],
+    report: Report,
     backoff: Backoff | None = None,
-    log: "Logger" = logger,
 ) -> int:
     """Bridge `source` to the endpoint at `url` (None: `$MCP_ENDPOINT`) until cancelled; the source is closed then.
 
     Returns an exit code if the URL is unusable, and if the source cannot be opened or ends by itself.
     """
-    where = tool_endpoint(url, environ, log)
+    where = tool_endpoint(url, environ, report)
     if where is None:
         return USAGE
-    bridge = _Bridge(where, source, log)
+    bridge = _Bridge(where, source, report)
     try:
         await source.open(bridge.take, bridge.stopped)
         return await bridge.run(backoff or Backoff())
     except Stopped as stopped:
-        log.error("{}", _why(stopped))
+        report.error(_why(stopped))
         return FAILED
     finally:
         await source.close()
@@ -55,30 +51,30 @@ async def pipe_anew(
     make: Callable[[], Source],
     *,
     environ: Mapping[str, str],
+    report: Report,
     backoff: Backoff | None = None,
-    log: "Logger" = logger,
 ) -> int:
     """Bridge what `make` makes, which may raise Stopped, to the endpoint at `url` until cancelled: one source for each
     connection, and both end with each other. Returns an exit code if the URL is unusable.
     """
-    where = tool_endpoint(url, environ, log)
+    where = tool_endpoint(url, environ, report)
     if where is None:
         return USAGE
     pause, loop = backoff or Backoff(), asyncio.get_running_loop()
     while True:
         start = loop.time()
-        failure, useful = await _one_source(where, make, log)
+        failure, useful = await _one_source(where, make, report)
         wait = pause.refused() if failure.slow else pause.failed(loop.time() - start, useful)
-        log.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
+        report.again(failure.told, wait)
         await asyncio.sleep(wait)
 
 
-async def _one_source(where: Endpoint, make: Callable[[], Source], log: "Logger") -> tuple[Failure, bool]:
+async def _one_source(where: Endpoint, make: Callable[[], Source], report: Report) -> tuple[Failure, bool]:
     try:
         source = make()
     except Stopped as stopped:
         return Failure(_why(stopped)), False
-    bridge = _Bridge(where, source, log)
+    bridge = _Bridge(where, source, report)
     try:
         await source.open(bridge.take, bridge.stopped)
         return await bridge.connection()
@@ -88,18 +84,18 @@ async def _one_source(where: Endpoint, make: Callable[[], Source], log: "Logger"
         await source.close()
 
 
-def _why(stopped: Stopped) -> str:
+def _why(stopped: Stopped) -> Bilingual:
     zh, en = stopped.sentences()
-    return f"工具无法提供：{zh}。 / The tools cannot be served: {en}."
+    return Bilingual(f"工具无法提供：{zh}。", f"The tools cannot be served: {en}.")
 
 
 class _Bridge:
     """One source and the connections that it is served on, one after the other."""
 
-    def __init__(self, where: Endpoint, source: Source, log: "Logger") -> None:
+    def __init__(self, where: Endpoint, source: Source, report: Report) -> None:
         self._where = where
         self._source = source
-        self._log = log
+        self._report = report
         self._queue: SendQueue | None = None
         self._overflow = asyncio.Event()
         self._end: asyncio.Future[Stopped] = asyncio.get_running_loop().create_future()
@@ -123,7 +119,7 @@ class _Bridge:
             if self._end.done():
                 raise self._end.result()
             wait = backoff.refused() if failure.slow else backoff.failed(loop.time() - start, useful)
-            self._log.warning(f"{failure.sentence} {wait:.1f} 秒后重试 / next try in {wait:.1f} s")
+            self._report.again(failure.told, wait)
             await asyncio.wait({self._end}, timeout=wait)
             if self._end.done():
                 raise self._end.result()
@@ -135,7 +131,7 @@ class _Bridge:
             connection = await dial(where)
         except DIAL_ERRORS as error:
             return explain(error, where), False
-        self._log.info(f"已连接 / connected: {where.shown}")
+        self._report.info(Bilingual(f"已连接：{where.shown}", f"connected: {where.shown}"))
         self._overflow.clear()
         unsent = SendQueue()
         down = asyncio.create_task(self._down(connection, unsent))
@@ -150,7 +146,8 @@ class _Bridge:
                 if broke is not None:
                     return explain(broke, where), useful
             if full.done():
-                return Failure("接入点长时间不读取。 / The endpoint does not read what it is sent."), useful
+                told = Bilingual("接入点长时间不读取。", "The endpoint does not read what it is sent.")
+                return Failure(told), useful
             return Failure(_why(self._end.result())), useful
         finally:
             self._queue = None
@@ -175,12 +172,12 @@ async def _up(connection: ClientConnection, unsent: SendQueue) -> None:
         unsent.sent()
 
 
-def run_python(url: str | None, file: str, environ: Mapping[str, str]) -> int:
+def run_python(url: str | None, file: str, environ: Mapping[str, str], report: Report) -> int:
     """`pipe URL --python FILE` as a command: the decorated functions of a file or module. Returns its exit code."""
     from mcp_endpoint.providers.local.python.source import PythonFile, PythonSettings
 
     async def work() -> int:
         source = PythonFile(PythonSettings(file, reload=True))
-        return await pipe_source(url, source, environ=environ)
+        return await pipe_source(url, source, environ=environ, report=report)
 
     return run_until_signal(work())
