@@ -13,7 +13,7 @@ PRIVATE = re.compile(r"[Ii]ssue [0-9A-K]\b|routing page|wire contract|\.\./share
 """Words that lead nowhere for whoever has this repository and nothing else."""
 BARE = re.compile(r"\((?:issue|contract|parts? [0-9]|sections? [0-9])[^)]*\)")
 """The same in a comment: no document, or one that is not here."""
-PLACES = ("src", "tests", "docs", "benchmarks", "examples")
+PLACES = ("src", "tests", "docs", "benchmarks", "examples", "docker")
 
 NUMBER = r"[0-9]+(?:\.[0-9]+)?"
 SECTIONS = rf"(?:sections? )?(?P<numbers>{NUMBER}(?:(?:, | and | to ){NUMBER})*)"
