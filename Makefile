@@ -18,6 +18,7 @@ demo: .venv/demo.stamp  ## broker, bridge, a real MCP server and a device in one
 	$(PY) examples/demo.py
 
 test: .venv/test.stamp .venv-mcp1/stamp tests/npm/node_modules/.stamp tests/providers/openapi/documents/public/.stamp  ## all tests; at the end it says what was skipped, and why
+	@$(PY) -m compileall -q src # once, not in each of the hundreds of processes that the tests start
 	$(PY) -m pytest -n auto --maxprocesses 4 --dist worksteal
 
 bench: .venv/test.stamp  ## the cost of a call beside other relays, and all that needs a clock; docs/performance.md

@@ -1,21 +1,36 @@
 """Brokers for the wire tests: one process for each set of settings, shared by the tests that use it."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 
 from support.brokers import Brokers
+from support.node import HAS_NODE, WITHOUT_NODE
 from support.peers import Broker
 from support.servers.opened import write
 
+# How long an example takes says something of the machine only.
+hypothesis_settings.register_profile("any machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+hypothesis_settings.load_profile("any machine")
+
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Say of every skipped test why: nothing is left out in silence."""
-    reasons = Counter(report.longrepr[2] for report in terminalreporter.stats.get("skipped", []))
-    for reason, count in reasons.items():
-        terminalreporter.write_line(f"{count} not run: {reason.removeprefix('Skipped: ')}")
+    """Say at the end what was not run, and why: nothing is left out in silence."""
+    files: dict[str, Counter[str]] = defaultdict(Counter)
+    for report in terminalreporter.stats.get("skipped", []):
+        files[report.longrepr[2].removeprefix("Skipped: ")][report.nodeid.partition("::")[0]] += 1
+    if not HAS_NODE:
+        files[WITHOUT_NODE]["the programs of npm in tests/providers/test_troubles.py"] += 1
+    for reason, counts in files.items():
+        terminalreporter.write_line(f"not run: {reason}", yellow=True)
+        for file, count in sorted(counts.items()):
+            terminalreporter.write_line(f"  {count} × {file}")
+    if not files and terminalreporter.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+        terminalreporter.write_line("nothing was left out")
 
 
 @pytest.fixture(scope="session")

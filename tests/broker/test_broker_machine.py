@@ -428,7 +428,7 @@ class Broker(RuleBasedStateMachine):
         assert self.manager.counts()["total_connections"] == 0
 
 
-MACHINE = settings(max_examples=800, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck))
+MACHINE = settings(max_examples=800, stateful_step_count=40, suppress_health_check=list(HealthCheck))
 HUNT = settings(MACHINE, max_examples=3000, database=None, derandomize=True, phases=[Phase.generate])
 
 

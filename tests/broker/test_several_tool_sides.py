@@ -1,12 +1,13 @@
 """Names and lists of several tool sides on one token, and lists that wait (docs/protocol.md, 10 and 11)."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import Agent, Broker, fault, said, tool
+from support.sockets import PATIENCE
 
 CHANGED = "notifications/tools/list_changed"
 
@@ -159,23 +160,21 @@ async def test_a_list_waits_for_a_handshake_that_has_begun(agent: Agent) -> None
         assert [one["name"] for one in (await device.reply(1))["result"]["tools"]] == ["t", "u"]
 
 
-async def test_a_list_that_waits_is_answered_when_its_tool_side_gives_up(agent: Agent) -> None:
+async def test_a_list_that_waits_is_answered_when_its_tool_side_gives_up(broker_with: Brokers) -> None:
+    agent = broker_with(tools_wait=600).agent()
     async with agent.tool_side("t", server="quick"), agent.device() as device:
         async with agent.tool_side("u", server="slow", greets=False) as slow:
             await slow.next("initialize")
             await device.send({"jsonrpc": "2.0", "id": 1, "method": "tools/list"})
             assert await device.settled() == []
-        began = monotonic()
         assert [one["name"] for one in (await device.reply(1))["result"]["tools"]] == ["t"]
-        assert monotonic() - began < 2
 
 
 async def test_a_list_waits_no_longer_than_tools_wait(broker_with: Brokers) -> None:
     agent = broker_with(tools_wait=0.3).agent()
     async with agent.device() as device:
-        began = monotonic()
-        assert await device.names() == []
-        assert 0.2 < monotonic() - began < 2
+        with takes(0.3, 8):
+            assert await device.names() == []
 
 
 async def test_a_list_that_waits_can_be_cancelled_and_its_id_is_taken_until_then(agent: Agent) -> None:
@@ -206,7 +205,7 @@ async def test_a_list_below_one_mebibyte_is_one_page_and_a_longer_one_several(ag
         params: dict[str, object] = {}
         while True:
             await device.send({"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": params})
-            while CHANGED in (text := await asyncio.wait_for(device.text(), 10)):
+            while CHANGED in (text := await asyncio.wait_for(device.text(), PATIENCE)):
                 pass
             assert len(text.encode()) < 1_048_576
             device.unread.appendleft(text)

@@ -25,6 +25,7 @@ from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Language
 from support.languages import no_chinese, no_pair
 from support.paths import ROOT
+from support.sockets import PATIENCE
 
 HOME = ROOT
 sys.path.insert(0, str(HOME / "examples"))
@@ -32,7 +33,6 @@ sys.path.insert(0, str(HOME / "examples"))
 from calculator import FUNCTIONS, Refused, calculate  # noqa: E402
 
 TOKEN = "xTr7w9G0EcAbf8IorLoBiE5b9K%2BCwZtl2DlcrI%2F9XpY%3D"
-PATIENCE = 20.0
 INITIALIZE = (
     '{"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": {"protocolVersion": "2024-11-05", "capabilities": '
     '{"roots": {"listChanged": true}, "sampling": {}}, "clientInfo": {"name": "XiaozhiMCPEndpointClient", '
@@ -459,7 +459,7 @@ async def test_the_demo(expression: str, code: int, last: str) -> None:
         stderr=asyncio.subprocess.PIPE,
     )
     try:
-        async with asyncio.timeout(55):
+        async with asyncio.timeout(PATIENCE):
             out, err = await demo.communicate()
     finally:
         with contextlib.suppress(ProcessLookupError):

@@ -11,6 +11,7 @@ from mcp_endpoint.doors.outbox import Outbox
 from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
 from mcp_endpoint.doors.websocket.sending import Sending
 from mcp_endpoint.settings.schema import ServerSettings, Settings
+from support.sockets import PATIENCE
 
 
 @given(st.lists(st.tuples(st.integers(0, 20), st.booleans())), st.lists(st.integers(0, 25)))
@@ -131,7 +132,7 @@ class Wired(Peer):
 @example(interval=20, timeout=20, latency=0, death=20.1, steps=[])
 @example(interval=10, timeout=20, latency=0, death=30.1, steps=[])
 @example(interval=5, timeout=30, latency=0, death=35.1, steps=[])
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_only_the_dead_are_ended_and_in_time_whatever_the_clock_does(
     interval: float, timeout: float, latency: float, death: float, steps: list[tuple[float, float]]
 ) -> None:
@@ -227,7 +228,7 @@ async def test_a_send_from_elsewhere_goes_out_with_the_next_turn_of_the_loop() -
     pipe = Pipe()
     outbox.add(pipe)
     assert pipe.flushed == 0
-    await asyncio.wait_for(pipe.done.wait(), 5)
+    await asyncio.wait_for(pipe.done.wait(), PATIENCE)
     outbox.add(pipe)
     outbox.hold()
     outbox.release()

@@ -3,27 +3,25 @@
 import asyncio
 import json
 import signal
-from time import monotonic
 
 import pytest
 
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import said, spelled
-from support.sockets import CLOSE, TEXT, Wire
+from support.sockets import CLOSE, PATIENCE, TEXT, Wire
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_everybody_is_told_and_the_exit_code_is_zero(new_broker: Brokers, number: signal.Signals) -> None:
-    broker = new_broker()
+    broker = new_broker(close_timeout=600)
     agent = broker.agent()
     async with agent.tool_side("t") as program, agent.device() as device:
         assert said(await device.call("t"))
-        began = monotonic()
         broker.process.send_signal(number)
         assert await program.closed() == (1012, "服务重启")
         assert await device.closed() == (1012, "服务重启")
         assert await asyncio.to_thread(broker.wait) == 0
-        assert monotonic() - began < 3
     ends = [line for line in broker.lines if " side ended: " in line]
     assert len(ends) == 2
     assert all("(restart, code 1012)" in line for line in ends)
@@ -31,11 +29,10 @@ async def test_everybody_is_told_and_the_exit_code_is_zero(new_broker: Brokers, 
 
 
 async def test_health_says_so_while_links_are_being_closed(new_broker: Brokers) -> None:
-    broker = new_broker(close_timeout=2)
+    broker = new_broker(close_timeout=600)
     agent = broker.agent()
     async with Wire.open(broker) as silent, Wire.open(broker) as kept:
         await silent.upgrade(agent.path("call"))
-        began = monotonic()
         broker.terminate()
         assert (await silent.frame()) == (CLOSE, (1012).to_bytes(2) + "服务重启".encode())
         for path in ("/health", f"/mcp_endpoint/health?key={broker.key}"):
@@ -44,13 +41,13 @@ async def test_health_says_so_while_links_are_being_closed(new_broker: Brokers) 
             assert json.loads(reply.body)["status"] == "draining"
             assert "success" not in reply.body
         assert b" 503 " in await kept.upgrade(agent.path("mcp"))
+        silent.send_frame(CLOSE, (1012).to_bytes(2))
         assert await asyncio.to_thread(broker.wait) == 0
-        assert 1.5 < monotonic() - began < 2 + 1
 
 
 @pytest.mark.parametrize("buffered", [False, True], ids=["silent", "reads nothing"])
 async def test_a_peer_that_does_not_answer_cannot_delay_the_end(new_broker: Brokers, buffered: bool) -> None:
-    broker = new_broker(close_timeout=0.5, send_timeout=60)
+    broker = new_broker(close_timeout=0.5, send_timeout=600)
     agent = broker.agent()
     async with agent.tool_side("t") as program, Wire.open(broker, 4096) as wire:
         program.say = lambda call: "x" * 1_000_000  # type: ignore[method-assign]
@@ -62,10 +59,9 @@ async def test_a_peer_that_does_not_answer_cannot_delay_the_end(new_broker: Brok
             for _ in range(8):
                 await program.next("tools/call")
             await program.settled()
-        began = monotonic()
-        broker.terminate()
-        assert await asyncio.to_thread(broker.wait) == 0
-        assert monotonic() - began < 0.5 + 1
+        with takes(0.0 if buffered else 0.5, PATIENCE):
+            broker.terminate()
+            assert await asyncio.to_thread(broker.wait) == 0
 
 
 async def test_connections_that_never_became_links_cannot_delay_it_either(new_broker: Brokers) -> None:
@@ -74,10 +70,8 @@ async def test_connections_that_never_became_links_cannot_delay_it_either(new_br
         half.write(b"GET /call/ HTTP/1.1\r\nHost:")
         kept.write(b"GET /health HTTP/1.1\r\nHost: x\r\n\r\n")
         assert (await kept.reply()).status == 200
-        began = monotonic()
         broker.terminate()
         assert await asyncio.to_thread(broker.wait) == 0
-        assert monotonic() - began < 0.5 + 1
         assert await mute.rest() == b""
 
 

@@ -38,30 +38,27 @@ REFUSED = (1008).to_bytes(2) + "token解密失败".encode()
 # --- WebSockets ---
 
 
-async def test_a_refused_peer_that_pings_on_is_not_answered_and_soon_cut_off(broker: Broker) -> None:
-    async with Wire.open(broker) as wire:
+async def test_a_refused_peer_that_pings_on_is_not_answered_and_soon_cut_off(broker_with: Brokers) -> None:
+    async with Wire.open(broker_with(close_timeout=600)) as wire:
         await wire.upgrade("/mcp_endpoint/call/?token=x")
-        began = asyncio.get_running_loop().time()
         assert await wire.frame() == (CLOSE, REFUSED)
         for _ in range(2_000):
             wire.send_frame(PING, b"x" * 125)
         assert await wire.rest() == b"", "no pong"
-        assert asyncio.get_running_loop().time() - began < 3
 
 
-async def test_a_link_that_is_closing_answers_no_pings_but_sees_the_close_frame(broker: Broker) -> None:
+async def test_a_link_that_is_closing_answers_no_pings_but_sees_the_close_frame(broker_with: Brokers) -> None:
+    broker = broker_with(close_timeout=600)
     async with Wire.open(broker) as wire:
         await wire.upgrade(broker.agent().path("call"))
         wire.write(ws_frame(2, b"{}") + ws_frame(PING, b"late") + ws_frame(TEXT, b"x" * 100_000)[:-1])
         assert (await wire.close_frame())[0] == 1003
         wire.write(b"x" + ws_frame(CLOSE, (1003).to_bytes(2)))
-        began = asyncio.get_running_loop().time()
-        assert await wire.rest() == b""
-        assert asyncio.get_running_loop().time() - began < 3, "not only after close_timeout"
+        assert await wire.rest() == b"", "not only after close_timeout"
 
 
 async def test_pongs_that_nobody_reads_are_bounded(broker_with: Brokers) -> None:
-    agent = broker_with(send_buffer="64KB", max_message_size="64KB", send_timeout=60).agent()
+    agent = broker_with(send_buffer="64KB", max_message_size="64KB", send_timeout=600).agent()
     pings = ws_frame(PING, b"x" * 125) * 1_000
     async with Wire.open(agent.broker, 4096) as wire:
         await wire.upgrade(agent.path("call"))

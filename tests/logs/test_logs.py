@@ -24,6 +24,7 @@ from websockets.asyncio.server import serve
 
 from mcp_endpoint.logs.setup import Logs
 from mcp_endpoint.logs.sinks import Console, Line
+from support.sockets import PATIENCE
 
 KEY = "6a369b7f1bcf4d3e8d123ece38bb9627"
 GOOD = "ksjXt49J8vgGbs8dXSkCcLG9i+s0PG777c8QRqjsF+eM+xgUJN5bAD9Ma7RteRt0"
@@ -47,7 +48,7 @@ class Watched(io.StringIO):
 
     def wait_for(self, text: str) -> None:
         with self.written:
-            assert self.written.wait_for(lambda: text in self.getvalue(), 10), self.getvalue()[-500:]
+            assert self.written.wait_for(lambda: text in self.getvalue(), PATIENCE), self.getvalue()[-500:]
 
 
 @pytest.fixture(autouse=True)
@@ -138,7 +139,7 @@ async def test_uvicorns_lines_hold_no_secret(sinks: Sinks) -> None:
         config = uvicorn.Config(app, log_config=None, log_level=None, lifespan="off", http="httptools", ws="none")
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve(sockets=[door]))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             for target in targets:
                 reader, writer = await asyncio.open_connection(*door.getsockname())
                 writer.write(f"GET {target} HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n".encode())
@@ -162,7 +163,7 @@ async def test_websockets_lines_hold_no_secret(sinks: Sinks) -> None:
         await connection.send(f'{{"echo":"{KEY}"}}')
 
     with running(sinks.path, sinks.console):
-        async with asyncio.timeout(20), serve(answer, "127.0.0.1", 0) as server:
+        async with asyncio.timeout(PATIENCE), serve(answer, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             for token in (GOOD, quote(GOOD, safe=""), BAD):
                 url = f"ws://127.0.0.1:{port}/mcp/?token={token}&key={KEY}"

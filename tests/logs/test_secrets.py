@@ -12,7 +12,7 @@ from websockets.exceptions import ConnectionClosed
 from mcp_endpoint.tokens import Tokens
 from support.brokers import Brokers
 from support.peers import KEY, device, dialled, tool
-from support.sockets import Wire
+from support.sockets import PATIENCE, Wire
 
 BAD = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWZnaGlqa2xtbm9wcXJzdHV2d3h5ejAxMjM0NTY3ODk="
 
@@ -32,7 +32,7 @@ async def test_no_secret_reaches_a_sink_at_trace(new_broker: Brokers, tmp_path: 
         f"/call?token={quote(BAD)}",
         f"/call/?token={quote(agent.token)}x",
     ):
-        async with dialled(broker.url(path)) as refused, asyncio.timeout(10):
+        async with dialled(broker.url(path)) as refused, asyncio.timeout(PATIENCE):
             with pytest.raises(ConnectionClosed, match="1008"):
                 await refused.recv()
     for path in (f"/health?key={KEY}", f"/mcp_endpoint/health?key={KEY}", f"/stats?key={KEY}", f"/x?key={KEY}"):

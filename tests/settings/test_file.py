@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_endpoint.settings import file as settings_file
@@ -179,7 +179,6 @@ def texts(draw: st.DrawFn) -> str:
     return draw(st.sampled_from(["", "\ufeff"])) + end.join(lines) + draw(st.sampled_from(["", end]))
 
 
-@settings(deadline=None)
 @given(texts())
 def test_whatever_the_file_one_line_is_new_and_all_else_stays(before: str) -> None:
     told = settings_file.parse(before, HERE)
@@ -345,4 +344,4 @@ def test_processes_that_start_at_once_end_with_one_key(tmp_path: Path, before: s
             assert os.listdir(path.parent) == ["x.cfg"]
     finally:
         for start in starts:
-            start.communicate(timeout=20)
+            start.communicate(timeout=60)

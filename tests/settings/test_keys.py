@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from json import dumps as encoded
 from pathlib import Path
-from time import monotonic
 
 import pytest
 
@@ -17,6 +16,7 @@ from support.brokers import Brokers
 from support.certificates import make_pair
 from support.clients.every_door import by_session
 from support.clients.mcp_http import mcp_client
+from support.clock import takes
 from support.paths import ROOT
 from support.peers import (
     SECTIONS,
@@ -33,7 +33,7 @@ from support.peers import (
     tool,
 )
 from support.servers.opened import kitchen, server, write
-from support.sockets import BINARY, CLOSE, PING, TEXT, Wire, ws_frame
+from support.sockets import BINARY, CLOSE, PATIENCE, PING, TEXT, Wire, ws_frame
 
 Check = Callable[[Brokers, Path], Awaitable[None]]
 CHECKS: dict[str, Check] = {}
@@ -106,7 +106,7 @@ async def key(start: Brokers, folder: Path) -> None:
         pass
     foreign = other.agent().device_url.replace(str(other.port), str(mine.port))
     async with dialled(foreign) as refused:
-        await asyncio.wait_for(refused.wait_closed(), 10)
+        await asyncio.wait_for(refused.wait_closed(), PATIENCE)
         assert (refused.close_code, refused.close_reason) == (1008, "token解密失败")
 
 
@@ -114,7 +114,7 @@ async def key(start: Brokers, folder: Path) -> None:
 async def public_url(start: Brokers, folder: Path) -> None:
     broker = start(public_url="https://mcp.example.com/prefix")
     command = [sys.executable, str(ROOT / "main.py"), "--config", str(broker.config), "urls"]
-    printed = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=20)
+    printed = await asyncio.to_thread(subprocess.check_output, command, text=True, timeout=PATIENCE)
     assert f"智控台MCP参数配置: https://mcp.example.com/prefix/mcp_endpoint/health?key={broker.key}" in printed
     assert "单模块部署MCP接入点: wss://mcp.example.com/prefix/mcp_endpoint/mcp/?token=" in printed
 
@@ -124,7 +124,7 @@ async def tls_cert(start: Brokers, folder: Path) -> None:
     cert, key_file = make_pair(folder, "one")
     (folder / "both.pem").write_bytes(cert.read_bytes() + key_file.read_bytes())
     broker = start(tls_cert=folder / "both.pem")
-    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=10)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=PATIENCE)
     assert shown.split() == cert.read_text().split()
 
 
@@ -132,7 +132,7 @@ async def tls_cert(start: Brokers, folder: Path) -> None:
 async def tls_key(start: Brokers, folder: Path) -> None:
     cert, key_file = make_pair(folder, "one")
     broker = start(tls_cert=cert, tls_key=key_file)
-    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=10)
+    shown = await asyncio.to_thread(ssl.get_server_certificate, (broker.host, broker.port), timeout=PATIENCE)
     assert shown.split() == cert.read_text().split()
 
 
@@ -158,10 +158,9 @@ async def ping_interval(start: Brokers, folder: Path) -> None:
 async def ping_timeout(start: Brokers, folder: Path) -> None:
     agent = start(ping_interval=0.2, ping_timeout=0.2).agent()
     async with Wire.open(agent.broker) as wire:
-        await wire.upgrade(agent.path("call"))
-        began = monotonic()
-        assert (await wire.close_frame())[0] == 1011
-        assert monotonic() - began < 3
+        with takes(0.4, 10):
+            await wire.upgrade(agent.path("call"))
+            assert (await wire.close_frame())[0] == 1011
 
 
 @acts
@@ -169,11 +168,10 @@ async def close_timeout(start: Brokers, folder: Path) -> None:
     agent = start(close_timeout=0.3).agent()
     async with Wire.open(agent.broker) as wire:
         await wire.upgrade(agent.path("call"))
-        wire.send_frame(BINARY, b"")  # a refused peer would have only a second, whatever the setting
-        assert (await wire.frame())[0] == CLOSE
-        began = monotonic()
-        await wire.rest()
-        assert 0.2 < monotonic() - began < 3, "the close frame was not answered"
+        with takes(0.3, 10):  # the close frame is not answered
+            wire.send_frame(BINARY, b"")  # a refused peer would have only a second, whatever the setting
+            assert (await wire.frame())[0] == CLOSE
+            await wire.rest()
 
 
 @acts
@@ -195,7 +193,7 @@ async def max_unfinished(start: Brokers, folder: Path) -> None:
             await wire.upgrade(agent.path("call"))
             wire.write(ws_frame(TEXT, b"x" * 50_000)[:-1])
         first = {asyncio.create_task(wire.close_frame()) for wire in (one, other)}
-        done, rest = await asyncio.wait(first, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        done, rest = await asyncio.wait(first, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert [task.result() for task in done] == [(1013, "未收完的消息过多")]
         rest.pop().cancel()
 
@@ -205,18 +203,17 @@ async def message_timeout(start: Brokers, folder: Path) -> None:
     agent = start(message_timeout=0.3).agent()
     async with Wire.open(agent.broker) as wire:
         await wire.upgrade(agent.path("call"))
-        began = monotonic()
-        wire.write(ws_frame(TEXT, b"x" * 1000)[:-1])
-        assert await wire.close_frame() == (1008, "消息接收超时")
-        assert 0.2 < monotonic() - began < 3
+        with takes(0.3, 30):
+            wire.write(ws_frame(TEXT, b"x" * 1000)[:-1])
+            assert await wire.close_frame() == (1008, "消息接收超时")
 
 
 @acts
 async def handshake_timeout(start: Brokers, folder: Path) -> None:
-    async with Wire.open(start(handshake_timeout=0.3)) as wire:
-        began = monotonic()
-        await wire.rest()
-        assert 0.2 < monotonic() - began < 3
+    broker = start(handshake_timeout=0.3)
+    with takes(0.3, 10):
+        async with Wire.open(broker) as wire:
+            await wire.rest()
 
 
 @contextlib.asynccontextmanager
@@ -236,10 +233,9 @@ async def stalled(agent: Agent) -> AsyncIterator[None]:
 async def send_timeout(start: Brokers, folder: Path) -> None:
     agent = start(send_timeout=0.3, send_buffer="1MB", max_message_size="64MB").agent()
     async with stalled(agent):
-        began = monotonic()
-        (end,) = await agent.ended("device")
+        with takes(0, 10):
+            (end,) = await agent.ended("device")
         assert end["reason"] == "slow_reader"
-        assert monotonic() - began < 3
 
 
 @acts
@@ -258,17 +254,15 @@ async def send_buffer(start: Brokers, folder: Path) -> None:
 async def call_timeout(start: Brokers, folder: Path) -> None:
     agent = start(call_timeout=0.3).agent()
     async with agent.tool_side("t", calls=False), agent.device() as caller:
-        began = monotonic()
-        assert fault(await caller.call("t")) == (-32003, "call_timed_out")
-        assert 0.2 < monotonic() - began < 3
+        with takes(0.3, 28):
+            assert fault(await caller.call("t")) == (-32003, "call_timed_out")
 
 
 @acts
 async def tools_wait(start: Brokers, folder: Path) -> None:
     async with start(tools_wait=0.3).agent().device() as caller:
-        began = monotonic()
-        assert await caller.names() == []
-        assert 0.2 < monotonic() - began < 3
+        with takes(0.3, 8):
+            assert await caller.names() == []
 
 
 @acts
@@ -294,7 +288,7 @@ async def language(start: Brokers, folder: Path) -> None:
 
 async def refused(agent: Agent, door: str) -> bool:
     async with dialled(agent.broker.url(agent.path(door))) as one_more:
-        await asyncio.wait_for(one_more.wait_closed(), 10)
+        await asyncio.wait_for(one_more.wait_closed(), PATIENCE)
         return one_more.close_code == 1013
 
 
@@ -469,11 +463,9 @@ async def handshakes_per_minute(start: Brokers, folder: Path) -> None:
 
 @acts
 async def max_handshakes(start: Brokers, folder: Path) -> None:
-    broker = start(max_handshakes=3)
+    broker = start(max_handshakes=3, handshake_timeout=600)
     async with Wire.open(broker) as first, Wire.open(broker), Wire.open(broker), Wire.open(broker):
-        began = monotonic()
         await first.rest()
-        assert monotonic() - began < 3, "handshake_timeout is 10 s"
 
 
 @acts
@@ -499,7 +491,7 @@ async def mcp_call_timeout(start: Brokers, folder: Path) -> None:
 
 @acts
 async def session_idle(start: Brokers, folder: Path) -> None:
-    agent = start(session_idle=0.3).agent()
+    agent = start(session_idle=1.5).agent()
     async with mcp_client(agent) as client:
         await client.initialize()
         assert (await agent.ended("device"))[0]["reason"] == "session_idle"
@@ -580,9 +572,8 @@ def number_of(answer: Frame) -> str:
 async def answer_within(start: Brokers, folder: Path) -> None:
     _, cook, stack = await cooking(start, answer_within=0.1)
     async with stack:
-        began = monotonic()
-        assert number_of(await cook.call("cook"))
-        assert monotonic() - began < 3
+        with takes(0.1, 8):
+            assert number_of(await cook.call("cook"))
 
 
 @acts
@@ -607,7 +598,7 @@ async def max_kept(start: Brokers, folder: Path) -> None:
 
 @acts
 async def max_seconds(start: Brokers, folder: Path) -> None:
-    _, cook, stack = await cooking(start, answer_within=0.1, max_seconds=0.2)
+    _, cook, stack = await cooking(start, answer_within=0.1, max_seconds=1.5)
     async with stack:
         number = number_of(await cook.call("cook"))
         while (frame := await cook.frame()).get("method") != "notifications/message":
@@ -635,7 +626,7 @@ async def logged_to(start: Brokers, log_file: Path, **settings: object) -> list[
     broker = start(log_file=log_file, log_level="DEBUG", **settings)
     for number in range(40):
         async with dialled(broker.url(f"/call/?token=number{number}")) as refused_:
-            await asyncio.wait_for(refused_.wait_closed(), 10)
+            await asyncio.wait_for(refused_.wait_closed(), PATIENCE)
     await broker.logged("refused a device side", count=40)
     return sorted(path.name for path in log_file.parent.iterdir())
 

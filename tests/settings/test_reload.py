@@ -24,7 +24,7 @@ from mcp_endpoint.tokens import Tokens
 from support.brokers import Brokers
 from support.paths import ROOT
 from support.peers import KEY, Broker, device, dialled, said
-from support.sockets import PING, Wire
+from support.sockets import PATIENCE, PING, Wire
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGHUP")
 
@@ -157,7 +157,7 @@ async def test_origins_hold_for_new_connections_of_both_kinds(new_broker: Broker
         assert await let_in() == (True, "https://b.example.com")
         await reloaded(broker, "[security]", "enable_cors = false")
         assert await let_in() == (True, None)
-        await asyncio.wait_for(await before.ping(), 10)
+        await asyncio.wait_for(await before.ping(), PATIENCE)
 
 
 async def test_limits_of_connections_hold_for_new_ones(new_broker: Brokers) -> None:

@@ -14,7 +14,8 @@ from support.sdks import PATIENCE, environ
 
 NODE_MODULES = TESTS / "npm" / "node_modules"
 HAS_NODE = shutil.which("node") is not None and (NODE_MODULES / "@modelcontextprotocol").is_dir()
-needs_node = pytest.mark.skipif(not HAS_NODE, reason="no node, or tests/npm is not installed (make test does that)")
+WITHOUT_NODE = "Node is not there, or its programs are not in tests/npm (`make test` fetches them with npm)"
+needs_node = pytest.mark.skipif(not HAS_NODE, reason=WITHOUT_NODE)
 
 
 def npm_server(name: str) -> list[str]:

@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 from websockets.asyncio.server import Server, ServerConnection
 
+from support.sockets import PATIENCE
+
 TOKEN = "xTr7w9G0EcAbf8IorLoBiE5b9K+CwZtl2DlcrI/9XpY="
 IN_URL = TOKEN.replace("+", "%2B").replace("/", "%2F").replace("=", "%3D")
 ENVIRON = {"PATH": "/usr/bin:/bin", "NO_PROXY": "*"}
-PATIENCE = 20.0
 posix = pytest.mark.skipif(sys.platform == "win32", reason="process groups and signals are POSIX's")
 
 
@@ -24,6 +25,7 @@ def child(code: str, *arguments: object) -> list[str]:
 # What test children share: `say` prints a frame, `live` opens a line to the test that breaks when the process is gone.
 CHILD = """
 import json, os, signal, socket, subprocess, sys
+from support.sockets import PATIENCE
 def say(**members):
     print(json.dumps(members), flush=True)
 def live(port):

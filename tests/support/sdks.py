@@ -14,7 +14,7 @@ from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, ToolSide
 
 CLIENT_PYTHON = ROOT / ".venv-mcp1" / "bin" / "python"
-PATIENCE = 40.0
+PATIENCE = 90.0
 """Seconds that importing an SDK may take on a busy machine."""
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from support.peers import Broker
 
-PATIENCE = 15.0
+PATIENCE = 60.0
 """Seconds that any wait may take."""
 
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0

@@ -145,7 +145,7 @@ SCHEMAS = st.recursive(
 
 
 @given(SCHEMAS, st.booleans(), st.sampled_from([None, ""]))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_that_is_allowed_or_required_is_ever_left_out(of: Any, required: bool, value: Any) -> None:
     schema = {"type": "object", "properties": {"x": of}, "required": ["x"] * required, "$defs": {"Int": INT}}
     if kept(schema, {"x": value}) == {}:

@@ -385,7 +385,7 @@ class Machine(RuleBasedStateMachine):
         return self.entry.per_agent and any(other in self.entry.agents for other in self.others_of(agent))
 
 
-QUICK = settings(max_examples=100, stateful_step_count=20, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=100, stateful_step_count=20, suppress_health_check=list(HealthCheck))
 HUNT = settings(QUICK, max_examples=500, database=None, derandomize=True, phases=[Phase.generate])
 
 

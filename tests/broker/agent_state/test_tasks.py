@@ -157,7 +157,7 @@ async def test_what_asks_for_a_task(broker: Broker, asked: str, outcome: str | N
 
 
 async def test_who_waits_for_a_result_waits_as_long_as_for_any_call(broker_with: Brokers) -> None:
-    agent = broker_with(call_timeout=0.5).agent()
+    agent = broker_with(call_timeout=2).agent()
     async with cook(agent) as program, client(agent) as device:
         id_ = await begun(device, program, "t1")
         assert fault(await device.request("tasks/result", {"taskId": id_})) == (-32003, "task_not_over")

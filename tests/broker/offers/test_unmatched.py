@@ -83,7 +83,7 @@ async def test_a_program_renamed_its_tools(new_broker: Brokers) -> None:
 
 
 async def test_nothing_is_said_while_somebody_may_still_come(new_broker: Brokers) -> None:
-    broker = new_broker(more="[agent agent 0]\ntools_from = shared\nallow = lamp_on, far\n", tools_wait=0.3)
+    broker = new_broker(more="[agent agent 0]\ntools_from = shared\nallow = lamp_on, far\n", tools_wait=2)
     agent = broker.agent()
     async with agent.tool_side("lamp_on"), agent.device() as caller:
         assert await caller.names() == ["lamp_on"]

@@ -91,7 +91,7 @@ ends = st.tuples(st.sampled_from(["leave", "hang"]), st.integers(0, 9))
 pauses = st.tuples(st.just("pause"), st.sampled_from([1, 5, 15, 25]))
 
 
-@settings(deadline=None, max_examples=500)
+@settings(max_examples=500)
 @given(st.lists(joins | joins | ends | pauses, max_size=20))
 def test_whatever_the_order_the_living_keep_their_links_and_exactly_one_serves(steps: list[tuple[str, int]]) -> None:
     """And it does not flap: another one serves only if one comes, or if the one that served is gone."""

@@ -3,19 +3,25 @@
 import asyncio
 import json
 import re
-from time import monotonic
 
 import pytest
 
 from mcp_endpoint import __version__
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import Agent, Broker, ToolSide, dialled, fault, parsed, said, spelled, text_result, tool
-from support.sockets import TEXT, Wire
+from support.sockets import PATIENCE, TEXT, Wire
 
 
 @pytest.fixture
 def agent(broker: Broker) -> Agent:
     return broker.agent()
+
+
+@pytest.fixture
+def patient(broker_with: Brokers) -> Agent:
+    """Of a broker that waits for longer than any test: what ends here ends for another reason."""
+    return broker_with(tools_wait=600, call_timeout=600).agent()
 
 
 # --- the handshake ---
@@ -99,11 +105,9 @@ async def test_a_list_that_fails_is_an_empty_one_with_a_note(agent: Agent) -> No
         assert (await agent.links("tool"))[0]["notes"] == ["list_failed"]
 
 
-async def test_a_program_without_tools_is_an_answer(agent: Agent) -> None:
-    async with agent.tool_side(introduction={"capabilities": {}}), agent.device() as device:
-        began = monotonic()
+async def test_a_program_without_tools_is_an_answer(patient: Agent) -> None:
+    async with patient.tool_side(introduction={"capabilities": {}}), patient.device() as device:
         assert await device.names() == []
-        assert monotonic() - began < 2
 
 
 async def test_a_list_changed_before_the_handshake_harms_nothing(agent: Agent) -> None:
@@ -174,43 +178,39 @@ async def test_requests_from_a_tool_side_are_answered(agent: Agent, id_: str) ->
         assert await device.settled() == [], "never to a bystander"
 
 
-async def test_a_device_program_on_the_tool_door_is_named(agent: Agent) -> None:
-    async with agent.tool_side(greets=False) as lost, agent.device() as device:
+async def test_a_device_program_on_the_tool_door_is_named(patient: Agent) -> None:
+    async with patient.tool_side(greets=False) as lost, patient.device() as device:
         await lost.send(spelled(id=0, method='"initialize"', params="{}"))
         error = await lost.next("answer")
         assert error["id"] == 0
         assert fault(error) == (-32601, "device_on_tool_door")
         assert "/call/" in error["error"]["data"]["details"]
-        assert "/call/" in await agent.broker.logged(f"agent {agent.id} .*device_on_tool_door")
-        assert (await agent.links("tool"))[0]["notes"] == ["device_on_tool_door"]
-        async with agent.tool_side("t"):
-            began = monotonic()
-            assert await device.names() == ["t"]
-            assert monotonic() - began < 2, "nobody waits for a device program's tools"
+        assert "/call/" in await patient.broker.logged(f"agent {patient.id} .*device_on_tool_door")
+        assert (await patient.links("tool"))[0]["notes"] == ["device_on_tool_door"]
+        async with patient.tool_side("t"):
+            assert await device.names() == ["t"], "nobody waits for a device program's tools"
 
 
 # --- ends ---
 
 
 @pytest.mark.parametrize("way", ["close", "reset"])
-async def test_a_tool_side_that_dies_takes_its_calls_to_errors_within_200_ms(agent: Agent, way: str) -> None:
-    async with agent.tool_side("t", calls=False) as program, agent.device() as device, agent.device() as other:
+async def test_a_tool_side_that_dies_takes_its_calls_to_errors_at_once(patient: Agent, way: str) -> None:
+    async with patient.tool_side("t", calls=False) as program, patient.device() as device, patient.device() as other:
         for id_ in range(5):
             await device.begin_call("t", id_)
         await other.begin_call("t", 0)
         for _ in range(6):
             await program.next("tools/call")
-        began = monotonic()
         if way == "close":
             await program.connection.close(1000, "bye")
         else:
             program.connection.transport.abort()
         answers = [await device.reply(id_) for id_ in range(5)] + [await other.reply(0)]
-        assert monotonic() - began < 0.2
         assert {fault(answer) for answer in answers} == {(-32003, "tool_side_lost")}
         assert "calc" in answers[0]["error"]["data"]["details"]
         assert await device.settled() == await other.settled() == []
-        (end,) = await agent.ended("tool")
+        (end,) = await patient.ended("tool")
         assert (end["alias"], end["reason"]) == ("calc", "peer_closed" if way == "close" else "connection_lost")
         assert (end["code"], end["detail"]) == ((1000, "bye") if way == "close" else (1006, ""))
 
@@ -274,15 +274,13 @@ async def test_server_id_is_an_identity_before_the_programs_name(agent: Agent) -
 
 
 async def test_a_tool_side_that_is_gone_stays_listed_and_says_since_when(broker_with: Brokers) -> None:
-    agent = broker_with(language="en").agent()
+    agent = broker_with(language="en", tools_wait=600, call_timeout=600).agent()
     async with agent.tool_side("t") as program, agent.device() as device:
         assert await device.names() == ["t"]
         await program.connection.close()
         await agent.ended("tool")
         assert await device.names() == ["t"]
-        began = monotonic()
         answer = await device.call("t")
-        assert monotonic() - began < 2
         assert fault(answer) == (-32001, "tool_side_offline")
         assert answer["error"]["message"] == "工具端未连接"
         details = answer["error"]["data"]["details"]
@@ -295,7 +293,7 @@ async def test_a_tool_side_that_is_gone_stays_listed_and_says_since_when(broker_
 
 
 async def test_a_grace_that_is_over_takes_the_tools_off_the_list(broker_with: Brokers) -> None:
-    agent = broker_with(offline_grace=0.3, tools_wait=0.2).agent()
+    agent = broker_with(offline_grace=0.3, tools_wait=2).agent()
     async with agent.tool_side("stays", server="other"), agent.tool_side("t") as program, agent.device() as device:
         assert await device.names() == ["stays", "t"]
         await program.connection.close()
@@ -307,7 +305,7 @@ async def test_a_grace_that_is_over_takes_the_tools_off_the_list(broker_with: Br
 
 async def forgotten(agent: Agent) -> bool:
     """Nothing of an agent is kept once its last grace is over."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE):
         while await agent.report() is not None:
             continue
     return True
@@ -318,7 +316,7 @@ async def test_a_full_agent_refuses_one_more_and_says_so(broker_with: Brokers) -
     async with agent.tool_side("t"), agent.device():
         for door, reason in (("mcp", "工具端数量超限"), ("call", "设备端数量超限")):
             async with dialled(agent.broker.url(agent.path(door))) as refused:
-                async with asyncio.timeout(10):
+                async with asyncio.timeout(PATIENCE):
                     await refused.wait_closed()
                 assert (refused.close_code, refused.close_reason) == (1013, reason)
 
@@ -326,9 +324,8 @@ async def test_a_full_agent_refuses_one_more_and_says_so(broker_with: Brokers) -
 async def test_a_program_that_never_finishes_its_handshake_is_said_to_be_starting(broker_with: Brokers) -> None:
     agent = broker_with(tools_wait=0.3).agent()
     async with agent.tool_side(greets=False) as slow, agent.device() as device:
-        began = monotonic()
-        assert await device.names() == []
-        assert 0.2 < monotonic() - began < 3
+        with takes(0.3, 8):
+            assert await device.names() == []
         assert fault(await device.call("t")) == (-32001, "tool_side_starting")
         await finish(slow, "t")
         assert (await device.frame())["method"] == "notifications/tools/list_changed"

@@ -10,7 +10,7 @@ import pytest
 from mcp_endpoint import __version__
 from support.brokers import Brokers
 from support.peers import KEY, Broker, said
-from support.sockets import Wire
+from support.sockets import PATIENCE, Wire
 
 RIGHT = (
     '{"result":{"status":"success","connections":{"tool_connections":%d,"robot_connections":%d,"total_connections":%d,'
@@ -106,7 +106,7 @@ async def test_the_banner(broker: Broker, path: str) -> None:
 async def test_head_requests_are_answered(broker: Broker, path: str) -> None:
     async with Wire.open(broker) as wire:
         wire.write(f"HEAD {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert (await wire.head()).startswith(b"HTTP/1.1 200 ")
 
 

@@ -17,7 +17,7 @@ from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.settings.schema import SecuritySettings
 from support.brokers import Brokers
 from support.peers import said
-from support.sockets import CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
+from support.sockets import CLOSE, CONT, PATIENCE, PING, PONG, TEXT, Wire, ws_frame
 
 PROXIES = (ip_network("10.0.0.0/8"), ip_network("127.0.0.1"), ip_network("fd00::/8"))
 PROXY = client_address(("10.0.0.1", 5), PROXIES)
@@ -250,7 +250,7 @@ async def test_agents_take_turns_and_so_do_the_links_of_one() -> None:
     links += [Busy("b", 2 * FRAMES, shares["b"], turns, served)]
     for link in links:
         turns.wait(link.share, link)
-    await asyncio.wait_for(asyncio.gather(*(link.done.wait() for link in links)), 5)
+    await asyncio.wait_for(asyncio.gather(*(link.done.wait() for link in links)), PATIENCE)
     assert served[::FRAMES] == ["a1", "b", "a2", "b", "a1", "a2", "a1", "a1", "a1"]
     for agent in ("a", "b"):
         turns.leave(agent)
@@ -282,7 +282,7 @@ async def test_a_thousand_frames_in_one_piece_are_all_answered_in_order(new_brok
 
 
 async def test_a_refused_peer_that_stays_is_cut_off_after_a_second_and_takes_no_place(new_broker: Brokers) -> None:
-    broker = new_broker(max_connections=2)
+    broker = new_broker(max_connections=2, close_timeout=600)
     agent = broker.agent()
     async with Wire.open(broker) as one, Wire.open(broker) as two, Wire.open(broker) as three:
         began = monotonic()
@@ -291,10 +291,13 @@ async def test_a_refused_peer_that_stays_is_cut_off_after_a_second_and_takes_no_
             assert (await wire.close_frame())[0] == 1008
         async with agent.tool_side("t"), agent.device() as device:
             assert said(await device.call("t")) == "calc.t({})"
-            assert (await broker.stats())["census"]["strangers"] == 3 + 1, "and the one that asks"
+            strangers = (await broker.stats())["census"]["strangers"]
+            await device.settled()
+            if not any(wire.reader.at_eof() for wire in (one, two, three)):  # else the second was over before we asked
+                assert strangers == 3 + 1, "and the one that asks"
         for wire in (one, two, three):
             await wire.rest()
-        assert 0.8 < monotonic() - began < 4, "close_timeout is 10 s"
+        assert monotonic() - began > 0.9
 
 
 async def test_too_many_handshakes_say_when_to_come_back(new_broker: Brokers) -> None:
@@ -341,7 +344,7 @@ async def test_a_message_that_trickles_in_has_a_deadline(broker_with: Brokers, h
             wire.write(piece + (ws_frame(PING, b"") if how == "pings between" and number % 5 == 4 else b""))
             if (await asyncio.wait({ended}, timeout=0.02))[0]:
                 break
-        assert 0.4 < monotonic() - began < 3
+        assert 0.5 <= monotonic() - began < 30, "the default"
         answer = ended.result()
         assert answer == (1008, "消息接收超时") or (isinstance(answer, bytes) and bytes([0x80 | PONG, 0]) in answer)
     (end,) = await agent.ended("device")
@@ -349,12 +352,12 @@ async def test_a_message_that_trickles_in_has_a_deadline(broker_with: Brokers, h
 
 
 async def test_long_messages_that_arrive_have_no_deadline_in_common(broker_with: Brokers) -> None:
-    agent = broker_with(message_timeout=0.5).agent()
+    agent = broker_with(message_timeout=3).agent()
     async with Wire.open(agent.broker) as wire:
         await wire.upgrade(agent.path("call"))
         message = ws_frame(TEXT, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'.ljust(300_000))
         began, stream = monotonic(), message
-        while monotonic() - began < 1.5:  # each piece ends one message and begins the next
+        while monotonic() - began < 4:  # each piece ends one message and begins the next
             wire.write(stream[:200_000])
             stream = stream[200_000:] + (message if len(stream) < 500_000 else b"")
             await wire.writer.drain()
@@ -383,7 +386,7 @@ async def test_half_messages_are_counted_by_agent_and_no_more_once_they_are_whol
             wire.write(message[:-1])
             await wire.writer.drain()
         first = {asyncio.create_task(wire.close_frame()): wire for wire in (one, two)}
-        (closed,), (spared,) = await asyncio.wait(first, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        (closed,), (spared,) = await asyncio.wait(first, timeout=PATIENCE, return_when=asyncio.FIRST_COMPLETED)
         assert closed.result() == (1013, "未收完的消息过多")
         spared.cancel()
         await asyncio.wait({spared})
@@ -393,9 +396,7 @@ async def test_half_messages_are_counted_by_agent_and_no_more_once_they_are_whol
 
 
 async def test_a_body_that_trickles_in_holds_nothing(new_broker: Brokers) -> None:
-    async with Wire.open(new_broker()) as wire:
+    async with Wire.open(new_broker(handshake_timeout=600, message_timeout=600)) as wire:
         wire.write(b"POST /x HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000\r\n\r\nx")
         assert (await wire.reply()).status == 404
-        began = monotonic()
         await wire.rest()
-        assert monotonic() - began < 2

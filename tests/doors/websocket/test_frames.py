@@ -84,7 +84,7 @@ frames = st.one_of(
 )
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=600)
 @given(st.lists(frames, max_size=8).map(b"".join), st.data())
 def test_any_bytes_in_any_pieces_read_as_server_protocol_reads_them(stream: bytes, data: st.DataObject) -> None:
     cuts = sorted(data.draw(st.lists(st.integers(0, len(stream)), max_size=12)))
@@ -150,7 +150,6 @@ def test_a_text_within_a_fragmented_message_is_an_error() -> None:
     assert ws.parser_exc is not None
 
 
-@settings(deadline=None)
 @given(st.lists(st.tuples(st.sampled_from([0, 1, 2, 9, 10]), st.integers(0, 70_000)), max_size=6), st.data())
 def test_after_the_brokers_close_only_the_peers_own_counts(before: list[tuple[int, int]], data: st.DataObject) -> None:
     stream = b"".join(masked(opcode, bytes(size), mask=b"\0\0\0\0") for opcode, size in before)

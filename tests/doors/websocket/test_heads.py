@@ -1,11 +1,11 @@
 """What a connection meets before it is a WebSocket: help, limits of the head and its deadline."""
 
 import asyncio
-from time import monotonic
 
 import pytest
 
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import Broker
 from support.sockets import Wire
 
@@ -133,39 +133,36 @@ async def test_a_bad_upgrade_is_refused_and_closed(broker: Broker, request_: byt
 @pytest.mark.parametrize("sent", [b"", b"G", b"GET /health HTTP/1.1\r\nHost: x\r\n"])
 async def test_the_deadline_for_the_head_runs_from_accept(broker_with: Brokers, sent: bytes) -> None:
     broker = broker_with(handshake_timeout=0.4)
-    async with Wire.open(broker) as wire:
-        began = monotonic()
-        wire.write(sent)
-        await wire.rest()
-        assert 0.3 < monotonic() - began < 2.5
+    with takes(0.4, 10):
+        async with Wire.open(broker) as wire:
+            wire.write(sent)
+            await wire.rest()
 
 
 async def test_dribbling_wins_no_time(broker_with: Brokers) -> None:
     broker = broker_with(handshake_timeout=0.4)
-    async with Wire.open(broker) as wire:
-        began = monotonic()
-        ended = asyncio.create_task(wire.rest())
-        for byte in b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1000:
-            wire.write(bytes([byte]))
-            if (await asyncio.wait({ended}, timeout=0.05))[0]:
-                break
-        assert ended.done()
-        assert 0.3 < monotonic() - began < 2.5
+    with takes(0.4, 10):
+        async with Wire.open(broker) as wire:
+            ended = asyncio.create_task(wire.rest())
+            for byte in b"GET /health HTTP/1.1\r\nHost: x\r\nX: " + b"a" * 1000:
+                wire.write(bytes([byte]))
+                if (await asyncio.wait({ended}, timeout=0.05))[0]:
+                    break
+            assert ended.done()
 
 
 async def test_a_second_head_has_the_deadline_too(broker_with: Brokers) -> None:
-    broker = broker_with(handshake_timeout=0.4)
+    broker = broker_with(handshake_timeout=1.5)
     async with Wire.open(broker) as wire:
-        wire.write(MINIMAL)
-        assert (await wire.reply()).status == 200
-        began = monotonic()
-        wire.write(MINIMAL[:10])
-        await wire.rest()
-        assert 0.3 < monotonic() - began < 2.5
+        with takes(1.5, 10):
+            wire.write(MINIMAL)
+            assert (await wire.reply()).status == 200
+            wire.write(MINIMAL[:10])
+            await wire.rest()
 
 
 async def test_an_open_link_has_no_such_deadline(broker_with: Brokers) -> None:
-    broker = broker_with(handshake_timeout=0.4)
+    broker = broker_with(handshake_timeout=1.5)
     agent = broker.agent()
     async with agent.device() as device, Wire.open(broker) as wire:
         await wire.rest()

@@ -5,6 +5,7 @@ from time import monotonic
 import pytest
 
 from support.brokers import Brokers
+from support.clock import takes
 from support.peers import Agent, Broker, fault, spelled
 from support.sockets import CLOSE, PING, PONG, TEXT, Wire
 
@@ -13,44 +14,45 @@ LIST = spelled(id=1, method='"ping"').encode()
 
 @pytest.fixture
 def agent(broker_with: Brokers) -> Agent:
-    return broker_with(ping_interval=0.2, ping_timeout=0.3).agent()
+    return broker_with(ping_interval=0.2, ping_timeout=30).agent()
 
 
 @pytest.mark.parametrize("door", ["mcp", "call"])
 async def test_a_peer_that_answers_pings_lives_and_its_round_trip_is_measured(agent: Agent, door: str) -> None:
     async with Wire.open(agent.broker) as wire:
+        began = monotonic()
         await wire.upgrade(agent.path(door))
         if door == "mcp":
             assert (await wire.frame())[0] == TEXT
-        began = monotonic()
         for _ in range(5):
             opcode, payload = await wire.frame()
             assert opcode == PING
             wire.send_frame(PONG, payload)
-        assert 0.7 < monotonic() - began < 4, "five pings, 0.2 s apart"
+        assert 0.9 < monotonic() - began < 5 * 30, "five pings, 0.2 s apart; 30 s by default"
         wire.send_frame(PING, b"settled")
         while await wire.frame() != (PONG, b"settled"):
             continue
         (link,) = await agent.links("tool" if door == "mcp" else "device")
-        assert 0 <= link["ping_rtt_ms"] < 1000
+        assert 0 <= link["ping_rtt_ms"] < 30_000
         assert await agent.ends() == []
 
 
 @pytest.mark.parametrize("door", ["mcp", "call"])
-async def test_a_half_open_peer_is_reaped_in_time(agent: Agent, door: str) -> None:
+async def test_a_half_open_peer_is_reaped_in_time(broker_with: Brokers, door: str) -> None:
+    """And it is cut off, although it never answers the close frame."""
+    agent = broker_with(ping_interval=0.2, ping_timeout=0.3, close_timeout=5).agent()
     role = "tool" if door == "mcp" else "device"
     async with Wire.open(agent.broker) as wire:
-        await wire.upgrade(agent.path(door))
-        began = monotonic()
-        (end,) = await agent.ended(role)
-        assert 0.4 < monotonic() - began < 0.2 + 0.3 + 2
+        with takes(0.5, 10):
+            await wire.upgrade(agent.path(door))
+            (end,) = await agent.ended(role)
         assert (end["reason"], end["code"]) == ("ping_timeout", 1011)
         assert (await wire.close_frame())[0] == 1011
         await wire.rest()
-        assert monotonic() - began < 0.2 + 0.3 + 2, "cut off, although it never answers the close frame"
 
 
-async def test_a_half_open_tool_side_takes_its_calls_along(agent: Agent) -> None:
+async def test_a_half_open_tool_side_takes_its_calls_along(broker_with: Brokers) -> None:
+    agent = broker_with(ping_interval=0.2, ping_timeout=2).agent()
     async with agent.device() as device, Wire.open(agent.broker) as wire:
         await wire.upgrade(agent.path("mcp"))
         await wire.frame()
@@ -85,7 +87,7 @@ async def test_unasked_pongs_and_other_payloads_are_no_error(agent: Agent) -> No
 
 async def test_without_an_interval_nobody_is_pinged(broker_with: Brokers) -> None:
     agent = broker_with(ping_interval=0, ping_timeout=0.05).agent()
-    patient = broker_with(ping_interval=0.2, ping_timeout=0.3).agent()
+    patient = broker_with(ping_interval=0.2, ping_timeout=30).agent()
     async with Wire.open(agent.broker) as wire, Wire.open(patient.broker) as clock:
         await wire.upgrade(agent.path("call"))
         await clock.upgrade(patient.path("call"))

@@ -11,7 +11,7 @@ from websockets.exceptions import InvalidStatus
 
 from support.brokers import Brokers
 from support.peers import Agent, Broker, device, dialled, parsed, said
-from support.sockets import BINARY, CLOSE, CONT, PING, PONG, TEXT, Wire, ws_frame
+from support.sockets import BINARY, CLOSE, CONT, PATIENCE, PING, PONG, TEXT, Wire, ws_frame
 
 PING_FRAME = b'{"jsonrpc":"2.0","id":1,"method":"ping"}'
 PONG_FRAME = b'{"jsonrpc":"2.0","id":1,"result":{}}'
@@ -26,7 +26,7 @@ async def test_doors_are_found_behind_any_prefix(broker: Broker, prefix: str, sl
     agent = broker.agent()
     query = f"?token={quote(agent.token, safe='')}"
     async with dialled(broker.url(f"{prefix}/mcp{slash}{query}")) as tool:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE):
             assert json.loads(await tool.recv())["method"] == "initialize"
         async with device(broker.url(f"{prefix}/call{slash}{query}")):
             assert [link["role"] for link in (await agent.report())["links"]] == ["tool", "device"]
@@ -130,7 +130,7 @@ async def test_an_odd_url_is_an_ordinary_refusal(broker: Broker, path: str, end:
 async def test_refused_peers_are_counted_and_no_link(broker: Broker) -> None:
     before = (await broker.stats())["refused_by_reason"].get("bad_token", 0)
     async with dialled(broker.url("/call/?token=x")) as refused:
-        await asyncio.wait_for(refused.wait_closed(), 10)
+        await asyncio.wait_for(refused.wait_closed(), PATIENCE)
         stats = await broker.stats()
         assert stats["refused_by_reason"]["bad_token"] == before + 1
 
@@ -442,7 +442,7 @@ async def test_a_slow_reader_that_reads_on_in_time_is_kept(broker_with: Brokers)
 
 
 async def test_what_waits_for_a_peer_is_bounded(broker_with: Brokers) -> None:
-    agent = broker_with(send_buffer="64KB", max_message_size="64KB", send_timeout=60).agent()
+    agent = broker_with(send_buffer="64KB", max_message_size="64KB", send_timeout=600).agent()
     async with agent.tool_side("t") as tool, Wire.open(agent.broker, 4096) as wire:
         tool.say = lambda call: "x" * 60_000  # type: ignore[method-assign]
         await upgraded(wire, agent)

@@ -5,7 +5,7 @@ import time
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 from msgspec import Raw
@@ -350,7 +350,7 @@ VALUES = st.recursive(
     max_leaves=8,
 )
 CALLS = st.dictionaries(st.sampled_from(["x", "y"]), VALUES, max_size=2)
-BUSY = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+BUSY = settings(max_examples=300)
 
 
 def whole(of: dict[str, Any], required: bool) -> dict[str, Any]:

@@ -5,7 +5,6 @@ import copy
 import gzip
 import json
 import re
-import time
 from collections.abc import Iterator
 from typing import Any
 from urllib.parse import unquote_plus
@@ -344,14 +343,13 @@ def test_a_schema_that_is_too_large_loses_what_is_farthest() -> None:
         stand_alone(document(), {"type": "string", "enum": ["x" * LARGEST]})
 
 
+@pytest.mark.timeout(60)  # or for ever
 def test_a_pattern_of_a_third_party_is_not_searched_with() -> None:
     paths = {
         "/a": {"get": {"parameters": [{"name": "q", "in": "query", "schema": {"type": "string", "pattern": "(a+)+$"}}]}}
     }
     (one,) = made(paths).values()
-    start = time.monotonic()
     assert RequestBuilder(one).build({"q": "a" * 60 + "!"}).path.startswith("/a?q=aaa")
-    assert time.monotonic() - start < 5
 
 
 def test_a_large_public_document_becomes_tools_that_are_valid() -> None:
@@ -441,7 +439,7 @@ PETSTORES = [(FOLDER / name).read_bytes() for name in ("petstore-2.0.json", "pet
 PLACES = [list(places(json.loads(data))) for data in PETSTORES]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.data())
 def test_a_document_with_odd_values_makes_valid_tools_or_says_why_not(data: st.DataObject) -> None:
     which = data.draw(st.integers(0, 1))

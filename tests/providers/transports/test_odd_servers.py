@@ -16,6 +16,7 @@ from mcp_endpoint.providers.transports.streamable_http.client import StreamableH
 from support.certificates import make_pair
 from support.servers.http_peers import HELLO, LOOPBACK, Exchange, Script, greeting, scripted
 from support.servers.sources import talking
+from support.sockets import PATIENCE
 
 DONE = {"content": [{"type": "text", "text": "done"}]}
 
@@ -78,7 +79,7 @@ async def test_a_server_that_takes_post_alone(refusal: Refuse, monkeypatch: pyte
 
     async with scripted(greeting(script, Mcp_Session_Id="s1")) as url, talking(source(url)) as talk:
         await talk.greet()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE):
             await asked.wait()
         for _ in range(3):
             assert await talk.call("t") == "done"

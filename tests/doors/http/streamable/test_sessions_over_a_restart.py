@@ -8,7 +8,7 @@ import pytest
 
 from support.brokers import Brokers
 from support.clients.mcp_http import LIST_CHANGED, McpClient, end_of, initialize, mcp_client
-from support.node import HAS_NODE, node
+from support.node import needs_node, node
 from support.paths import PROGRAMS, ROOT
 from support.peers import Agent, Frame, said
 from support.sdks import CLIENT_PYTHON, PATIENCE, environ
@@ -163,12 +163,18 @@ async def test_taking_over_is_within_the_limits_of_beginning(new_broker: Brokers
         await client.delete()
 
 
-@pytest.mark.parametrize("sdk", ["python 1.x", "python 2.x", "typescript 1", "typescript 2"])
+@pytest.mark.parametrize(
+    "sdk",
+    [
+        "python 1.x",
+        "python 2.x",
+        pytest.param("typescript 1", marks=needs_node),
+        pytest.param("typescript 2", marks=needs_node),
+    ],
+)
 async def test_clients_of_the_official_sdks_go_on(new_broker: Brokers, sdk: str) -> None:
     """None of them begins a new session by itself."""
     language, _, version = sdk.partition(" ")
-    if language == "typescript" and not HAS_NODE:
-        pytest.skip("no programs of npm")
     agent = new_broker().agent()
     url = agent.broker.url(agent.path("mcp"), "http")
     if language == "python":
