@@ -93,9 +93,9 @@ async def test_five_servers_of_which_two_are_broken(opening: Brokers) -> None:
         hangs=server("y", options={"hangs": True}),
     )
     agent = broker.agent()
-    for name in ("one", "two", "three"):
-        await broker.logged(f"server {name}: serving")
     async with agent.device() as device:
+        for name in ("one", "two", "three"):
+            await broker.logged(f"server {name}: serving")
         assert await device.names() == ["a", "b", "c"]
         report = await until(broker, "dies", "the program ended")
         assert report["failure"]["reason"] == "exited"

@@ -266,7 +266,7 @@ async def test_threads_are_bounded_and_told_of_a_cancellation(serve: Serve) -> N
     @tool
     async def wait():
         import asyncio
-        await asyncio.to_thread(begun.acquire, timeout=PATIENCE)
+        await asyncio.to_thread(begun.acquire, timeout=60)
     """
     async with serve(code, threads=1) as asker:
         first = asker.begin("tools/call", {"name": "hold"})
