@@ -29,7 +29,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(f"not run: {reason}", yellow=True)
         for file, count in sorted(counts.items()):
             terminalreporter.write_line(f"  {count} × {file}")
-    if not files and terminalreporter.config.args_source is pytest.Config.ArgsSource.TESTPATHS:
+    config = terminalreporter.config
+    if not files and config.args_source is pytest.Config.ArgsSource.TESTPATHS and not config.option.collectonly:
         terminalreporter.write_line("nothing was left out")
 
 
