@@ -133,14 +133,14 @@ class _Bridge:
             return explain(error, where), False
         self._report.info(Bilingual(f"已连接：{where.shown}", f"connected: {where.shown}"))
         self._overflow.clear()
-        unsent = SendQueue()
-        down = asyncio.create_task(self._down(connection, unsent))
-        up = asyncio.create_task(_up(connection, unsent))
+        queue = SendQueue()
+        down = asyncio.create_task(self._down(connection, queue))
+        up = asyncio.create_task(_up(connection, queue))
         full = asyncio.create_task(self._overflow.wait())
         tasks: set[asyncio.Future[Any]] = {down, up, full}
         try:
             await asyncio.wait({*tasks, self._end}, return_when=asyncio.FIRST_COMPLETED)
-            useful = self._queue is unsent
+            useful = self._queue is queue
             for pump in (down, up):
                 broke = pump.exception() if pump.done() else None
                 if broke is not None:
@@ -156,20 +156,20 @@ class _Bridge:
             await asyncio.gather(*tasks, return_exceptions=True)
             await connection.close(GOING_AWAY)
 
-    async def _down(self, connection: ClientConnection, unsent: SendQueue) -> None:
+    async def _down(self, connection: ClientConnection, queue: SendQueue) -> None:
         while True:
             frame = await connection.recv()
             # From the first frame on it is heard: what the source still had to say belongs to the connection before.
-            self._queue = unsent
+            self._queue = queue
             if isinstance(frame, str):
                 self._source.send(frame.encode())
 
 
-async def _up(connection: ClientConnection, unsent: SendQueue) -> None:
+async def _up(connection: ClientConnection, queue: SendQueue) -> None:
     while True:
-        frame = await unsent.first()
+        frame = await queue.first()
         await connection.send(frame.decode())
-        unsent.sent()
+        queue.sent()
 
 
 def run_python(url: str | None, file: str, environ: Mapping[str, str], report: Report) -> int:
