@@ -56,7 +56,7 @@ class Agent(AgentState):
         device = DeviceSide(self, link, now)
         self.devices[device] = None
         self.catalogue_for(link.peer.scope)
-        if not link.peer.brief:
+        if not link.peer.stateless:
             self.broker.journal.opened(device, link.peer)
         return device
 

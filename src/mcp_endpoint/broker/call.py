@@ -92,7 +92,7 @@ class Caller(Side):
     @property
     def does_tasks(self) -> bool:
         """Whether it has tasks in this form: they came with 2025-11-25, and the stateless era has others."""
-        without = self.client.name in (XIAOZHI, CONSOLE) or self.link.peer.brief
+        without = self.client.name in (XIAOZHI, CONSOLE) or self.link.peer.stateless
         return self.protocol_version == mcp.TASKS_REVISION and not without
 
     @abstractmethod

@@ -148,7 +148,7 @@ class ConnectionManager:
     def ended(self, session: Session, link: Link, ended: Ended, now: float) -> None:
         """A link is gone."""
         assert isinstance(session, ToolSide | DeviceSide)
-        if not link.peer.brief:
+        if not link.peer.stateless:
             name, opened, peer = session.name, session.opened, link.peer
             self._ended.append(EndedLink(session.role, session.agent_id, name, peer.address, opened, now, ended))
             self._ends[ended.end.reason] += 1

@@ -49,8 +49,8 @@ class Peer:
     """Whether it is to see every tool under a name that the APIs of models take."""
     own_names: Callable[[], Mapping[str, str]] | None = None
     """Of a tool side whose list is all that may be called: the names in it, and what the program calls these tools."""
-    brief: bool = False
-    """Whether it comes for one request and goes: neither the log nor the list of ended links tells of it."""
+    stateless: bool = False
+    """Whether it is one request of the stateless era: neither the log nor the list of ended links tells of it."""
 
     @property
     def scope(self) -> Scope:

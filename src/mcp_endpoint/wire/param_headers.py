@@ -14,7 +14,7 @@ from msgspec import Raw
 
 from mcp_endpoint.errors import Refusal
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.stateless import InvalidRequest, decode, spell
+from mcp_endpoint.wire.stateless import InvalidRequest, decode, other_header, repeated_header, spell
 
 MARK = "x-mcp-header"
 _PREFIX = "Mcp-Param-"
@@ -48,21 +48,25 @@ def check(definition: bytes, arguments: Raw | None, headers: Mapping[str, str], 
         raw, value = headers.get(name.lower()), _at(arguments, declared.path)
         where = ".".join(declared.path)
         if raw is not None and name.lower() in repeated:
-            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
+            raise repeated_header(name)
         rendered = _rendered(value)
         if rendered is None:
             if raw is not None:
                 raise InvalidRequest(
-                    Refusal.HEADER_MISMATCH, f"the header {name} is there, and no argument {where} like it"
+                    Refusal.HEADER_MISMATCH,
+                    f"有请求头 {name}，而没有与之对应的参数 {where}",
+                    f"the header {name} is there, and no argument {where} like it",
                 )
             continue
         if raw is None:
             raise InvalidRequest(
-                Refusal.HEADER_MISMATCH, f"the header {name} is missing; the argument {where} is there"
+                Refusal.HEADER_MISMATCH,
+                f"有参数 {where}，而缺少请求头 {name}",
+                f"the header {name} is missing; the argument {where} is there",
             )
         said = decode(raw)
         if said is None or not (said == rendered or (declared.is_integer and _same_number(said, value))):
-            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} is not the argument {where}")
+            raise other_header(name, f"参数 {where} ", f"the argument {where}")
 
 
 def wanted(definition: bytes, arguments: Raw | None) -> dict[str, str]:

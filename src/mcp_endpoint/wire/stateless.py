@@ -82,12 +82,12 @@ class Filter(Struct):
 
 
 class InvalidRequest(Exception):
-    """A request that does not fit the rules: which reason of the table, and what exactly is wrong."""
+    """A request that does not fit the rules: which reason of the table, and what exactly is wrong in both languages."""
 
-    def __init__(self, why: Refusal, details: str, **data: object) -> None:
-        super().__init__(details)
+    def __init__(self, why: Refusal, zh: str, en: str, **data: object) -> None:
+        super().__init__(en)
         self.why = why
-        self.details = details
+        self.details = zh, en
         self.data = data
 
 
@@ -105,32 +105,50 @@ def unsupported(requested: str) -> InvalidRequest | None:
     """Why a version cannot be spoken without a handshake; None if it can."""
     if requested == REVISION:
         return None
-    details = f"the stateless revision spoken here is {REVISION}"
-    return InvalidRequest(Refusal.UNSUPPORTED_VERSION, details, supported=list(SUPPORTED), requested=requested[:100])
+    return InvalidRequest(
+        Refusal.UNSUPPORTED_VERSION,
+        f"本服务支持的无状态版本是 {REVISION}",
+        f"the stateless revision spoken here is {REVISION}",
+        supported=list(SUPPORTED),
+        requested=requested[:100],
+    )
+
+
+def repeated_header(name: str) -> InvalidRequest:
+    """Two readers of the request might take different ones."""
+    return InvalidRequest(
+        Refusal.HEADER_MISMATCH, f"请求头 {name} 出现了多次", f"the header {name} came more than once"
+    )
+
+
+def other_header(name: str, zh: str, en: str) -> InvalidRequest:
+    """A header does not say what the place in the body does that it repeats."""
+    return InvalidRequest(Refusal.HEADER_MISMATCH, f"请求头 {name} 与{zh}不一致", f"the header {name} is not {en}")
 
 
 def check(method: str, params: Raw | UnsetType, headers: Mapping[str, str], repeated: Set[str] = NONE) -> RequestMeta:
     """Read the envelope of a request and hold its headers against its body. Raises InvalidRequest.
 
-    `headers` by lower-case name, `repeated` those that came more than once: two readers might take different ones.
+    `headers` by lower-case name, `repeated` those that came more than once.
     """
     for name in (VERSION_HEADER, METHOD_HEADER, NAME_HEADER):
         if name in repeated:
-            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {name} came more than once")
+            raise repeated_header(name)
     members, meta = wire.members(params) or {}, _meta(params)
     missing = [name for name in (VERSION, CAPABILITIES) if name not in meta]
     if missing:
-        raise InvalidRequest(Refusal.NO_ENVELOPE, f"params._meta has no {' and no '.join(missing)}")
+        zh, en = f"params._meta 缺少 {'、'.join(missing)}", f"params._meta has no {' and no '.join(missing)}"
+        raise InvalidRequest(Refusal.NO_ENVELOPE, zh, en)
     version = string(meta[VERSION])
     if version is None or headers.get(VERSION_HEADER) != version:
-        raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {VERSION_HEADER} is not the version in params._meta")
+        raise other_header(VERSION_HEADER, " params._meta 中的版本", "the version in params._meta")
     if headers.get(METHOD_HEADER) != method:
-        raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {METHOD_HEADER} is not the method of the body")
+        raise other_header(METHOD_HEADER, "请求体的 method ", "the method of the body")
     named = NAMED.get(method)
     if named is not None and members.get(named, wire.NULL) != wire.NULL:
         value = string(members[named])
         if value is None or decode(headers.get(NAME_HEADER)) != value:
-            raise InvalidRequest(Refusal.HEADER_MISMATCH, f"the header {NAME_HEADER} is not params.{named}")
+            raise other_header(NAME_HEADER, f" params.{named} ", f"params.{named}")
     wrong = unsupported(version)
     if wrong is not None:
         raise wrong
@@ -139,12 +157,15 @@ def check(method: str, params: Raw | UnsetType, headers: Mapping[str, str], repe
 
 def _request_meta(meta: dict[str, Raw]) -> RequestMeta:
     if wire.members(meta[CAPABILITIES]) is None:
-        raise InvalidRequest(Refusal.NO_ENVELOPE, f"{CAPABILITIES} must be an object")
+        raise InvalidRequest(Refusal.NO_ENVELOPE, f"{CAPABILITIES} 须为对象", f"{CAPABILITIES} must be an object")
     level = None
     if meta.get(LOG_LEVEL, wire.NULL) != wire.NULL:
         level = string(meta[LOG_LEVEL])
         if level not in LEVELS:
-            raise InvalidRequest(Refusal.NO_ENVELOPE, f"{LOG_LEVEL} must be one of {', '.join(LEVELS)}")
+            levels = ", ".join(LEVELS)
+            raise InvalidRequest(
+                Refusal.NO_ENVELOPE, f"{LOG_LEVEL} 须为 {levels} 之一", f"{LOG_LEVEL} must be one of {levels}"
+            )
     return RequestMeta(meta.get(CLIENT_INFO), meta[CAPABILITIES], level)
 
 
@@ -180,11 +201,14 @@ def read_filter(params: Raw | UnsetType, limit: int) -> Filter:
         asked = _filter.decode(members.get("notifications", wire.NULL))
     except (DecodeError, UnicodeDecodeError, RecursionError):
         raise InvalidRequest(
-            Refusal.BAD_FILTER, "params.notifications must be an object of flags and a list of URIs"
+            Refusal.BAD_FILTER,
+            "params.notifications 须为对象，其中有若干开关和一个 URI 列表",
+            "params.notifications must be an object of flags and a list of URIs",
         ) from None
     asked.uris = list(dict.fromkeys(asked.uris))
     if len(asked.uris) > limit:
-        raise InvalidRequest(Refusal.BAD_FILTER, f"a stream may be subscribed to {limit} resources")
+        zh, en = f"一个流最多订阅 {limit} 个资源", f"a stream may be subscribed to {limit} resources"
+        raise InvalidRequest(Refusal.BAD_FILTER, zh, en)
     return asked
 
 

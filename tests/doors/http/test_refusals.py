@@ -3,11 +3,13 @@
 import asyncio
 import json
 
+import httpx
 import pytest
 
 from support.brokers import Brokers
 from support.clients.bad_requests import PING, Bad, check
 from support.clients.mcp_http import BOTH, McpClient, initialize, mcp_client
+from support.clients.stateless import asking, heads
 from support.peers import Broker, Frame
 from support.sockets import PATIENCE, Reply, Wire
 
@@ -300,3 +302,30 @@ async def test_without_cors_pages_are_told_nothing(broker_with: Brokers) -> None
         reply = await client.initialize(Origin="http://localhost:1")
         assert (reply.status_code, "access-control-allow-origin" in reply.headers) == (200, False)
         await client.delete()
+
+
+async def test_details_are_in_the_language_of_the_settings(broker: Broker, broker_with: Brokers) -> None:
+    async def told(broker: Broker) -> list[tuple[str, str]]:
+        """Message and details for a bad token, a body that breaks off, and a header that contradicts its body."""
+        agent = broker.agent()
+        good, message = {"Authorization": f"Bearer {agent.token}"}, asking("tools/list", 5)
+        async with httpx.AsyncClient(
+            base_url=broker.url(scheme="http"), headers={"Accept": BOTH}, trust_env=False
+        ) as client:
+            replies = [
+                await client.post("/mcp", json=PING, headers={"Authorization": "Bearer x"}),
+                await client.post(
+                    "/mcp", content='{"jsonrpc":"2.0","id":5,', headers={"Content-Type": "application/json", **good}
+                ),
+                await client.post("/mcp", json=message, headers=heads(message) | {"Mcp-Method": "ping"} | good),
+            ]
+        errors = [reply.json()["error"] for reply in replies]
+        assert [error["data"]["reason"] for error in errors] == ["bad_token", "body_not_json", "header_mismatch"]
+        return [(error["message"], error["data"]["details"]) for error in errors]
+
+    english, chinese = await told(broker_with(language="en")), await told(broker)
+    assert all(details.isascii() for _, details in english)
+    assert not any(details.isascii() for _, details in chinese)
+    messages = {message for message, _ in english}
+    assert messages == {message for message, _ in chinese}, "in both, since it is shown before anything is set up"
+    assert messages >= {f"{english[0][1]} / {chinese[0][1]}"}

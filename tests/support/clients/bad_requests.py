@@ -37,7 +37,7 @@ def check(reply: Reply, bad: Bad) -> None:
     assert body["id"] == bad.id
     assert not error["message"].isascii(), "in English and in Chinese"
     assert error["message"][0].isascii()
-    assert error["data"]["details"]
+    assert not error["data"]["details"].isascii(), "in the language of the settings, which is Chinese by default"
 
 
 Headers = dict[str, str | None]

@@ -75,7 +75,7 @@ class DeviceView:
             return Client.XIAOZHI
         if link.call_timeout is None and self._agent.cuts_results:
             return Client.DEVICE
-        return Client.STATELESS if link.peer.brief else Client.HANDSHAKE
+        return Client.STATELESS if link.peer.stateless else Client.HANDSHAKE
 
     # --- lists that were asked for ---
 

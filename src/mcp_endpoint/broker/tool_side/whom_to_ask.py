@@ -61,7 +61,7 @@ def _task_of(tool: ToolProgram, params: Raw | UnsetType) -> object | None:
 def _client_of(device: Caller) -> object:
     """What tells a client from others: its link, or of one that has a link for each request all that is known of it."""
     peer = device.link.peer
-    if not peer.brief:
+    if not peer.stateless:
         return device
     return device.agent, peer.address.rpartition(":")[0], peer.user_agent, device.client
 
@@ -79,5 +79,5 @@ def refuse_to_ask(tool: ToolProgram, id_: bytes, ability: str, params: Raw | Uns
     (call,) = tool.pending.values()
     device = call.caller
     allowed = ability in device.agent.limits.ask_clients
-    if allowed and call.is_tool_call and device.link.peer.brief and ability not in device.abilities:
+    if allowed and call.is_tool_call and device.link.peer.stateless and ability not in device.abilities:
         device.lacks(call, ability)

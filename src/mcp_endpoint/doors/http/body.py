@@ -8,7 +8,7 @@ from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
 from mcp_endpoint.broker.work_budget import LARGE, expected
-from mcp_endpoint.doors.http.exchange import NO_FACTS, Exchange, Header
+from mcp_endpoint.doors.http.exchange import NO_FACTS, Exchange, Header, Words
 from mcp_endpoint.doors.http.media import Accepted, accepted, is_json
 from mcp_endpoint.errors import End, Refusal
 from mcp_endpoint.wire import envelope as wire
@@ -31,6 +31,7 @@ class Refused(Exception):
         why: Refusal | End,
         id_: bytes = wire.NULL_ID,
         headers: tuple[Header, ...] = (),
+        details: Words | None = None,
         facts: Mapping[str, object] = NO_FACTS,
     ) -> None:
         super().__init__(why)
@@ -38,6 +39,8 @@ class Refused(Exception):
         self.id = id_
         """The id of the request that is refused; null if it has none that is known."""
         self.headers = headers
+        self.details = details
+        """What exactly is wrong, where more is known than the reason."""
         self.facts = facts
         """More members of the error's data."""
 
@@ -82,7 +85,8 @@ def repaired(body: bytes) -> tuple[bytes, ...]:
     if reading.lost is None:
         raise Refused(Refusal.BODY_NOT_JSON)
     flaw = reading.lost.flaw
-    raise Refused(Refusal.BODY_NOT_JSON, reading.lost.id, facts={"details": f"Parse error: {flaw.en} / {flaw.zh}"})
+    details = f"请求体无法读取：{flaw.zh}", f"the body cannot be read: {flaw.en}"
+    raise Refused(Refusal.BODY_NOT_JSON, reading.lost.id, details=details)
 
 
 class Post(NamedTuple):

@@ -15,10 +15,12 @@ from starlette.types import Receive, Scope, Send
 from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.limits.addresses import ClientAddress
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import ADVICE, HTTP_STATUS, MESSAGES, Code, End, Refusal
+from mcp_endpoint.errors import ADVICE, HTTP_STATUS, Code, End, Refusal
 from mcp_endpoint.wire import envelope as wire
 
 Header = tuple[bytes, bytes]
+Words = tuple[str, str]
+"""The same in Chinese and in English."""
 
 JSON_TYPE: Header = (b"content-type", b"application/json")
 NOT_STORED: Header = (b"cache-control", b"no-store")
@@ -140,18 +142,34 @@ class Exchange:
         headers: Iterable[Header] = (),
         *,
         log: bool = False,
+        details: Words | None = None,
         facts: Mapping[str, object] = NO_FACTS,
     ) -> None:
-        """Answer with a typed error; `log` has it counted for its address and told to the log, as an intrusion is."""
+        """Answer with a typed error (see `failure`); `log` has it counted for its address and told to the log."""
         if log:
             self.port_state.admission.refuse(self.address, why, "request")
         status = why.status if isinstance(why, Refusal) else HTTP_STATUS.get(why, 404)
-        await self.reply(status, failure(why, self._id, facts), headers)
+        await self.reply(
+            status, failure(why, self.port_state.settings.broker.language, self._id, details, facts), headers
+        )
 
 
-def failure(why: Refusal | End, id_: bytes = wire.NULL_ID, facts: Mapping[str, object] = NO_FACTS) -> bytes:
-    """The JSON-RPC error that tells a client why it was refused; `facts` are more members of its data."""
+def failure(
+    why: Refusal | End,
+    language: str,
+    id_: bytes = wire.NULL_ID,
+    details: Words | None = None,
+    facts: Mapping[str, object] = NO_FACTS,
+) -> bytes:
+    """The JSON-RPC error that tells a client why it was refused.
+
+    Its message is in both languages: it is shown to whoever sets the client up, before anything is. `data.details` is
+    in `language`, as those of all other errors are; it says what exactly is wrong if the caller knows more than the
+    table. `facts` are more members of the data.
+    """
     code = why.code if isinstance(why, Refusal) else Code.NOT_ALLOWED
-    data: dict[str, object] = {"reason": why.reason, "details": f"{MESSAGES[code]}: {why.en}"}
-    zh, en = ADVICE.get(why, ("", ""))
-    return wire.failure(id_, int(code), f"{why.en}{en} / {why.zh}{zh}", {**data, **facts})
+    advice_zh, advice_en = ADVICE.get(why, ("", ""))
+    zh, en = why.zh + advice_zh, why.en + advice_en
+    told_zh, told_en = details or (zh, en)
+    data: dict[str, object] = {"reason": why.reason, "details": told_zh if language == "zh" else told_en}
+    return wire.failure(id_, int(code), f"{en} / {zh}", {**data, **facts})

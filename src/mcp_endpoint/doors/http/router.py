@@ -56,7 +56,7 @@ class Router:
             await door(exchange)
         except Refused as refused:
             exchange.about(refused.id)
-            await exchange.refuse(refused.why, refused.headers, log=True, facts=refused.facts)
+            await exchange.refuse(refused.why, refused.headers, log=True, details=refused.details, facts=refused.facts)
 
     def _door(self, scope: Scope, exchange: Exchange) -> OpenDoor | None:
         path: str = scope["path"]

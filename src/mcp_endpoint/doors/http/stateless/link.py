@@ -32,7 +32,7 @@ class StatelessLink(EventLink):
     """What is common to a request with one answer and to a stream of notifications."""
 
     def __init__(self, links: EventLinks, client: Client, message: Message, connection: Connection) -> None:
-        super().__init__(links, client.agent_id, replace(client.peer, brief=True), connection, message.id)
+        super().__init__(links, client.agent_id, replace(client.peer, stateless=True), connection, message.id)
         self._initialized = False
         self.message = message
         self.initialize_result: dict[str, Raw] = {}
@@ -215,7 +215,8 @@ class RequestLink(StatelessLink):
         """Who asked gets an answer all the same."""
         if self.answer is None and end is not End.SEND_OVERFLOW:
             why = Refusal.RESTARTING if end is End.RESTART else end
-            self._answered(failure(why, self.message.id), HTTP_STATUS.get(end, 503))
+            language = self._port_state.settings.broker.language
+            self._answered(failure(why, language, self.message.id), HTTP_STATUS.get(end, 503))
 
 
 def _what(message: Message) -> tuple[object, object]:

@@ -48,7 +48,7 @@ class Stateless:
         try:
             await self._answer(exchange, client, message, posted.takes)
         except rules.InvalidRequest as unfit:
-            raise Refused(unfit.why, message.id, facts={"details": unfit.details} | unfit.data) from None
+            raise Refused(unfit.why, message.id, details=unfit.details, facts=unfit.data) from None
 
     async def _answer(self, exchange: Exchange, client: Client, message: Message, takes: Accepted) -> None:
         method, params = message.envelope.method, message.envelope.params
@@ -65,8 +65,12 @@ class Stateless:
             raise unsupported  # it tells a client of another era which versions there are
         opening = rules.check(method, params, exchange.headers, exchange.repeated)
         if method in rules.REMOVED:
-            details = f"{method} is none of {rules.REVISION}; with an older version begin a session by initialize"
-            raise rules.InvalidRequest(Refusal.REMOVED_METHOD, details, supported=list(rules.SUPPORTED))
+            raise rules.InvalidRequest(
+                Refusal.REMOVED_METHOD,
+                f"{rules.REVISION} 没有方法 {method}；旧版本请先发送 initialize 建立会话",
+                f"{method} is none of {rules.REVISION}; with an older version begin a session by initialize",
+                supported=list(rules.SUPPORTED),
+            )
         if method == rules.LISTEN:
             if not takes.events:
                 raise Refused(Refusal.NOT_ACCEPTABLE, message.id)
@@ -101,7 +105,11 @@ class Stateless:
             return None
         link = self._input_required.take(mcp.string(state) or "", client.agent_id, message)
         if link is None:
-            raise rules.InvalidRequest(Refusal.UNKNOWN_STATE, "make the request anew, without requestState")
+            raise rules.InvalidRequest(
+                Refusal.UNKNOWN_STATE,
+                "请不带 requestState 重新发出请求",
+                "make the request anew, without requestState",
+            )
         return link
 
     async def _answer_with(self, exchange: Exchange, link: RequestLink, takes: Accepted) -> None:
