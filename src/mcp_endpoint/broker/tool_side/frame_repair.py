@@ -144,8 +144,8 @@ class FrameRepair:
         """What is to be said of a frame that cannot be read: to who waits for it, or to the program that asks."""
         if lost.is_request:
             if not awaits(self._tool, lost.id):  # else a copy of our own
-                zh_en = lost.flaw.words(self._tool.agent.limits.language)
-                self._tool.link.send(self._tool.failure(lost.id, Fault.UNREADABLE, why=zh_en))
+                why = lost.flaw.words(self._tool.agent.limits.language)
+                self._tool.link.send(self._tool.failure(lost.id, Fault.UNREADABLE, why=why))
             return []
         if not awaits(self._tool, lost.id):
             self._tool.drop("not_json_rpc")
