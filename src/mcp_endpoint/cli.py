@@ -144,7 +144,7 @@ def _run(path: Path, home: Path, terminal: Terminal) -> int:
         listener = app.listen(settings)
     except OSError as error:
         where = f"{settings.server.host}:{settings.server.port}"
-        why = error.strerror or error
+        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
         terminal.complain(
             Bilingual(
                 f"{path}：[server] host、port：无法监听 {where}（{why}）。是否已有服务在运行？请停掉它或换一个端口。",

@@ -45,7 +45,7 @@ def make_source(server: Server, context: SourceContext) -> Source:
         return _make(server, context)
     except BadEntry as error:
         told = error.remark.told()
-        raise Stopped(StopReason.BAD_ENTRY, f"{told['en']} / {told['zh']}") from None
+        raise Stopped(StopReason.BAD_ENTRY, todo=(told["zh"], told["en"])) from None
     except ValueError as error:  # what only shows once variables are put in
         raise Stopped(StopReason.BAD_ENTRY, str(error)) from None
 

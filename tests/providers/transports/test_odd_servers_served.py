@@ -103,4 +103,4 @@ async def test_a_header_that_is_none_is_told_by_its_name(opening: Brokers) -> No
     bad = {"url": "http://127.0.0.1:1/", "headers": {"X-Api-Key": "ses\name"}, "autostart": True}
     broker = opening(bad=bad)
     await broker.logged(r"server bad: .*\(bad_entry\).*X-Api-Key")
-    assert "name" not in str((await broker.stats())["servers"][0]["failure"]["detail"]).replace("X-Api-Key", "")
+    assert "name" not in str((await broker.stats())["servers"][0]["failure"]["todo"]).replace("X-Api-Key", "")

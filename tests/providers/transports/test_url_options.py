@@ -281,7 +281,8 @@ async def test_a_key_out_of_a_file() -> None:
         for kind in ("http", "sse", "ws"):
             there = url.replace("http", "ws") if kind == "ws" else url
             end = await why({"type": kind, "url": there, "headers": {"X-Key": "${KEY}"}}, KEY="ses\name")
-            assert (end.why, "X-Key" in end.detail, "ses" in end.detail) == (StopReason.BAD_ENTRY, True, False)
+            assert end.why is StopReason.BAD_ENTRY
+            assert all("X-Key" in told and "ses" not in told for told in end.sentences())
 
 
 # --- addresses that a proxy program made up ---

@@ -110,6 +110,6 @@ class PythonFile:
             try:
                 server.change(await self._load())
             except Unloadable as error:
-                server.note(f"文件有误，保留原有工具 / not loaded, the tools stay as they were: {error}")
+                server.note(f"not loaded, the tools stay as they were: {error}")
             else:
-                logger.info("已重新载入 / loaded again: {}", quote_peer(self._settings.source))
+                logger.info("loaded again: {}", quote_peer(self._settings.source))
