@@ -19,8 +19,8 @@ from cryptography.x509.oid import NameOID
 
 from mcp_endpoint import __version__
 from mcp_endpoint.clients import http_get
-from mcp_endpoint.clients.doctor import broker_checks, host_checks
 from mcp_endpoint.clients.doctor import command as doctor
+from mcp_endpoint.clients.doctor import host_checks, stats_checks
 from mcp_endpoint.clients.doctor.command import Question
 from mcp_endpoint.clients.doctor.findings import Status
 from mcp_endpoint.clients.terminal import Terminal
@@ -469,14 +469,14 @@ def test_a_broker_that_explains_nothing() -> None:
         ("b", Status.PROBLEM, "the last one ended at 2026-11-20T07:00:00.000+00:00 (ping_timeout)"),
         ("c", Status.PROBLEM, "no tool program has connected with this token"),
     ):
-        [found] = broker_checks.agents(stats, (id_,), id_)
+        [found] = stats_checks.agents(stats, (id_,), id_)
         assert found.status is status
         assert words in found.en
 
 
 def test_what_to_do_about_a_server_is_told_once_in_each_language() -> None:
     failure = {"zh": "连不上", "en": "not reached", "detail": "refused", "todo": {"zh": "请检查", "en": "look at it"}}
-    [found] = broker_checks.servers({"servers": [{"name": "a", "failure": failure}]})
+    [found] = stats_checks.servers({"servers": [{"name": "a", "failure": failure}]})
     assert (found.zh, found.en) == ("服务 a：连不上（refused）；请检查", "Server a: not reached (refused); look at it")
 
 
@@ -487,11 +487,11 @@ def test_refusals_and_what_peers_put_into_sentences() -> None:
         {"address": "192.0.2.8"},
         "odd",
     ]
-    found = broker_checks.agents({"agents": {}, "refusals": refused}, (), "")
+    found = stats_checks.agents({"agents": {}, "refusals": refused}, (), "")
     assert [one.en for one in found] == ["token refused 14 times from 192.0.2.7", "\\x1b[2Jtoken=***"]
     assert {one.status for one in found} == {Status.WARNING}
     many = {str(number): {"links": []} for number in range(30)}
-    found = broker_checks.agents({"agents": many}, (), "")
+    found = stats_checks.agents({"agents": many}, (), "")
     assert len(found) == 21
     assert found[-1].en == "10 more agents: see /stats."
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from mcp_endpoint.clients.doctor import broker_checks, host_checks
+from mcp_endpoint.clients.doctor import broker_checks, host_checks, stats_checks
 from mcp_endpoint.clients.doctor.findings import Finding, Status, good, problem, show, show_json, warning
 from mcp_endpoint.clients.running_broker import local_base, local_tls
 from mcp_endpoint.clients.terminal import Terminal
@@ -103,11 +103,11 @@ async def _running(question: Question, settings: Settings, base: str, findings: 
         findings.extend(host_checks.servers_file(question.path.parent / SERVERS))
         return
     if wanted or not (question.token or question.agent):
-        findings.extend(broker_checks.agents(seen.stats, wanted, called))
+        findings.extend(stats_checks.agents(seen.stats, wanted, called))
         if not settings.mcp.ascii_names:
-            findings.extend(broker_checks.refused_names(seen.stats, wanted))
+            findings.extend(stats_checks.refused_names(seen.stats, wanted))
     if not (question.token or question.agent):
-        findings.extend(broker_checks.servers(seen.stats))
+        findings.extend(stats_checks.servers(seen.stats))
     findings.append(await broker_checks.call_through(local, tokens, tls))
     if settings.server.public_url and reached[-1].status is Status.OK:
         # A proxy that serves health may still not pass WebSockets on.
