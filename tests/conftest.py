@@ -18,6 +18,13 @@ hypothesis_settings.register_profile("any machine", deadline=None, suppress_heal
 hypothesis_settings.load_profile("any machine")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Long tests first, those with a time limit of their own: as the last ones they would leave a core idle."""
+    limits = (item.get_closest_marker("timeout") for item in items)
+    long = {id(item) for item, limit in zip(items, limits, strict=True) if limit is not None and limit.args[0] > 300}
+    items.sort(key=lambda item: id(item) not in long)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say at the end what was not run, and why: nothing is left out in silence."""
     files: dict[str, Counter[str]] = defaultdict(Counter)
