@@ -20,6 +20,8 @@ sys.path.insert(0, str(HOME / "src"))
 
 from mcp_endpoint.clients.device import DeviceError, result_texts, session  # noqa: E402
 from mcp_endpoint.clients.endpoint import endpoint  # noqa: E402
+from mcp_endpoint.clients.terminal import Terminal  # noqa: E402
+from mcp_endpoint.language import VARIABLE, Bilingual, choose  # noqa: E402
 from mcp_endpoint.tokens import Tokens, urls  # noqa: E402
 
 WHOLE = 40.0
@@ -29,7 +31,11 @@ SHOWN = 240  # characters of a frame, but for the one with the result
 
 
 class DemoError(Exception):
-    """Something did not work; the message says what."""
+    """Something did not work; `told` says what."""
+
+    def __init__(self, told: Bilingual) -> None:
+        super().__init__(told.en)
+        self.told = told
 
 
 class Process:
@@ -56,7 +62,12 @@ class Process:
         """The port it says it listens on."""
         done, _ = await asyncio.wait({self._port}, timeout=STARTING)
         if not done or self._port.cancelled():
-            raise DemoError(f"{self._name} 没有启动。 / The {self._name} did not start; its lines above say why.")
+            raise DemoError(
+                Bilingual(
+                    f"{self._name} 没有启动，原因见上面它的输出。",
+                    f"The {self._name} did not start; its lines above say why.",
+                )
+            )
         return self._port.result()
 
     async def end(self) -> None:
@@ -91,15 +102,15 @@ async def running(name: str, *command: str, environ: Mapping[str, str]) -> Async
         await program.end()
 
 
-def step(number: int, zh: str, en: str) -> None:
-    """Say what comes next."""
-    print(f"[{number}] {zh} / {en}", flush=True)
-
-
-async def demo(expression: str, folder: str) -> str:
+async def demo(expression: str, folder: str, terminal: Terminal) -> str:
     """Run everything once; returns the value in the frame that the device received. Raises DemoError or DeviceError."""
     key = secrets.token_hex(16)
     clean = {name: value for name, value in os.environ.items() if not name.startswith("MCP_ENDPOINT")}
+    clean[VARIABLE] = terminal.language
+
+    def step(number: int, zh: str, en: str) -> None:
+        terminal.say(Bilingual(f"[{number}] {zh}", f"[{number}] {en}"))
+
     environ = clean | {
         "PYTHONUNBUFFERED": "1",
         "PYTHONUTF8": "1",
@@ -139,7 +150,12 @@ async def call(device_url: str, expression: str) -> str:
     async with session(endpoint(device_url, "call"), show) as device:
         tools = await device.greet(STARTING)
         if not any(tool.get("name") == "calculator" for tool in tools):
-            raise DemoError("计算器没有接入。 / The calculator did not dial in; the bridge's lines above say why.")
+            raise DemoError(
+                Bilingual(
+                    "计算器没有接入，原因见上面 bridge 的输出。",
+                    "The calculator did not dial in; the bridge's lines above say why.",
+                )
+            )
         await device.call("calculator", {"python_expression": expression})
     return frames[-1]
 
@@ -149,21 +165,22 @@ def value(frame: str) -> str:
     result = json.loads(frame)["result"]
     text = " ".join(result_texts(result))
     if result.get("isError"):
-        raise DemoError(text)
+        raise DemoError(Bilingual(text, text))
     return text
 
 
 async def main() -> int:
     """The exit code."""
     expression = os.environ.get("EXPR") or "130000 * 130000"
+    terminal = Terminal(choose(None, os.environ, None, "en"), sys.stdout, sys.stderr)
     try:
         with tempfile.TemporaryDirectory() as folder:
             async with asyncio.timeout(WHOLE):
-                answer = await demo(expression, folder)
+                answer = await demo(expression, folder, terminal)
     except TimeoutError:
-        print(f"演示没有在 {WHOLE:g} 秒内完成。 / The demo did not end within {WHOLE:g} s.", file=sys.stderr)
+        terminal.complain(Bilingual(f"演示没有在 {WHOLE:g} 秒内完成。", f"The demo did not end within {WHOLE:g} s."))
     except (DemoError, DeviceError) as error:
-        print(error, file=sys.stderr)
+        terminal.complain(error.told)
     else:
         print(f"\n{expression} = {answer}")
         return 0
