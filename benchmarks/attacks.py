@@ -13,7 +13,6 @@ from load import PATIENCE, Caller, call_in_turn, hang_up, join, pairs_of
 from options import Options
 from relays import Relay, broker
 from report import Table, figure, percentile, ratio
-
 from support.paths import PROGRAMS, TESTS
 from support.peers import Agent
 from support.servers.opened import flooding, write

@@ -15,7 +15,6 @@ from load import PATIENCE, SIZE, connect, hang_up, links_of
 from options import Options
 from relays import Relay, broker, end, pin
 from report import Table, figure, percentile, ratio
-
 from support.light_links import RESULT, LightProgram
 from support.peers import Agent
 

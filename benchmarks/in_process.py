@@ -18,8 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from loguru import logger
-from options import Options
-from report import Table, figure
 from websockets.utils import apply_mask
 
 from mcp_endpoint.app import loop_factory
@@ -31,6 +29,8 @@ from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.settings.schema import ServerSettings, Settings
 from mcp_endpoint.tokens import Tokens, urls
+from options import Options
+from report import Table, figure
 
 KEY = "0123456789abcdef0123456789abcdef"
 UPGRADE = (

@@ -8,7 +8,6 @@ from load import call_in_turn, hang_up, join, pairs_of
 from options import Options
 from relays import Relay, broker
 from report import Table, figure, percentile, ratio
-
 from support.peers import Agent, Device
 from support.stalled import stalled
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from time import perf_counter
 
 from relays import Relay
-
 from support.light_links import LightDevice, LightLink, LightProgram, id_of
 from support.sockets import BINARY, ws_frame
 

@@ -11,7 +11,6 @@ from load import PATIENCE, Caller, call_in_turn
 from options import Options
 from relays import Relay, broker
 from report import Table, figure, percentile, ratio
-
 from support.peers import Agent
 from support.servers.opened import server, write
 

@@ -16,11 +16,10 @@ from time import monotonic
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "src"))
 
+from mcp_endpoint.app import raise_descriptor_limit
 from options import Options
 from relays import pin
 from report import Table, facts
-
-from mcp_endpoint.app import raise_descriptor_limit
 
 PARTS = ("calls", "idle", "in_process", "http_doors", "providers", "isolation", "attacks", "storms")
 PEERS = ("nats", "nchan")

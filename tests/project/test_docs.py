@@ -158,6 +158,19 @@ def test_every_command_named_exists(page: Path, capsys: pytest.CaptureFixture[st
                 assert end.value.code == 0, f"{line}: {capsys.readouterr().err}"
 
 
+def test_every_benchmark_named_exists_with_its_options_and_parts() -> None:
+    lines = [line for page in PAGES for line in code_of(page_text(page)) if "benchmarks/" in line]
+    assert lines
+    for line in lines:
+        words = line.split()
+        [script] = [word for word in words if word.startswith("benchmarks/")]
+        source = page_text(ROOT / script)
+        options = [word for word in words if word.startswith("--")]
+        assert [option for option in options if f'"{option}"' not in source] == [], line
+        for part in words[words.index("--only") + 1].split(",") if "--only" in words else []:
+            assert (ROOT / f"benchmarks/{part}.py").exists(), line
+
+
 def targets() -> set[str]:
     return set(re.findall(r"^([a-z]+):", page_text(ROOT / "Makefile"), re.M))
 
