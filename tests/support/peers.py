@@ -287,7 +287,9 @@ async def device(url: str, client: str | None = "test", **options: Any) -> Async
 @contextlib.asynccontextmanager
 async def dialled(url: str, **options: Any) -> AsyncIterator[ClientConnection]:
     async with connect(
-        url, **{"ping_interval": None, "max_size": None, "proxy": None, "close_timeout": 1} | options
+        url,
+        **{"open_timeout": PATIENCE, "ping_interval": None, "max_size": None, "proxy": None, "close_timeout": 1}
+        | options,
     ) as connection:
         yield connection
 

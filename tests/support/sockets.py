@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from support.peers import Broker
 
 PATIENCE = 60.0
-"""Seconds that any wait may take."""
+"""Seconds that any wait may take: for what hangs, so that no slow machine runs into it."""
 
 TEXT, BINARY, CLOSE, PING, PONG, CONT = 1, 2, 8, 9, 10, 0
 

@@ -12,7 +12,7 @@ from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
-from support.sockets import TEXT, ws_frame
+from support.sockets import PING, PONG, TEXT, ws_frame
 
 STRIDE = 20
 PIECE = 16_384
@@ -173,9 +173,11 @@ class Abuser:
                     start, length = 4, int.from_bytes(data[2:4])
                 if len(data) < start + length:
                     break
-                frame = json.loads(data[start : start + length])
+                opcode, payload = data[0] & 0x0F, data[start : start + length]
                 data = data[start + length :]
-                if "id" in frame:
+                if opcode == PING:
+                    sock.sendall(ws_frame(PONG, payload))
+                elif opcode == TEXT and "id" in (frame := json.loads(payload)):
                     yield frame
 
     def huge(self) -> Iterator[None]:
