@@ -9,15 +9,18 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from load import PATIENCE, Caller, call_in_turn, hang_up, join, pairs_of
+from load import PATIENCE, Caller, call_in_turn, connect, hang_up, join, pairs_of
 from options import Options
 from relays import Relay, broker
 from report import Table, figure, percentile, ratio
+from support.light_links import LightProgram
 from support.paths import PROGRAMS, TESTS
 from support.peers import Agent
 from support.servers.opened import flooding, write
 
 HONEST, CALLS = 4, 150
+AT_WORK = 300.0
+"""Seconds that the abuser has to come a few steps further: it has only the time that nobody else wants."""
 AIM = 2.0
 """The p99 of honest agents may be at most so many times as long."""
 
@@ -65,6 +68,14 @@ async def abusing(how: str, relay: Relay, path: str) -> AsyncIterator[Callable[[
             await process.communicate()
 
 
+class Silent(LightProgram):
+    """A tool side that answers no call."""
+
+    def got(self, frame: bytes) -> None:
+        if b'"tools/call"' not in frame[:200]:
+            super().got(frame)
+
+
 async def p99(callers: list[Caller]) -> float:
     return percentile(await call_in_turn(callers, CALLS), 0.99)
 
@@ -77,23 +88,24 @@ async def under_abuse(relay: Relay, how: str, rounds: int) -> tuple[list[float],
     await join(relay, programs, callers)
     attacker = Agent(relay.broker, "attacker")
     quiet, abused = [], []
-    async with contextlib.AsyncExitStack() as stack:
-        if has_tools:
-            await stack.enter_async_context(attacker.tool_side("t", calls=how != "calls"))
-        path = attacker.path(door) if door in ("call", "mcp") else f"/call/{door}"
-        await p99(callers)
-        for _ in range(rounds):
-            quiet.append(await p99(callers))
-            async with abusing(how, relay, path) as progress, asyncio.timeout(PATIENCE):
-                assert await progress(), "the attacker gave up"
-                while True:  # until it was at work meanwhile: it has only the time that nobody else wants
-                    steps = asyncio.ensure_future(progress())
-                    seconds = await p99(callers)
-                    if steps.done():
-                        assert steps.result(), "the attacker gave up"
-                        abused.append(seconds)
-                        break
-                    await steps
+    if has_tools:
+        its_own = (Silent if how == "calls" else LightProgram)(attacker.path("mcp"))
+        await connect(relay, [its_own])
+        programs.append(its_own)
+    path = attacker.path(door) if door in ("call", "mcp") else f"/call/{door}"
+    await p99(callers)
+    for _ in range(rounds):
+        quiet.append(await p99(callers))
+        async with abusing(how, relay, path) as progress, asyncio.timeout(AT_WORK):
+            assert await progress(), "the attacker gave up"
+            while True:  # until it was at work meanwhile
+                steps = asyncio.ensure_future(progress())
+                seconds = await p99(callers)
+                if steps.done():
+                    assert steps.result(), "the attacker gave up"
+                    abused.append(seconds)
+                    break
+                await steps
     hang_up([*programs, *callers])
     return quiet, abused
 

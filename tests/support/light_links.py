@@ -24,7 +24,10 @@ class LightLink(asyncio.Protocol):
     def __init__(self, path: str) -> None:
         self.path = path
         self.lost = False
-        self._data = b""
+        self._rest = bytearray()
+        """What came and is not whole yet."""
+        self._needed = 0
+        """Bytes that it has to have before there is anything in it to be had."""
         self.upgraded = asyncio.Event()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -32,23 +35,30 @@ class LightLink(asyncio.Protocol):
         self.transport.write(HEAD.format(path=self.path, header="").encode())
 
     def data_received(self, data: bytes) -> None:
-        data = self._data + data if self._data else data
+        if self._rest:
+            self._rest += data
+            if len(self._rest) < self._needed:
+                return
+            data = bytes(self._rest)
+            self._rest.clear()
         if not self.upgraded.is_set():
             head, end, rest = data.partition(b"\r\n\r\n")
             if not end:
-                self._data = data
+                self._rest += data
                 return
             assert b" 101 " in head, head
             data = rest
             self.upgraded.set()
             self.opened()
         at, size = 0, len(data)
+        self._needed = 0
         while size - at >= 2:
             start, length = at + 2, data[at + 1]
             if length >= 126:
                 start += 2 if length == 126 else 8
                 length = int.from_bytes(data[at + 2 : start])
             if size < start + length:
+                self._needed = start + length - at if size >= start else 0
                 break
             opcode, payload = data[at] & 0x0F, data[start : start + length]
             if opcode in (TEXT, BINARY):
@@ -56,7 +66,7 @@ class LightLink(asyncio.Protocol):
             elif opcode == PING:
                 self.transport.write(ws_frame(PONG, payload))
             at = start + length
-        self._data = data[at:]
+        self._rest += data[at:]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost = True
