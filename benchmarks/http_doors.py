@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import median
 from time import perf_counter
 
-from load import PATIENCE, SIZE, connect, hang_up, links_of
+from load import PATIENCE, SIZE, hang_up, join, pairs_of
 from options import Options
 from relays import Relay, broker, end, pin
 from report import Table, figure, percentile, ratio
@@ -126,15 +126,16 @@ async def prepared(client: HttpClient, way: str) -> bytes:
     return client.request({"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": params})
 
 
-async def load(relay: Relay, way: str, options: Options) -> dict[str, float]:
-    """One call of each agent in flight for a while: CPU for each and latencies, in microseconds."""
+async def load(relay: Relay, way: str, options: Options, first: int) -> dict[str, float]:
+    """One call of each agent from the `first` on in flight for a while: CPU for each and latencies, in microseconds."""
     loop = asyncio.get_running_loop()
     programs: list[LightProgram] = []
     clients, requests = [], []
     if relay.broker is not None:
-        programs = [links_of(relay, number)[0] for number in range(options.agents)]
-        await connect(relay, programs)
-    for number in range(options.agents):
+        programs, devices = pairs_of(relay, options.agents, SIZE, first)
+        await join(relay, programs, devices)
+        hang_up(devices)
+    for number in range(first, first + options.agents):
         path = Agent(relay.broker, f"bench{number}").path("mcp") if relay.broker is not None else "/"
         client = HttpClient(path)
         await loop.create_connection(lambda client=client: client, relay.host, relay.port)  # type: ignore[misc]
@@ -167,10 +168,11 @@ def measure(options: Options, folder: Path) -> list[Table]:
     ways = ("bare uvicorn", "by session", "stateless")
     found: dict[str, dict[str, list[float]]] = {way: defaultdict(list) for way in ways}
     with broker(folder) as ours, echo() as bare:
-        for _ in range(options.rounds):
-            for way, figures in found.items():
-                for key, value in options.run(load(bare if way == ways[0] else ours, way, options)).items():
-                    figures[key].append(value)
+        for number in range(options.rounds * len(ways)):  # each has agents of its own, whose tool sides never went away
+            way = ways[number % len(ways)]
+            relay = bare if way == ways[0] else ours
+            for key, value in options.run(load(relay, way, options, number * options.agents)).items():
+                found[way][key].append(value)
     table = Table(
         f"Per call over HTTP, {options.agents} agents × 1 in flight",
         ["way", "CPU µs per call", "way / bare", "p50 ms", "way / bare", "p99 ms"],

@@ -150,9 +150,9 @@ async def connect(relay: Relay, links: Sequence[LightLink], at_once: int = 64) -
         await asyncio.gather(*map(dial, links))
 
 
-def pairs_of(relay: Relay, agents: int, size: int = SIZE) -> tuple[list[LightProgram], list[Caller]]:
-    """The tool sides and the devices of so many agents, not connected yet."""
-    pairs = [links_of(relay, number, size) for number in range(agents)]
+def pairs_of(relay: Relay, agents: int, size: int = SIZE, first: int = 0) -> tuple[list[LightProgram], list[Caller]]:
+    """The tool sides and the devices of so many agents from the `first` on, not connected yet."""
+    pairs = [links_of(relay, number, size) for number in range(first, first + agents)]
     return [program for program, _ in pairs], [caller for _, caller in pairs]
 
 

@@ -44,7 +44,7 @@ async def waves(relay: Relay, rounds: int) -> tuple[float, list[float]]:
 
 def measure(options: Options, folder: Path) -> list[Table]:
     """A thousand tool sides and devices, reset and back at once."""
-    with broker(folder, tools_wait=0.5) as relay:
+    with broker(folder, offline_grace=0, tools_wait=0.5) as relay:
         first, again = options.run(waves(relay, options.rounds))
     table = Table(
         f"{AGENTS:,} tool sides and devices dial at once, and again when all were reset at once",
