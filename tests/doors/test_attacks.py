@@ -180,7 +180,7 @@ async def test_a_flood_of_messages_that_never_end(new_broker: Brokers) -> None:
 
 @pytest.mark.parametrize("flood", [{"chunks": 300, "errors": 0}, {"chunks": 0, "errors": 15}], ids=["frames", "stderr"])
 async def test_a_flood_from_a_server_that_the_broker_opened(opening: Brokers, flood: dict[str, int]) -> None:
-    broker = opening({"call_timeout": 60}, flood=flooding())
+    broker = opening({"call_timeout": 3600}, flood=flooding())
     async with contextlib.AsyncExitStack() as stack:
         attacker = await stack.enter_async_context(Agent(broker, "attacker").device("XiaozhiMCPEndpointClient"))
         assert await attacker.names() == ["flood"]
