@@ -26,7 +26,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 TOOLS_WAIT = 0.5
 START_TIMEOUT = 6.0
-CALL_TIMEOUT = 8.0
+CALL_TIMEOUT = 3.0
 MARGIN = PATIENCE
 """Seconds that whatever has a limit may take longer here."""
 IN_PROCESS = ("api", "python")
