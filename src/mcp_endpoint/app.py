@@ -29,11 +29,11 @@ from mcp_endpoint.doors.http.streamable.requests import StreamableHttp
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.doors.websocket.link import open_websocket
 from mcp_endpoint.doors.websocket.links import WebSocketLinks
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.link_log import LinkLog
 from mcp_endpoint.providers.entries.servers_file import SERVERS
 from mcp_endpoint.providers.factory import SourceContext, make_source
-from mcp_endpoint.providers.jobs.job_store import JobStore
+from mcp_endpoint.providers.jobs.job_manager import JobManager
 from mcp_endpoint.providers.pins import PinFile
 from mcp_endpoint.providers.provider import ProviderContext
 from mcp_endpoint.providers.supervisor import Providers
@@ -54,13 +54,13 @@ class Server(uvicorn.Server):
     """uvicorn's server, stopping as peers expect: /health says so first, then every link is closed with 1012."""
 
     def __init__(
-        self, config: PortConfig, websockets: WebSocketLinks, providers: Providers, job_store: JobStore
+        self, config: PortConfig, websockets: WebSocketLinks, providers: Providers, job_manager: JobManager
     ) -> None:
         super().__init__(config)
         self._port_state = config.port_state
         self._websockets = websockets
         self._providers = providers
-        self._store = job_store
+        self._job_manager = job_manager
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen; `handshake_timeout` holds for a TLS handshake too, which uvicorn would give a minute."""
@@ -83,7 +83,7 @@ class Server(uvicorn.Server):
         """Drain, then stop listening. A peer that reads nothing is cut off after `close_timeout`."""
         port_state = self._port_state
         port_state.draining = True
-        self._store.stop()  # the clients hear of it before they are closed
+        self._job_manager.stop()  # the clients hear of it before they are closed
         for role in Role:  # tool sides first, so that devices still hear what became of their calls
             port_state.close(role, End.RESTART)
             await asyncio.sleep(0)
@@ -154,10 +154,10 @@ async def _serve(
         settings, ConnectionManager(settings, LinkLog(), __version__), Tokens(settings.server.key), loop
     )
     port_state.manager.pays = lambda agent_id, work: port_state.fairness.charge(agent_id, work, loop.time())
-    job_store = JobStore(port_state.manager, loop, lambda: port_state.settings)
-    sources = SourceContext(os.environ, folder, job_store.longest, lambda: port_state.settings.server.debug)
+    job_manager = JobManager(port_state.manager, loop, lambda: port_state.settings)
+    sources = SourceContext(os.environ, folder, job_manager.longest, lambda: port_state.settings.server.debug)
     context = ProviderContext(
-        port_state.manager, loop, os.environ, folder, lambda server: make_source(server, sources), job_store
+        port_state.manager, loop, os.environ, folder, lambda server: make_source(server, sources), job_manager
     )
     pins = PinFile(folder / PINS)
     providers = Providers(folder / SERVERS, context, pins, lambda: port_state.settings.security.pin_tools == "block")
@@ -185,7 +185,7 @@ async def _serve(
         try:
             port_state.sweep(loop.time())
             providers.sweep(loop.time())
-            job_store.sweep(loop.time())
+            job_manager.sweep(loop.time())
         except Exception:  # noqa: BLE001  one bad deadline must not stop all the others for ever
             logger.exception("a deadline could not be worked off")
         loop.call_later(TICK, tick)
@@ -195,7 +195,7 @@ async def _serve(
     # What exists now lives as long as the process; the collector need not look at it again.
     gc.collect()
     gc.freeze()
-    server = Server(config, websockets, providers, job_store)
+    server = Server(config, websockets, providers, job_manager)
 
     def show_also(new: Settings) -> None:
         show(new)

@@ -3,7 +3,7 @@
 from loguru import logger
 
 from mcp_endpoint.broker.link import Ended, Peer, Session
-from mcp_endpoint.errors import Note
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.logs.redaction import quote_peer
 
 

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 
 BLOCK = 16
 LONGEST = 1024

@@ -21,7 +21,9 @@ from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.offers.naming import clean
 from mcp_endpoint.broker.tool_side.registry import Registry
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.errors import Code, End, Note
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.settings.schema import BrokerSettings, ServerSettings, Settings
 from mcp_endpoint.wire import envelope as wire
 

@@ -13,7 +13,10 @@ from pydantic import ValidationError
 
 from mcp_endpoint import cli
 from mcp_endpoint.broker.agent_state.why import State
-from mcp_endpoint.errors import MESSAGES, Code, End, Fault, Note, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.json_rpc import MESSAGES, Code, Fault
+from mcp_endpoint.errors.notes import Note
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import ANY_AGENT, Language, Settings, describe, describe_agent
 from mcp_endpoint.settings.values import NotAllowedError
 from support.documents import LANGUAGES, PAGES, anchors, code_of, links, of_docs, page_text, spans, tables, the_table

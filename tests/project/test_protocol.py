@@ -2,7 +2,7 @@
 
 import re
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.tokens import Tokens
 from mcp_endpoint.wire.mcp import ROUTES
 from support.paths import ROOT

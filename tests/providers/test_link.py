@@ -7,11 +7,11 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.providers.definitions import Definitions
 from mcp_endpoint.providers.entries.entry import Tools
+from mcp_endpoint.providers.jobs.job_store import JobStore
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
-from mcp_endpoint.providers.jobs.jobs import Jobs
 from mcp_endpoint.providers.link import ProviderLink
 from support.offline import Device, World
 from support.tasks import CAPABILITY, RELATED, REVISION, task
@@ -21,7 +21,7 @@ SHARED = "@s"
 
 class Store:
     def __init__(self) -> None:
-        self.jobs = Jobs(lambda job: None, lambda: 8, lambda: 50)
+        self.jobs = JobStore(lambda job: None, lambda: 8, lambda: 50)
 
     def answer_within(self) -> float:
         return 5.0
@@ -42,7 +42,7 @@ class Store:
 class Source:
     """A server that keeps what it is sent; `say` lets it speak."""
 
-    def __init__(self, world: World, job_store: Store, *, background: bool = True) -> None:
+    def __init__(self, world: World, job_manager: Store, *, background: bool = True) -> None:
         self.world = world
         self.sent: list[dict[str, Any]] = []
         peer = Peer("test", server_id="s", wants_caller=background)
@@ -51,7 +51,7 @@ class Source:
             peer, Definitions("s", Tools()), lambda tools: (), timers, lambda: world.now, None, local=False
         )
         if background:
-            jobs = JobWatch(job_store, timers, lambda: world.now, provider_link.to_broker, provider_link.to_source)
+            jobs = JobWatch(job_manager, timers, lambda: world.now, provider_link.to_broker, provider_link.to_source)
             provider_link.watch(jobs, lambda tool: tool == "add", shared=True)
         session = world.manager.join(Role.TOOL, SHARED, provider_link, world.now)
         assert isinstance(session, ToolSide)
@@ -176,8 +176,8 @@ def test_log_messages_while_jobs_go_on_at_a_shared_server_are_for_nobody(world: 
 
 
 def test_an_instance_that_finishes_its_jobs_answers_pings_and_is_asked_for_by_its_heir(world: World) -> None:
-    job_store = Store()
-    source = Source(world, job_store)
+    job_manager = Store()
+    source = Source(world, job_manager)
     source.serve()
     device = client(world)
     id_ = begun(device)
@@ -185,7 +185,7 @@ def test_an_instance_that_finishes_its_jobs_answers_pings_and_is_asked_for_by_it
     source.leave()
     source.say(id="p", method="ping")
     assert source.sent[-1] == {"jsonrpc": "2.0", "id": "p", "result": {}}
-    heir = Source(world, job_store)
+    heir = Source(world, job_manager)
     heir.serve()
     assert ask(device, "tasks/get", taskId=id_)["result"]["status"] == "working"
     source.say(id=number, result={"content": [{"type": "text", "text": "soup"}]})

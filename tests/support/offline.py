@@ -7,7 +7,8 @@ from msgspec.json import decode, encode
 from mcp_endpoint.broker.agent import Agent
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
-from mcp_endpoint.errors import End, Note
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.settings.schema import AgentSettings, BrokerSettings, ServerSettings, Settings
 
 TIMEOUT = 28.0

@@ -10,7 +10,7 @@ from mcp_endpoint.broker.link import Ended, Link
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
 from mcp_endpoint.broker.tool_side.program import ToolProgram
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire.mcp import Kind
 

@@ -13,7 +13,8 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.link import Ended, Link, Role
 from mcp_endpoint.broker.side import AgentOfSide, Side
-from mcp_endpoint.errors import Fault, Note
+from mcp_endpoint.errors.json_rpc import Fault
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, XIAOZHI

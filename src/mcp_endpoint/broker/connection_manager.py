@@ -13,7 +13,7 @@ from mcp_endpoint.broker.report import EndedLink, Report, Stamp, agent_report, e
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import NamedTuple, Protocol
 
-from mcp_endpoint.errors import End, Note
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.notes import Note
 
 
 class Role(StrEnum):

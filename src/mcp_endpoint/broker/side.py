@@ -5,7 +5,8 @@ from typing import Protocol
 
 from mcp_endpoint.broker.broker_state import BrokerState
 from mcp_endpoint.broker.link import Link, Role
-from mcp_endpoint.errors import MESSAGES, Fault, Note
+from mcp_endpoint.errors.json_rpc import MESSAGES, Fault
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire import envelope as wire
 

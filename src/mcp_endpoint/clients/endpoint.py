@@ -23,7 +23,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
 

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 
 from mcp_endpoint.doors.limits.addresses import UNKNOWN, ClientAddress
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import Refusal
+from mcp_endpoint.errors.refusals import Refusal
 
 MAX_HEAD = 32 * 1024
 """Bytes a request's line and headers may have."""

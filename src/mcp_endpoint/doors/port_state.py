@@ -10,7 +10,7 @@ from mcp_endpoint.broker.link import Role
 from mcp_endpoint.doors.limits.admission import Admission
 from mcp_endpoint.doors.limits.fairness import Fairness
 from mcp_endpoint.doors.outbox import Outbox
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import Tokens
 

@@ -16,7 +16,8 @@ from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.broker.work_budget import MEASURED, expected
-from mcp_endpoint.errors import Code, End
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.providers.definitions import Definitions, Withhold
 from mcp_endpoint.providers.jobs import job_tasks
 from mcp_endpoint.providers.jobs.job_watch import JobWatch

@@ -15,13 +15,13 @@ from mcp_endpoint.broker.broker_state import PROVIDER, Trouble
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.offers.pattern import Pattern
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.advice import advice, in_container
 from mcp_endpoint.providers.definitions import Definitions, Withhold
 from mcp_endpoint.providers.entries.entry import Kind, Server, expanded
-from mcp_endpoint.providers.jobs.job_store import JobStore
+from mcp_endpoint.providers.jobs.job_manager import JobManager
 from mcp_endpoint.providers.jobs.job_watch import JobWatch
 from mcp_endpoint.providers.link import ProviderLink
 from mcp_endpoint.providers.source import Stopped, StopReason
@@ -67,7 +67,7 @@ class ProviderContext:
     """That of the file: relative paths in it start there."""
     make_source: "Callable[[Server], Source]"
     """The source of an entry whose variables are put in. Raises Stopped."""
-    job_store: JobStore
+    job_manager: JobManager
     backoff: Callable[[], Backoff] = Backoff
 
 
@@ -171,7 +171,7 @@ class Provider:
         timers, local = context.manager.timers, server.kind is Kind.PYTHON
         provider_link = ProviderLink(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
         if peer.wants_caller:
-            job_watch = JobWatch(context.job_store, timers, clock, provider_link.to_broker, provider_link.to_source)
+            job_watch = JobWatch(context.job_manager, timers, clock, provider_link.to_broker, provider_link.to_source)
             job_watch.on_no_job = self._jobs_over
             provider_link.watch(job_watch, self._may_take_long, shared=self.agent_id.startswith(PROVIDER))
         self._over = context.loop.create_future()

@@ -7,7 +7,7 @@ tools inside this process. Whoever runs it (`provider.py`) joins it to the broke
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from mcp_endpoint.errors import Worded
+from mcp_endpoint.errors.words import Worded
 from mcp_endpoint.logs.redaction import quote_peer
 
 

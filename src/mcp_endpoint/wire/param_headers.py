@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Raw
 
-from mcp_endpoint.errors import Refusal
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.stateless import InvalidRequest, decode, other_header, repeated_header, spell
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from msgspec import DecodeError, Raw, Struct, UnsetType, field
 from msgspec.json import Decoder, encode
 
-from mcp_endpoint.errors import Code, Refusal
+from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.mcp import LEVELS, LISTED, REVISIONS, Kind, string
 

@@ -23,7 +23,7 @@ from mcp_endpoint.broker.device_side import device_view
 from mcp_endpoint.broker.link import Ended, Peer, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.providers.definitions import Definitions
 from mcp_endpoint.providers.entries.entry import Tools
 from mcp_endpoint.providers.link import ProviderLink

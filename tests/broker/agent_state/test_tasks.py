@@ -7,7 +7,7 @@ from msgspec.json import decode, encode
 
 from mcp_endpoint.broker.agent_state.tasks import LONGEST_KEPT, MOST_TASKS, PAGE, Task
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide as BrokersToolSide
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.settings.schema import AgentSettings, ServerSettings, Settings
 from support.brokers import Brokers
 from support.offline import TIMEOUT, World

@@ -10,7 +10,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.agent_state.why import explain
 from mcp_endpoint.broker.tool_side.program import LIVENESS
 from mcp_endpoint.broker.tool_side.registry import PROBE
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.wire.mcp import Kind
 from support.offline import TIMEOUT, Device, Program, World
 

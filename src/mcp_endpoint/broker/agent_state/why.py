@@ -12,7 +12,7 @@ from mcp_endpoint.broker.broker_state import PROVIDER
 from mcp_endpoint.broker.offers.naming import slug
 from mcp_endpoint.broker.offers.tool_filter import Unmatched
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
-from mcp_endpoint.errors import Note
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire.mcp import Kind
 
 DAY = 86_400.0

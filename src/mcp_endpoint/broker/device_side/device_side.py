@@ -16,7 +16,8 @@ from mcp_endpoint.broker.link import Ended, Link
 from mcp_endpoint.broker.offers.offer import definition_of
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.broker.tool_side.subscriptions import Subscriptions
-from mcp_endpoint.errors import Fault, Note
+from mcp_endpoint.errors.json_rpc import Fault
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.absent_arguments import no_arguments, without_arguments, without_empty

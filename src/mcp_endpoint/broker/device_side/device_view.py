@@ -10,7 +10,7 @@ from mcp_endpoint.broker.agent_state.catalogue import Catalogue, Entry, Listing,
 from mcp_endpoint.broker.agent_state.permission import usable
 from mcp_endpoint.broker.call import Caller
 from mcp_endpoint.broker.timers import Timer
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.definitions.client_views import Client
 from mcp_endpoint.wire.mcp import Kind

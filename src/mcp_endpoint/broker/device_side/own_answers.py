@@ -6,7 +6,7 @@ from msgspec.json import encode
 from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.call import Caller
 from mcp_endpoint.broker.tool_side.program import ToolProgram
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.mcp import Kind

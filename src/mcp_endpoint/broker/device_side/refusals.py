@@ -4,7 +4,7 @@ from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.agent_state.why import explain, explain_registration
 from mcp_endpoint.broker.link import Scope
 from mcp_endpoint.broker.tool_side.program import Registration
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire.mcp import Kind
 
 NAMED = 20

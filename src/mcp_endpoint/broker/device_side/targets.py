@@ -16,7 +16,7 @@ from mcp_endpoint.broker.device_side.device_view import DeviceView
 from mcp_endpoint.broker.device_side.refusals import nobody
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.absent_arguments import no_arguments

@@ -11,7 +11,8 @@ from msgspec import UNSET, Raw, UnsetType
 from mcp_endpoint.broker.side import error_of
 from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.broker.tool_side.program import ToolProgram
-from mcp_endpoint.errors import Fault, Note
+from mcp_endpoint.errors.json_rpc import Fault
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.repair import frames as repair

@@ -11,7 +11,7 @@ from mcp_endpoint.broker.broker_state import BrokerState
 from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
 from mcp_endpoint.broker.side import AgentOfSide
 from mcp_endpoint.broker.timers import Timer
-from mcp_endpoint.errors import Note
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.definition_repair import repair_definition

@@ -16,7 +16,8 @@ from mcp_endpoint.broker.offers.tool_filter import Unmatched
 from mcp_endpoint.broker.side import Side
 from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.broker.tool_side.list_fetch import ListFetch
-from mcp_endpoint.errors import End, Note
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.mcp import Kind

@@ -14,7 +14,8 @@ from mcp_endpoint.broker.offers.offer import names_of
 from mcp_endpoint.broker.side import AgentOfSide
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.broker.tool_side.subscriptions import renew
-from mcp_endpoint.errors import End, Note
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.notes import Note
 
 PROBE = 2.0
 """Seconds a look-alike has to give a sign of life, and one that stands by to answer before it takes over."""

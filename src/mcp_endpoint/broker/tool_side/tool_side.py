@@ -13,7 +13,8 @@ from mcp_endpoint.broker.tool_side.log_messages import listeners
 from mcp_endpoint.broker.tool_side.program import AgentOfToolSide, ToolProgram
 from mcp_endpoint.broker.tool_side.subscriptions import subscribers
 from mcp_endpoint.broker.tool_side.whom_to_ask import refuse_to_ask, whom_to_ask
-from mcp_endpoint.errors import Fault, Note
+from mcp_endpoint.errors.json_rpc import Fault
+from mcp_endpoint.errors.notes import Note
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.definitions.flaws import Remark

@@ -8,7 +8,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from mcp_endpoint.broker.call import AgentWithDevices, Call, Caller
 from mcp_endpoint.broker.tool_side.program import ToolProgram
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 

@@ -13,7 +13,8 @@ from urllib.parse import urlsplit
 from mcp_endpoint.broker.link import Peer
 from mcp_endpoint.doors.http.exchange import Exchange, Header
 from mcp_endpoint.doors.limits.credentials import KEY_HEADERS, agent_of
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import Settings
 
 METHODS = b"GET, POST, DELETE, OPTIONS"

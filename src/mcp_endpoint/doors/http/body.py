@@ -10,7 +10,8 @@ from msgspec.json import Decoder
 from mcp_endpoint.broker.work_budget import LARGE, expected
 from mcp_endpoint.doors.http.exchange import NO_FACTS, Exchange, Header, Words
 from mcp_endpoint.doors.http.media import Accepted, accepted, is_json
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.repair.frames import BLANK, Flaw
 from mcp_endpoint.wire.repair.requests import read_request

@@ -10,7 +10,7 @@ from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Post, Refused, read_post
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.router import Door
-from mcp_endpoint.errors import Refusal
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
 from mcp_endpoint.wire.stateless import REVISION, VERSION_HEADER, has_envelope
 

@@ -13,7 +13,7 @@ from mcp_endpoint.doors.http.body import Refused
 from mcp_endpoint.doors.http.event_stream import event
 from mcp_endpoint.doors.port_state import LinkSet, PortState
 from mcp_endpoint.doors.traffic import traffic_of
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.wire import envelope as wire
 
 

@@ -15,7 +15,10 @@ from starlette.types import Receive, Scope, Send
 from mcp_endpoint.doors.connection import Connection
 from mcp_endpoint.doors.limits.addresses import ClientAddress
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import ADVICE, HTTP_STATUS, Code, End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.http_status import ADVICE, HTTP_STATUS
+from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 
 Header = tuple[bytes, bytes]

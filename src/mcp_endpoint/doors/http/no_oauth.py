@@ -9,7 +9,8 @@ from msgspec.json import encode
 
 from mcp_endpoint.doors.http.access import cors, misdirected, preflight
 from mcp_endpoint.doors.http.exchange import Exchange
-from mcp_endpoint.errors import ADVICE, End
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.http_status import ADVICE
 
 WELL_KNOWN = ".well-known"
 ENDPOINTS = frozenset({"register", "authorize", "token"})

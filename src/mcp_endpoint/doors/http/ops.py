@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from mcp_endpoint import __version__
 from mcp_endpoint.broker.report import Stamp
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import Fault
+from mcp_endpoint.errors.json_rpc import Fault
 
 Report = dict[str, object]
 UPGRADE_HELP = (

@@ -15,7 +15,7 @@ from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.http.no_oauth import asks_for_oauth, refuse_oauth
 from mcp_endpoint.doors.paths import role_of
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 
 Door = Callable[[Exchange, Client], Awaitable[None]]
 """Answers the requests of those who may come in, or raises Refused."""

@@ -15,7 +15,8 @@ from mcp_endpoint.doors.http.event_link import EventLink, EventLinks
 from mcp_endpoint.doors.http.event_stream import event, write_events
 from mcp_endpoint.doors.http.exchange import Exchange
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 
 ID_BYTES = 32
 """Random bytes of a session's id: whoever knows it may post to the session."""

@@ -13,7 +13,8 @@ from loguru import logger
 
 from mcp_endpoint.doors.limits.addresses import ClientAddress, Headers, behind, client_address
 from mcp_endpoint.doors.limits.refusals import Refusals
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import SecuritySettings
 
 PENALTY = 10

@@ -8,7 +8,7 @@ import contextlib
 import re
 from collections.abc import Iterable
 
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.tokens import TokenError, Tokens
 
 _PARAMETER = "token"

@@ -15,7 +15,7 @@ from mcp_endpoint.doors.websocket.handshake import WebSocket
 from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.doors.websocket.partial_message import PartialMessage
 from mcp_endpoint.doors.websocket.sending import Sending
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 
 REFUSED_PATIENCE = 1.0
 """Seconds that a peer has to close its side when it is refused or has done wrong."""

@@ -11,7 +11,7 @@ from websockets.typing import Origin, Subprotocol
 
 from mcp_endpoint.broker.link import Peer, Role
 from mcp_endpoint.doors.paths import role_of
-from mcp_endpoint.errors import Refusal
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import Settings
 
 REFUSALS = {404: Refusal.NO_DOOR, 403: Refusal.FOREIGN_ORIGIN}

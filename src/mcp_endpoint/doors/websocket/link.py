@@ -23,7 +23,8 @@ from mcp_endpoint.doors.websocket.frames import FrameReader
 from mcp_endpoint.doors.websocket.handshake import answer, peer_of
 from mcp_endpoint.doors.websocket.links import WebSocketLinks
 from mcp_endpoint.doors.websocket.partial_message import PartialMessage, TooManyFragments
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 
 
 class WebSocketLink(Closing):

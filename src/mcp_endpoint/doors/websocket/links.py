@@ -7,7 +7,7 @@ from typing import Protocol
 from mcp_endpoint.broker.link import Role, Session
 from mcp_endpoint.doors.port_state import LinkSet, PortState
 from mcp_endpoint.doors.websocket.heartbeat import Heartbeat
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.settings.schema import Settings
 
 

@@ -9,7 +9,7 @@ from asyncio import Protocol, TimerHandle, Transport
 
 from mcp_endpoint.broker.link import Ended
 from mcp_endpoint.doors.websocket.links import WebSocketLinks
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 
 _SHORT = [bytes((0x81, length)) for length in range(126)]
 

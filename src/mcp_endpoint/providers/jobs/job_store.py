@@ -1,90 +1,143 @@
-"""Where jobs are kept and told about: a tool side for each agent that has any, and a word to clients when one ends."""
+"""Calls that go on after their caller was answered: what there is of them, whose they are, and until when.
 
-import asyncio
-import time
+Pure: time is passed in, and whoever runs a call says what becomes of it. A job belongs to one agent, and no other one
+can see it.
+"""
+
+import secrets
 from collections.abc import Callable
-from datetime import UTC, datetime
+from dataclasses import dataclass, field
+from enum import StrEnum
 
-from msgspec.json import encode
+from msgspec import Raw
 
-from mcp_endpoint.broker.connection_manager import ConnectionManager
-from mcp_endpoint.broker.link import Ended, Role
-from mcp_endpoint.errors import End
-from mcp_endpoint.providers.jobs.job_tools import ALIAS, JobTools, sentence
-from mcp_endpoint.providers.jobs.jobs import Job, Jobs, Status
-from mcp_endpoint.settings.schema import Settings
-from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire import mcp
+KEPT = 3600.0
+"""Seconds a job that has ended is remembered."""
+
+
+class Status(StrEnum):
+    """How a job is."""
+
+    RUNNING = "running"
+    DONE = "done"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+WORDS = {
+    Status.RUNNING: ("进行中", "is running"),
+    Status.DONE: ("已完成", "is done"),
+    Status.FAILED: ("失败了", "has failed"),
+    Status.CANCELLED: ("已取消", "was cancelled"),
+}
+"""What a device reads out, in Chinese and English."""
+
+
+@dataclass(eq=False)
+class Job:
+    """One call that goes on by itself."""
+
+    id: str
+    """Short and made of digits, so that it can be said; it is looked up only among its agent's own."""
+    agent_id: str
+    tool: str
+    began: float
+    stop: Callable[[], None] = field(repr=False)
+    """Tells whoever does the work that nobody wants it any more."""
+    status: Status = Status.RUNNING
+    progress: str = ""
+    """What was told last of how far it is."""
+    result: Raw | bytes | None = None
+    """That of the call, once it is done or failed by itself."""
+    why: str = ""
+    """Why it failed, where the call had no result."""
+    ended: float | None = None
+    watchers: set[Callable[["Job"], None]] = field(default_factory=set, repr=False)
+    """Hear when it ended, beside those who hear of every job."""
+
+    def __post_init__(self) -> None:
+        self.updated = self.began
+        """When it was told of last."""
+
+    def told(self, progress: str, now: float) -> None:
+        """Whoever does the work says how far it is."""
+        self.progress, self.updated = progress, now
+
+
+class TooManyJobs(Exception):
+    """An agent has as many running jobs as it may have."""
 
 
 class JobStore:
-    """The jobs of one broker."""
+    """The jobs of all agents. `told` hears of each that ended."""
 
-    def __init__(
-        self,
-        manager: ConnectionManager,
-        loop: asyncio.AbstractEventLoop,
-        settings: Callable[[], Settings],
-        wall: Callable[[], float] = time.time,
-    ) -> None:
-        self._manager = manager
-        self._loop = loop
-        self._settings = settings
-        self._wall = wall
-        self._job_tools: dict[str, JobTools] = {}
-        self.jobs = Jobs(self._told, lambda: settings().jobs.max_running, lambda: settings().jobs.max_kept)
+    def __init__(self, told: Callable[[Job], None], most: Callable[[], int], kept: Callable[[], int]) -> None:
+        self._told = told
+        self._most = most
+        self._kept = kept
+        self._by_agent: dict[str, dict[str, Job]] = {}
+        self._numbers: set[str] = set()
+        """Of all agents': a server that serves several of them may have each job as a task by its number."""
 
-    def answer_within(self) -> float:
-        """Seconds after which a call becomes a job."""
-        return self._settings().jobs.answer_within
+    def begin(self, agent_id: str, tool: str, stop: Callable[[], None], now: float) -> Job:
+        """A call has become a job. Raises TooManyJobs."""
+        jobs = self._by_agent.setdefault(agent_id, {})
+        if sum(job.status is Status.RUNNING for job in jobs.values()) >= self._most():
+            raise TooManyJobs
+        while len(jobs) >= self._kept() and (old := _oldest_ended(jobs)) is not None:
+            self._forget(jobs, old)
+        number, digits = str(secrets.randbelow(9000) + 1000), 4
+        while number in self._numbers:
+            digits += 1
+            number = str(secrets.randbelow(9 * 10 ** (digits - 1)) + 10 ** (digits - 1))
+        self._numbers.add(number)
+        job = jobs[number] = Job(number, agent_id, tool, now, stop)
+        return job
 
-    def longest(self) -> float:
-        """Seconds a job may take."""
-        return self._settings().jobs.max_seconds
+    def of(self, agent_id: str) -> list[Job]:
+        """The jobs of an agent, in the order in which they began."""
+        return list(self._by_agent.get(agent_id, {}).values())
 
-    def language(self, agent_id: str) -> str:
-        """The language of an agent."""
-        return self._settings().limits(agent_id).language
+    def find(self, agent_id: str, id_: str) -> Job | None:
+        """The job of that number, if it is this agent's."""
+        return self._by_agent.get(agent_id, {}).get(id_)
 
-    def stamp(self, moment: float) -> str:
-        """A moment of the loop's clock as ISO 8601 has it."""
-        return datetime.fromtimestamp(self._wall() - (self._loop.time() - moment), UTC).isoformat(timespec="seconds")
+    def end(self, job: Job, status: Status, now: float, result: Raw | bytes | None = None, why: str = "") -> None:
+        """A job has its outcome; the first one counts."""
+        if job.status is Status.RUNNING:
+            job.status, job.ended, job.result, job.why = status, now, result, why
+            job.updated = now
+            self._told(job)
+            for hears in job.watchers:
+                hears(job)
+            job.watchers.clear()
 
-    def opened(self, agent_id: str) -> None:
-        """An agent has a job: it can ask for it from now on."""
-        if agent_id in self._job_tools:
-            return
-        job_tools = JobTools(
-            agent_id, self.jobs, lambda: self.language(agent_id), self._loop, lambda: self._close(agent_id)
-        )
-        session = self._manager.join(Role.TOOL, agent_id, job_tools, self._loop.time())
-        if not isinstance(session, End):
-            job_tools.session = session
-            self._job_tools[agent_id] = job_tools
+    def cancel(self, job: Job, now: float) -> None:
+        """Nobody wants it any more."""
+        if job.status is Status.RUNNING:
+            job.stop()
+            self.end(job, Status.CANCELLED, now)
 
-    def _close(self, agent_id: str) -> None:
-        job_tools = self._job_tools.pop(agent_id, None)
-        if job_tools is not None and job_tools.session is not None:
-            session, job_tools.session = job_tools.session, None
-            end = End.SERVER_ENDED
-            self._manager.ended(session, job_tools, Ended(end, end.code), self._loop.time())
+    def sweep(self, now: float) -> list[str]:
+        """Forget what ended long ago; the agents of which nothing is left."""
+        gone = []
+        for agent_id, jobs in list(self._by_agent.items()):
+            for job in list(jobs.values()):
+                if job.ended is not None and now - job.ended > KEPT:
+                    self._forget(jobs, job)
+            if not jobs:
+                del self._by_agent[agent_id]
+                gone.append(agent_id)
+        return gone
 
-    def _told(self, job: Job) -> None:
-        """A job ended: the clients of its agent hear of it as a log message, which all of them may ignore."""
-        text = sentence(job, self._loop.time(), self.language(job.agent_id))
-        data = {"job_id": job.id, "tool": job.tool, "status": job.status.value, "text": text}
-        params = {"level": "notice", "logger": ALIAS, "data": data}
-        self._manager.tell(job.agent_id, wire.notification(mcp.MESSAGE, encode(params)))
+    def _forget(self, jobs: dict[str, Job], job: Job) -> None:
+        del jobs[job.id]
+        self._numbers.discard(job.id)
 
-    def sweep(self, now: float) -> None:
-        """Forget what ended long ago; an agent without jobs has no tools for them."""
-        for agent_id in self.jobs.sweep(now):
-            self._close(agent_id)
+    def running(self) -> list[Job]:
+        """All that are under way."""
+        return [job for jobs in self._by_agent.values() for job in jobs.values() if job.status is Status.RUNNING]
 
-    def stop(self) -> None:
-        """The broker ends: whoever waits for a job hears that it will not come."""
-        for job in self.jobs.running():
-            why = "服务正在重启" if self.language(job.agent_id) == "zh" else "the broker is restarting"
-            self.jobs.end(job, Status.FAILED, self._loop.time(), None, why)
-        for agent_id in list(self._job_tools):
-            self._close(agent_id)
+
+def _oldest_ended(jobs: dict[str, Job]) -> Job | None:
+    return next((job for job in jobs.values() if job.status is not Status.RUNNING), None)

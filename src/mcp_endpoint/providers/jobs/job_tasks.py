@@ -9,10 +9,10 @@ from collections.abc import Callable
 from msgspec import UNSET, Raw
 from msgspec.json import encode
 
-from mcp_endpoint.errors import Code
-from mcp_endpoint.providers.jobs.job_store import JobStore
+from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.providers.jobs.job_manager import JobManager
+from mcp_endpoint.providers.jobs.job_store import KEPT, Job, Status
 from mcp_endpoint.providers.jobs.job_tools import sentence
-from mcp_endpoint.providers.jobs.jobs import KEPT, Job, Status
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
@@ -53,8 +53,8 @@ def caller(params: dict[str, Raw]) -> str | None:
 class JobTasks:
     """What one run of a source answers about the jobs of all runs: a client may ask after a restart, too."""
 
-    def __init__(self, job_store: JobStore, clock: Callable[[], float], to_broker: Callable[[bytes], None]) -> None:
-        self._store = job_store
+    def __init__(self, job_manager: JobManager, clock: Callable[[], float], to_broker: Callable[[bytes], None]) -> None:
+        self._job_manager = job_manager
         self._clock = clock
         self._to_broker = to_broker
         self._waiting: dict[int, Job] = {}
@@ -68,7 +68,7 @@ class JobTasks:
     def asked(self, number: int, method: str, params: dict[str, Raw]) -> None:
         """Answer one of METHODS, now or when the job is over."""
         id_, agent_id = mcp.string(params.get("taskId")) or "", caller(params)
-        job = self._store.jobs.find(agent_id, id_) if agent_id is not None else None
+        job = self._job_manager.jobs.find(agent_id, id_) if agent_id is not None else None
         if job is None:
             self._refuse(number, Code.INVALID_PARAMS, f"没有编号为 {id_[:20]} 的任务。 / There is no task {id_[:20]}.")
             return
@@ -83,7 +83,7 @@ class JobTasks:
         elif job.status is not Status.RUNNING:
             self._refuse(number, Code.INVALID_PARAMS, f"任务 {id_} 已结束。 / Task {id_} is over.")
         else:
-            self._store.jobs.cancel(job, self._clock())
+            self._job_manager.jobs.cancel(job, self._clock())
             self._answer(number, self._facts(job))
 
     def cancelled(self, number: int) -> None:
@@ -101,15 +101,18 @@ class JobTasks:
             if job.result is not None:
                 self._to_broker(wire.result(b"%d" % number, job.result))
             else:
-                text = sentence(job, self._clock(), self._store.language(job.agent_id))
+                text = sentence(job, self._clock(), self._job_manager.language(job.agent_id))
                 self._refuse(number, Code.TOOL_SIDE_FAILED, text)
 
     def _facts(self, job: Job) -> dict[str, object]:
         told = job.why or job.progress
-        ttl = round((self._store.longest() + KEPT) * 1000)
+        ttl = round((self._job_manager.longest() + KEPT) * 1000)
         facts: dict[str, object] = {"taskId": job.id, "status": WORDS[job.status]}
         facts |= {"statusMessage": told} if told else {}
-        facts |= {"createdAt": self._store.stamp(job.began), "lastUpdatedAt": self._store.stamp(job.updated)}
+        facts |= {
+            "createdAt": self._job_manager.stamp(job.began),
+            "lastUpdatedAt": self._job_manager.stamp(job.updated),
+        }
         return facts | {"ttl": ttl, "pollInterval": POLL_INTERVAL}
 
     def _answer(self, number: int, result: object) -> None:

@@ -12,9 +12,9 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.agent_state.why import duration
 from mcp_endpoint.broker.link import Peer, Session
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.providers.arguments.meanings import arguments_of, declared, is_blank, is_word_for_nothing, whole
-from mcp_endpoint.providers.jobs.jobs import WORDS, Job, Jobs, Status
+from mcp_endpoint.providers.jobs.job_store import WORDS, Job, JobStore, Status
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
@@ -53,7 +53,7 @@ class JobTools:
     def __init__(
         self,
         agent_id: str,
-        jobs: Jobs,
+        jobs: JobStore,
         language: Callable[[], str],
         loop: asyncio.AbstractEventLoop,
         left: Callable[[], None],

@@ -10,10 +10,10 @@ from msgspec import UNSET, Raw
 from msgspec.json import encode
 
 from mcp_endpoint.broker.timers import Timer, Timers
-from mcp_endpoint.errors import Code
-from mcp_endpoint.providers.jobs.job_store import JobStore
+from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.providers.jobs.job_manager import JobManager
+from mcp_endpoint.providers.jobs.job_store import Job, Status, TooManyJobs
 from mcp_endpoint.providers.jobs.job_tasks import JobTasks, caller
-from mcp_endpoint.providers.jobs.jobs import Job, Status, TooManyJobs
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.repair.error_objects import proper
@@ -34,13 +34,13 @@ class JobWatch:
 
     def __init__(
         self,
-        job_store: JobStore,
+        job_manager: JobManager,
         timers: Timers,
         clock: Callable[[], float],
         to_broker: Callable[[bytes], None],
         to_source: Callable[[bytes], None],
     ) -> None:
-        self._store = job_store
+        self._job_manager = job_manager
         self._timers = timers
         self._clock = clock
         self._to_broker = to_broker
@@ -54,7 +54,7 @@ class JobWatch:
         """Progress of calls that are no jobs yet."""
         self._heard: set[int] = set()
         """Jobs whose callers go on hearing of their progress: tasks that asked for it."""
-        self.tasks = JobTasks(job_store, clock, to_broker)
+        self.tasks = JobTasks(job_manager, clock, to_broker)
         self.on_no_job: Callable[[], None] = lambda: None
         """Told when the last of its jobs is over."""
 
@@ -80,7 +80,7 @@ class JobWatch:
                 self._heard.add(number)
             self.tasks.begun(number, job)
         else:
-            timer = self._timers.at(now + self._store.answer_within(), lambda now: self._accept(number, now))
+            timer = self._timers.at(now + self._job_manager.answer_within(), lambda now: self._accept(number, now))
             self._pending[number] = PendingCall(agent_id, tool, timer)
         if "progressToken" in meta:
             return params
@@ -108,10 +108,10 @@ class JobWatch:
             head = mcp.read_call_result(envelope.result)
             failed = head is not None and head.is_error
             why = next((block.text for block in head.content if block.text), "") if head is not None and failed else ""
-            self._store.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
+            self._job_manager.jobs.end(job, Status.FAILED if failed else Status.DONE, now, envelope.result, why[:500])
         else:
             error = {} if envelope.error is UNSET else wire.members(proper(envelope.error)) or {}
-            self._store.jobs.end(job, Status.FAILED, now, None, mcp.text(error.get("message"), 500))
+            self._job_manager.jobs.end(job, Status.FAILED, now, None, mcp.text(error.get("message"), 500))
         return True
 
     def progressed(self, params: dict[str, Raw]) -> bool:
@@ -147,7 +147,7 @@ class JobWatch:
         for number in list(self._jobs):
             job = self._take(number)
             assert job is not None
-            self._store.jobs.end(job, Status.FAILED, self._clock(), None, why)
+            self._job_manager.jobs.end(job, Status.FAILED, self._clock(), None, why)
 
     def _take(self, number: int) -> Job | None:
         """A job that goes on no longer."""
@@ -175,34 +175,34 @@ class JobWatch:
             f"已开始，任务编号 {job.id}，完成后可以问我结果。",
             f"It has begun, as job {job.id}; ask for the result later.",
         )
-        said = zh if self._store.language(call.agent_id) == "zh" else en
+        said = zh if self._job_manager.language(call.agent_id) == "zh" else en
         facts = {"job_id": job.id, "status": Status.RUNNING.value}
         self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
 
     def _begin(self, number: int, agent_id: str, tool: str, now: float) -> Job | None:
         """Make a job of a call; None if its agent has as many as it may have."""
-        job_store = self._store
+        job_manager = self._job_manager
         try:
-            job = job_store.jobs.begin(agent_id, tool, lambda: self._stop(number), now)
+            job = job_manager.jobs.begin(agent_id, tool, lambda: self._stop(number), now)
         except TooManyJobs:
             return None
         self._jobs[number] = job
-        self._limits[number] = self._timers.at(now + job_store.longest(), lambda now: self._overdue(number, now))
-        job_store.opened(agent_id)
+        self._limits[number] = self._timers.at(now + job_manager.longest(), lambda now: self._overdue(number, now))
+        job_manager.opened(agent_id)
         return job
 
     def _too_many(self, agent_id: str) -> str:
         zh, en = "后台任务太多了，请稍后再试。", "Too many jobs are running; try again later."
-        return zh if self._store.language(agent_id) == "zh" else en
+        return zh if self._job_manager.language(agent_id) == "zh" else en
 
     def _overdue(self, number: int, now: float) -> None:
         job = self._jobs.get(number)
         if job is not None:
             self._stop(number)
-            seconds = f"{self._store.longest():g}"
-            zh = self._store.language(job.agent_id) == "zh"
+            seconds = f"{self._job_manager.longest():g}"
+            zh = self._job_manager.language(job.agent_id) == "zh"
             why = f"超过了 {seconds} 秒的上限" if zh else f"it took longer than the limit of {seconds} s"
-            self._store.jobs.end(job, Status.FAILED, now, None, why)
+            self._job_manager.jobs.end(job, Status.FAILED, now, None, why)
 
     def _stop(self, number: int) -> None:
         if self._take(number) is not None:

@@ -15,7 +15,7 @@ from loguru import logger
 from msgspec import UNSET, Raw, UnsetType
 from msgspec.json import encode
 
-from mcp_endpoint.errors import Code
+from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.arguments.meanings import arguments_of

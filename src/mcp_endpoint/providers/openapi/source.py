@@ -28,6 +28,7 @@ from mcp_endpoint.providers.openapi.loaders import FileLoader, UrlLoader, body_o
 from mcp_endpoint.providers.openapi.loading import read_documents
 from mcp_endpoint.providers.openapi.operations.operation import Operation
 from mcp_endpoint.providers.openapi.operations.servers import is_url
+from mcp_endpoint.providers.openapi.requests.headers import call_headers
 from mcp_endpoint.providers.openapi.requests.request import RequestBuilder
 from mcp_endpoint.providers.openapi.requests.response import error_text, result
 from mcp_endpoint.providers.openapi.requests.security import Credentials
@@ -122,10 +123,9 @@ class OpenApi:
 
         async def answer(call: Call) -> Mapping[str, object]:
             prepared = builder.build(call.arguments, call.ignored)
-            headers: dict[str, str] = {"Accept": "application/json, */*;q=0.5", **prepared.headers}
+            headers = call_headers(prepared.headers, [credentials.headers, self._settings.headers] if ours else [])
             query, cookies = "", list(prepared.cookies)
             if ours:
-                headers = _merged(headers, credentials.headers, self._settings.headers)
                 query = "&".join(credentials.query)
                 cookies += credentials.cookies
             if cookies:
@@ -190,14 +190,6 @@ async def _check_place(server: str, allowed: AllowedAddresses, route: Route) -> 
 def _client(allowed: AllowedAddresses, settings: OpenApiSettings) -> httpx.AsyncClient:
     limits = HttpLimits(read=settings.timeout, connections=settings.calls)
     return make_client(HttpSettings(allowed=allowed, tls=settings.tls, limits=limits, route=settings.route))
-
-
-def _merged(*layers: Mapping[str, str]) -> dict[str, str]:
-    """Headers of several layers, whose names are equal whatever their case; the last layer wins."""
-    merged: dict[str, tuple[str, str]] = {}
-    for layer in layers:
-        merged |= {name.lower(): (name, value) for name, value in layer.items()}
-    return dict(merged.values())
 
 
 def _origin(url: str) -> tuple[str, str | None, int | None]:

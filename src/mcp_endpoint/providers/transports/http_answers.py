@@ -8,7 +8,7 @@ import httpx
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import decode
 
-from mcp_endpoint.errors import Code
+from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.event_reader import EVENT_LIMIT, RETRY, EventReader
 from mcp_endpoint.net.http_answer import HttpAnswer

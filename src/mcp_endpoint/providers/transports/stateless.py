@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import decode, encode
 
-from mcp_endpoint.errors import Code
+from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.wire import envelope, mcp
 from mcp_endpoint.wire.envelope import Envelope, members
 from mcp_endpoint.wire.param_headers import MARK, wanted

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from mcp_endpoint.errors import Worded
+from mcp_endpoint.errors.words import Worded
 
 MOST_IN_A_SENTENCE = 2
 MOST_PER_DEFINITION = 4

@@ -1,6 +1,6 @@
 """What a tool server sent that cannot be read, where no session of the broker knows what it was asked."""
 
-from mcp_endpoint.errors import MESSAGES, Code
+from mcp_endpoint.errors.json_rpc import MESSAGES, Code
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.repair import frames as repair
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from msgspec import UNSET, Raw
 from msgspec.json import Decoder, decode, encode
 
-from mcp_endpoint.errors import Worded
+from mcp_endpoint.errors.words import Worded
 from mcp_endpoint.wire import envelope as wire
 
 LARGE = 1024 * 1024

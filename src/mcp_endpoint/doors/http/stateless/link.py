@@ -16,7 +16,10 @@ from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Message
 from mcp_endpoint.doors.http.event_link import EventLink, EventLinks
 from mcp_endpoint.doors.http.exchange import failure
-from mcp_endpoint.errors import HTTP_STATUS, STATELESS_STATUS, End, Fault, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.http_status import HTTP_STATUS, STATELESS_STATUS
+from mcp_endpoint.errors.json_rpc import Fault
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp, stateless
 

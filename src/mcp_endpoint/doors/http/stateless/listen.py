@@ -12,7 +12,7 @@ from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.body import Message
 from mcp_endpoint.doors.http.event_link import EventLinks
 from mcp_endpoint.doors.http.stateless.link import StatelessLink, request
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp, stateless
 

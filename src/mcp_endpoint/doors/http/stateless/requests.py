@@ -21,7 +21,7 @@ from mcp_endpoint.doors.http.stateless.input_required import InputRequiredReques
 from mcp_endpoint.doors.http.stateless.link import RequestLink, StatelessLink
 from mcp_endpoint.doors.http.stateless.listen import ListenLink
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import Refusal
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp, param_headers
 from mcp_endpoint.wire import stateless as rules

@@ -17,7 +17,8 @@ from mcp_endpoint.doors.http.streamable.session import HttpSession
 from mcp_endpoint.doors.http.streamable.sessions import Sessions
 from mcp_endpoint.doors.http.streamable.streams import STANDING, Reader
 from mcp_endpoint.doors.port_state import PortState
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.wire.mcp import REVISIONS
 
 BATCHES = "2025-03-26"

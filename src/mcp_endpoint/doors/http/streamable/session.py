@@ -15,7 +15,7 @@ from mcp_endpoint.doors.http.media import Accepted
 from mcp_endpoint.doors.http.streamable.streams import Reader, Stream, Streams
 from mcp_endpoint.doors.port_state import PortState
 from mcp_endpoint.doors.traffic import traffic_of
-from mcp_endpoint.errors import End
+from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 

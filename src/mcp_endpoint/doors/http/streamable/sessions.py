@@ -13,7 +13,8 @@ from mcp_endpoint.doors.http.access import Client
 from mcp_endpoint.doors.http.streamable.session import HttpSession
 from mcp_endpoint.doors.http.streamable.session_ids import SessionIds
 from mcp_endpoint.doors.port_state import LinkSet, PortState
-from mcp_endpoint.errors import End, Refusal
+from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.errors.refusals import Refusal
 
 ENDED_KEPT = 10_000
 """Sessions taken over and ended since that are remembered, so that they are not taken over again."""
