@@ -148,14 +148,14 @@ def _arguments(value: Any) -> Any:
     return _list(value)
 
 
-def _texts(provider_link: str) -> Callable[[Any], Any]:
+def _texts(separator: str) -> Callable[[Any], Any]:
     """Texts by name; a list of `NAME=value`, as Docker has it, means the same."""
 
     def form(value: Any) -> Any:
         if isinstance(value, list):
-            pairs = [one.partition(provider_link) for one in value if isinstance(one, str)]
+            pairs = [one.partition(separator) for one in value if isinstance(one, str)]
             if len(pairs) == len(value) and all(found and name.strip() for name, found, _ in pairs):
-                return {name.strip(): text.strip() if provider_link == ":" else text for name, _, text in pairs}
+                return {name.strip(): text.strip() if separator == ":" else text for name, _, text in pairs}
         if isinstance(value, dict):
             return {name: _text(one) for name, one in value.items() if one is not None}
         return value

@@ -12,7 +12,7 @@ from mcp_endpoint.providers.arguments.errors import BadArguments
 from mcp_endpoint.providers.openapi.operations.operation import Parameter
 
 _RESERVED = ":/?#[]@!$&'()*+,;="
-_JOINTS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
+_SEPARATORS = {"form": ",", "spaceDelimited": "%20", "pipeDelimited": "%7C"}
 MOST_NESTED = 8
 
 
@@ -28,18 +28,18 @@ def in_path(parameter: Parameter, value: Any) -> str:
     if parameter.json:
         return quote(json.dumps(value), safe="")
     value = _present(value)
-    start, provider_link = {"label": (".", "."), "matrix": (";", ";")}.get(parameter.style, ("", ","))
+    start, separator = {"label": (".", "."), "matrix": (";", ";")}.get(parameter.style, ("", ","))
     name = _encoded(parameter.name)
     explode = parameter.explode
     if isinstance(value, dict):
-        text = _pairs(value, explode, provider_link if explode else ",")
+        text = _pairs(value, explode, separator if explode else ",")
         body = f"{name}={text}" if parameter.style == "matrix" and not explode else text
     elif isinstance(value, list):
         parts = [_encoded(plain(one)) for one in value]
         if parameter.style == "matrix":
-            body = provider_link.join(f"{name}={part}" for part in parts) if explode else f"{name}={','.join(parts)}"
+            body = separator.join(f"{name}={part}" for part in parts) if explode else f"{name}={','.join(parts)}"
         else:
-            body = (provider_link if explode else ",").join(parts)
+            body = (separator if explode else ",").join(parts)
     else:
         body = f"{name}={_encoded(plain(value))}" if parameter.style == "matrix" else _encoded(plain(value))
     text = start + body
@@ -66,8 +66,8 @@ def in_query(parameter: Parameter, value: Any) -> list[str]:
             return []
         if parameter.explode:
             return [f"{_encoded(key)}={_encoded(plain(one), safe)}" for key, one in value.items()]
-        provider_link = _JOINTS[parameter.style]
-        return [f"{name}={_pairs(value, explode=False, provider_link=provider_link, safe=safe)}"]
+        separator = _SEPARATORS[parameter.style]
+        return [f"{name}={_pairs(value, explode=False, separator=separator, safe=safe)}"]
     if isinstance(value, list):
         parts = [_encoded(plain(one), safe) for one in value]
         if not parts:
@@ -76,7 +76,7 @@ def in_query(parameter: Parameter, value: Any) -> list[str]:
             return _deep(name, value, 0)
         if parameter.explode:
             return [f"{name}={part}" for part in parts]
-        return [f"{name}={_JOINTS[parameter.style].join(parts)}"]
+        return [f"{name}={_SEPARATORS[parameter.style].join(parts)}"]
     return [f"{name}={_encoded(plain(value), safe)}"]
 
 
@@ -108,9 +108,9 @@ def _present(value: Any) -> Any:
     return [one for one in value if one is not None] if isinstance(value, list) else value
 
 
-def _pairs(value: dict[str, Any], explode: bool, provider_link: str, safe: str = "") -> str:
-    between = "=" if explode else provider_link
-    return provider_link.join(f"{_encoded(key)}{between}{_encoded(plain(one), safe)}" for key, one in value.items())
+def _pairs(value: dict[str, Any], explode: bool, separator: str, safe: str = "") -> str:
+    between = "=" if explode else separator
+    return separator.join(f"{_encoded(key)}{between}{_encoded(plain(one), safe)}" for key, one in value.items())
 
 
 def _deep(name: str, value: Any, depth: int) -> list[str]:
