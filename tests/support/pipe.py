@@ -25,7 +25,6 @@ def child(code: str, *arguments: object) -> list[str]:
 # What test children share: `say` prints a frame, `live` opens a line to the test that breaks when the process is gone.
 CHILD = """
 import json, os, signal, socket, subprocess, sys
-from support.sockets import PATIENCE
 def say(**members):
     print(json.dumps(members), flush=True)
 def live(port):

@@ -445,7 +445,7 @@ def what_was_found_holds_for_ever() -> Fault:
 @pytest.mark.parametrize(
     ("fault", "found"),
     [
-        (names_are_for_ever, "which it may not use|told by the link"),
+        (names_are_for_ever, "which it may not use|told by the link|is tool_side_offline"),
         (names_are_never_looked_at_again, "but .* is unknown_tool|told to be unknown"),
         (agents_of_a_server_do_not_matter, "is listed|which it may not use|told to be unknown|no answer"),
         (choices_do_not_matter, "is listed|which it may not use"),
