@@ -11,6 +11,7 @@ import pytest
 
 from mcp_endpoint.providers.entries.entry import OpenApi, Tools, expanded, read_entry, server_of
 from mcp_endpoint.providers.entries.servers_file import read_servers
+from mcp_endpoint.providers.provider import State
 from mcp_endpoint.providers.source import StopReason
 from mcp_endpoint.settings.schema import Language, describe
 from support.documents import LANGUAGES, blocks, of_docs, page_text, spans, the_table
@@ -117,6 +118,14 @@ def test_the_keys_of_jobs_have_their_defaults(language: Language) -> None:
 def test_each_reason_is_in_the_table_and_no_other(language: Language) -> None:
     named = [reason for row in the_table(PROVIDERS[language], {"`no_command`"}) for reason in spans(row)]
     assert sorted(named) == sorted(why.reason for why in StopReason)
+
+
+@in_both
+def test_each_state_of_a_server_is_in_the_table_and_no_other(language: Language) -> None:
+    rows = the_table(PROVIDERS[language], {f"`{State.SERVING}`"})
+    reported = {str(state) for state in State if state is not State.STOPPED}  # what ended for good is reported no more
+    assert {spans(state)[0] for state in rows} == reported | {"disabled", "-"}
+    assert all(meaning and remedy for meaning, remedy in rows.values())
 
 
 @in_both

@@ -90,4 +90,4 @@ def test_the_servers_that_the_broker_opens_are_added_and_shown(folder: Folder) -
     _, out, err = folder.run(block("main.py servers add"))
     assert not err
     shown = [line.split()[0] for line in out.splitlines()[-4:]]
-    assert shown == ["calculator", "weather", "pets", "units"], out
+    assert shown == ["files", "weather", "pets", "units"], out

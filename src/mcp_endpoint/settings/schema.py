@@ -122,7 +122,7 @@ class BrokerSettings(_Section):
     )
     max_pages: _Count = _key("64", "most pages of one tool side's list", "每个工具端工具列表的页数上限")
     max_result_bytes: _Size = _key(
-        "4MB", "a longer result is cut for devices, behind a sentence", "结果更长时为设备截断（在句末）"
+        "4MB", "a longer result is cut for devices, behind a sentence", "发给设备的结果的大小上限，超出时在句末截断"
     )
     budget_tools: _CountOrZero = _key(
         "128", "more tools than this are warned of; 0 = never", "工具多于此数时给出警告，0 表示不警告"
@@ -131,12 +131,12 @@ class BrokerSettings(_Section):
     ask_clients: Annotated[tuple[str, ...], settings_values.some_of(*ASKS.values())] = _key(
         "",
         "what tool sides may ask MCP clients for: sampling, elicitation, roots",
-        "工具端可以向 MCP 客户端请求：sampling、elicitation、roots",
+        "允许工具端向 MCP 客户端请求的能力：sampling、elicitation、roots",
     )
     drop_empty: _Flag = _key(
         "false",
         "leave out optional arguments that are null or empty where a tool does not allow them",
-        "省略工具不允许为 null 或空文本的可选参数",
+        "可选参数为 null 或空文本而工具不接受时，将其省略",
     )
 
 
@@ -177,7 +177,7 @@ class SecuritySettings(_Section):
     """What browsers and strangers may do."""
 
     allowed_origins: Annotated[list[str], settings_values.origins()] = _key(
-        "*", "* or a list such as https://a.example.com, https://b", "允许的源，* 或以逗号分隔的列表"
+        "*", "* or a list such as https://a.example.com, https://b", "允许的来源（Origin），* 或以逗号分隔的列表"
     )
     allowed_hosts: Annotated[tuple[str, ...], settings_values.host_names()] = _key(
         "", "host names by which MCP clients over HTTP may call", "HTTP MCP 客户端可使用的主机名，以逗号分隔"
@@ -196,8 +196,8 @@ class SecuritySettings(_Section):
     )
     handshakes_per_minute: _CountOrZero = _key(
         "600",
-        "most of one address; a refused one counts tenfold; 0 = no limit",
-        "每个地址每分钟的握手上限，被拒绝的按十次计，0 表示不限",
+        "most of one address; a refused one counts for eleven; 0 = no limit",
+        "每个地址每分钟的握手上限，被拒绝的按十一次计，0 表示不限",
     )
     max_handshakes: _Count = _key(
         "2000",

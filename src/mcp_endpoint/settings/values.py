@@ -325,7 +325,7 @@ def origins() -> BeforeValidator:
             return [word for word in spelled if word]
         raise NotAllowedError(
             "* alone, or a comma separated list of origins such as https://console.example.com",
-            "单独的 *，或以逗号分隔的源列表，例如 https://console.example.com",
+            "单独的 *，或以逗号分隔的来源列表，例如 https://console.example.com",
         )
 
     return BeforeValidator(read)
