@@ -1,10 +1,15 @@
 """`servers`: what it says of a running broker's servers, and how it changes their file."""
 
+import io
 import json
 from pathlib import Path
 
 import pytest
 
+from mcp_endpoint.clients.servers.overview import print_server
+from mcp_endpoint.clients.terminal import Terminal
+from mcp_endpoint.providers.entries.entry import Server
+from mcp_endpoint.providers.provider import State
 from support.brokers import Brokers
 from support.paths import ROOT
 from support.servers.opened import server
@@ -68,6 +73,13 @@ async def test_paths_are_those_of_the_folder_it_was_typed_in(tmp_path: Path, mon
         (("add", "there", "--python", "x.py"), "is there already"),
         (("remove", "gone"), 'server "gone": is not listed; there are: there'),
         (("enable", "gone"), "is not listed"),
+        (("accept", "gone"), 'server "gone": is not listed; there are: there'),
+        (("login", "gone"), 'server "gone": is not listed; there are: there'),
+        (
+            ("add", "a", "--url", "http://x/", "--header", "Authorization: Bearer …"),
+            'server "a" headers Authorization: has a character in its value that is not ASCII',
+        ),
+        (("add", "a", "--url", "ws://x/", "--header", "A: b\nc"), "has a line break or a control character"),
     ],
 )
 async def test_what_cannot_be_done_is_told_in_one_line(tmp_path: Path, words: tuple[str, ...], said: str) -> None:
@@ -80,6 +92,35 @@ async def test_what_cannot_be_done_is_told_in_one_line(tmp_path: Path, words: tu
     assert entries(tmp_path) == before
 
 
+@pytest.mark.parametrize("action", ["remove", "enable", "disable", "accept", "login"])
+async def test_where_no_server_is_listed_yet_that_is_what_is_said(tmp_path: Path, action: str) -> None:
+    code, out, err = await command(tmp_path, action, "gone")
+    assert (code, out) == (2, "")
+    assert err.endswith('server "gone": is not listed; there are no servers yet\n')
+    assert not (tmp_path / "mcp_servers.json").exists()
+
+
+async def test_a_disabled_server_is_shown_as_the_kind_it_is(tmp_path: Path) -> None:
+    for name, *way in (("mine", "--python", "x.py"), ("web", "--url", "https://example.com/mcp")):
+        assert (await command(tmp_path, "add", name, *way))[0] == 0
+        assert (await command(tmp_path, "disable", name))[0] == 0
+    _, out, _ = await command(tmp_path)
+    assert "mine  python  disabled  tools: 0" in out
+    assert "web  http  disabled  tools: 0" in out
+    code, _, err = await command(tmp_path, "login", "web")
+    assert (code, 'server "web": is disabled; enable it first' in err) == (2, True)
+
+
+def test_every_state_has_words_in_both_languages() -> None:
+    out = io.StringIO()
+    terminal = Terminal("zh", out, out)
+    for state in State:
+        print_server(Server("lamp"), {"state": state.value, "kind": "stdio"}, terminal)
+    lines = out.getvalue().splitlines()
+    assert len(set(lines)) == len(State)
+    assert not [line for line in lines if any(state.value in line.split() for state in State)]
+
+
 async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(opening: Brokers) -> None:
     broker = opening(home=server("lamp"), bad=server("x", options={"exit": 3}))
     folder = broker.config.parent
@@ -89,7 +130,7 @@ async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(opening: B
         code, out, _ = await command(folder, broker=broker)
     assert code == 1
     assert "home  stdio  serving  tools: 1" in out
-    assert "bad  stdio  waiting  tools: 0\n  the program ended" in out
+    assert "bad  stdio  waiting to be tried again  tools: 0\n  the program ended" in out
     assert "  | hello from " in out
 
 

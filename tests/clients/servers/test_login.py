@@ -180,7 +180,7 @@ async def test_who_says_no_is_told_why(tmp_path: Path) -> None:
     assert "access_denied not today" in out
 
 
-@pytest.mark.parametrize("entry", [{"command": "x"}, {"url": "ws://x/"}, {"url": "http://x/", "disabled": True}])
+@pytest.mark.parametrize("entry", [{"command": "x"}, {"url": "ws://x/"}])
 async def test_what_cannot_be_signed_in_to(tmp_path: Path, entry: object) -> None:
     async with logging_in(config_of(tmp_path, far=entry), "far") as login:
         code, out = await login.end()

@@ -8,14 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from mcp_endpoint.clients.servers.files import Files, indented, server_place
+from mcp_endpoint.clients.servers.files import Files, indented, not_listed, server_place
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
-from mcp_endpoint.providers.entries.entry import read_entry
+from mcp_endpoint.providers.entries.entry import Kind, read_entry
 from mcp_endpoint.providers.entries.foreign_entries import ON
+from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
-from mcp_endpoint.providers.entries.servers_file import UnusableFile, document_to_change, listed, write_document
+from mcp_endpoint.providers.entries.servers_file import (
+    UnusableFile,
+    document_to_change,
+    listed,
+    read_servers,
+    write_document,
+)
 from mcp_endpoint.providers.pins import PinFile
 
 
@@ -84,14 +91,15 @@ def _pairs(option: str, texts: Sequence[str], separator: str) -> dict[str, str]:
 
 def add(files: Files, new: NewServer, terminal: Terminal) -> int:
     """Write one more server into the file, which is made if there is none. Raises UnusableFile, OSError."""
-    document = document_to_change(files.servers) if files.servers.exists() else {"mcpServers": {}}
-    servers = listed(document, files.servers)
+    document, servers = _to_change(files.servers)
     if new.name in servers:
         en, zh = "is there already; remove it first", "已存在，请先删除"
         raise UnusableFile(files.servers, server_place(new.name), en, zh)
     try:
         entry = new.entry()
-        read_entry(new.name, entry)
+        server = read_entry(new.name, entry)
+        # Its start would refuse them too, long after whoever could type them anew has gone.
+        fit_headers(server.headers, ascii_only=server.kind is not Kind.OPENAPI)
     except BadEntry as error:
         raise UnusableFile(files.servers, server_place(new.name, error.member), error.en, error.zh) from None
     servers[new.name] = entry
@@ -100,14 +108,17 @@ def add(files: Files, new: NewServer, terminal: Terminal) -> int:
     return 0
 
 
+def _to_change(path: Path) -> tuple[Any, dict[str, Any]]:
+    """The document in the file, an empty one if there is no file, and its servers. Raises UnusableFile."""
+    document = document_to_change(path) if path.exists() else {"mcpServers": {}}
+    return document, listed(document, path)
+
+
 def change(files: Files, name: str, action: str, terminal: Terminal) -> int:
     """`remove`, `enable` or `disable` one server. Raises UnusableFile, OSError."""
-    document = document_to_change(files.servers)
-    servers = listed(document, files.servers)
+    document, servers = _to_change(files.servers)
     if name not in servers:
-        known = ", ".join(map(quote_peer, servers)) or "-"
-        en, zh = f"is not listed; there are: {known}", f"不存在，现有：{known}"
-        raise UnusableFile(files.servers, server_place(name), en, zh)
+        raise not_listed(files.servers, name, servers)
     if action == "remove":
         del servers[name]
     elif not isinstance(servers[name], dict):
@@ -124,7 +135,10 @@ def change(files: Files, name: str, action: str, terminal: Terminal) -> int:
 
 
 def accept(files: Files, name: str, terminal: Terminal) -> int:
-    """Take the tools of a server as they are now. Raises OSError."""
+    """Take the tools of a server as they are now. Raises UnusableFile, OSError."""
+    servers = [server.name for server in read_servers(files.servers)] if files.servers.exists() else []
+    if name not in servers:
+        raise not_listed(files.servers, name, servers)
     pins = PinFile(files.pins)
     pins.reload()
     changes = pins.changes(name)

@@ -13,7 +13,7 @@ from pathlib import Path
 from msgspec.json import encode
 
 from mcp_endpoint import __version__
-from mcp_endpoint.clients.servers.files import server_place
+from mcp_endpoint.clients.servers.files import not_listed, server_place
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
@@ -58,10 +58,15 @@ def login(path: Path, name: str, environ: Mapping[str, str], terminal: Terminal,
 
     The browser comes back to `port`, any free one if 0; `pasted` is the descriptor that an address is pasted to.
     """
-    server = next((one for one in read_servers(path) if one.name == name), None)
-    if server is not None and server.fault is not None:
+    servers = {server.name: server for server in read_servers(path)} if path.exists() else {}
+    server = servers.get(name)
+    if server is None:
+        raise not_listed(path, name, servers)
+    if server.disabled:
+        raise UnusableFile(path, server_place(name), "is disabled; enable it first", "已停用，请先启用")
+    if server.fault is not None:
         raise UnusableFile(path, server_place(name, server.fault.member), server.fault.en, server.fault.zh)
-    if server is None or server.kind not in (Kind.HTTP, Kind.SSE) or server.disabled:
+    if server.kind not in (Kind.HTTP, Kind.SSE):
         en, zh = "is no server with a url of type http or sse", "不是 http 或 sse 类型的 url 服务"
         raise UnusableFile(path, server_place(name), en, zh)
     try:

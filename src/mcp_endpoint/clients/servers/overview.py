@@ -13,11 +13,24 @@ from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Server
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
+from mcp_endpoint.providers.provider import State
 from mcp_endpoint.settings.schema import Settings
 
 FAILED = 1
 SAID = 5
 """Lines of what a server that does not serve wrote last."""
+_DISABLED = Bilingual("已停用", "disabled")
+_STATES = {
+    State.IDLE: Bilingual("待用（有客户端时启动）", "idle (opened when a client comes)"),
+    State.STARTING: Bilingual("启动中", "starting"),
+    State.SERVING: Bilingual("运行中", "serving"),
+    State.FINISHING: Bilingual("收尾中（等待其任务结束）", "finishing (its jobs go on)"),
+    State.WAITING: Bilingual("等待重试", "waiting to be tried again"),
+    State.LOOPING: Bilingual("反复失败，稍后重试", "failing again and again, tried later"),
+    State.BAD_ENTRY: Bilingual("条目有误", "bad entry"),
+    State.STOPPED: Bilingual("已停止", "stopped"),
+}
+"""How a server is, for its owner; `/stats` has the names alone, for programs."""
 
 
 def show(files: Files, settings: Settings | None, terminal: Terminal) -> int:
@@ -62,32 +75,42 @@ async def _reports(settings: Settings) -> list[Mapping[str, Any]] | None:
     return servers if isinstance(servers, list) else None
 
 
+def _state(name: str) -> Bilingual:
+    """A state as the broker calls it; one that another version has stays as it is."""
+    try:
+        return _STATES[State(name)]
+    except ValueError:
+        shown = quote_peer(name, 40)
+        return Bilingual(shown, shown)
+
+
 def print_server(server: Server, report: Mapping[str, Any], terminal: Terminal) -> bool:
     """One server in a few lines; whether it should serve and does not."""
 
     def below(zh: str, en: str) -> None:
         terminal.say(Bilingual(indented(zh), indented(en)))
 
-    state = "disabled" if server.disabled else str(report.get("state", "-" if server.fault is None else "bad_entry"))
+    state = str(report.get("state", "-" if server.fault is None else State.BAD_ENTRY.value))
+    shown = _DISABLED if server.disabled else _state(state)
     agent = quote_peer(str(report["agent"])) if report.get("agent") else ""
     kind = report.get("kind", None if server.fault is not None else server.kind.value) or "-"
     name, count = quote_peer(server.name), len(report.get("tools") or [])
     terminal.say(
         Bilingual(
-            f"{name}{f'（智能体 {agent}）' if agent else ''}  {kind}  {state}  工具：{count}",
-            f"{name}{f' (agent {agent})' if agent else ''}  {kind}  {state}  tools: {count}",
+            f"{name}{f'（智能体 {agent}）' if agent else ''}  {kind}  {shown.zh}  工具：{count}",
+            f"{name}{f' (agent {agent})' if agent else ''}  {kind}  {shown.en}  tools: {count}",
         )
     )
     if server.fault is not None:
         told = server.fault.told()
         below(f"条目有误：{told['zh']}", f"its entry is not right: {told['en']}")
-        if state != "bad_entry":
+        if state != State.BAD_ENTRY:
             below("仍按原条目运行。", "it goes on as it was before.")
     for remark in server.remarks:
         told = remark.told()
         below(told["zh"], told["en"])
     failure = report.get("failure")
-    if isinstance(failure, dict) and not (server.fault is not None and state == "bad_entry"):
+    if isinstance(failure, dict) and not (server.fault is not None and state == State.BAD_ENTRY):
         detail = quote_peer(str(failure.get("detail", "")), 300)
         below(
             f"{failure.get('zh')}" + (f"：{detail}" if detail else ""),

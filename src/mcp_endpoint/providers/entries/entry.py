@@ -124,9 +124,17 @@ def read_entry(name: str, entry: object) -> Server:
     if not isinstance(entry, dict):
         raise BadEntry("", 'must be an object such as {"command": "…"}', '应为对象，例如 {"command": "…"}')
     if is_off(entry):
-        return Server(name, disabled=True)
+        return Server(name, _kind_of_disabled(entry), disabled=True)
     members, remarks = as_documented(entry)
     return replace(server_of(name, members), remarks=tuple(remarks))
+
+
+def _kind_of_disabled(entry: Mapping[str, Any]) -> Kind:
+    """What an entry that is off would be: nothing else of it has to be right."""
+    try:
+        return _kind(as_documented(entry)[0])
+    except BadEntry:
+        return Kind.STDIO
 
 
 def faulty(name: str, entry: object, error: BadEntry) -> Server:

@@ -41,13 +41,13 @@ def fit_headers(headers: Mapping[str, str], *, ascii_only: bool = True) -> dict[
             raise BadEntry(
                 f"headers {shown}",
                 "has a line break or a control character in its value; write the value on one line",
-                "的值中有换行或控制字符，请写成一行",
+                "值中有换行或控制字符，请写成一行",
             )
         if ascii_only and not value.isascii():
             raise BadEntry(
                 f"headers {shown}",
                 "has a character in its value that is not ASCII, such as a full-width one or “ ”; type it anew",
-                "的值中有非 ASCII 字符（例如全角字符或“”），请重新输入",
+                "值中有非 ASCII 字符（例如全角字符或“”），请重新输入",
             )
         if shown.lower() not in _OURS:
             fit[shown] = value
