@@ -40,12 +40,16 @@ def test_the_first_that_says_something_counts(
 
 
 @pytest.mark.parametrize("word", ["de", "zh_CN", "english", "\x1b[2Jzh"])
-def test_what_is_no_language_is_told_in_both(word: str) -> None:
+def test_what_is_no_language_is_told_in_the_one_that_is_read_or_in_both(word: str) -> None:
     with pytest.raises(UnknownLanguage, match=r"^应为 zh 或 en / must be zh or en$"):
         read(word)
-    with pytest.raises(UnknownLanguage, match=r"^MCP_ENDPOINT_LANG = '.*': 应为 zh 或 en / must") as caught:
+    with pytest.raises(UnknownLanguage, match=r"^MCP_ENDPOINT_LANG = '.*'：应为 zh 或 en / MCP") as caught:
         choose(None, {"MCP_ENDPOINT_LANG": word}, None, "en")
     assert "\x1b" not in str(caught.value)
+    with pytest.raises(UnknownLanguage, match=r"^MCP_ENDPOINT_LANG = '.*': must be zh or en$"):
+        choose(None, {"MCP_ENDPOINT_LANG": word, "LANG": "en_GB.UTF-8"}, "zh_CN", "zh")
+    with pytest.raises(UnknownLanguage, match=r"^MCP_ENDPOINT_LANG = '.*'：应为 zh 或 en$"):
+        choose(None, {"MCP_ENDPOINT_LANG": word}, "zh_CN", "en")
 
 
 def test_a_text_for_its_reader() -> None:

@@ -77,7 +77,7 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
                 files = Files(path.parent / SERVERS, path.parent / app.PINS)
                 return servers.run(_about_servers(options, behind), path, files, os.environ, terminal)
             case "tools":
-                return device.run_tools(options.url, os.environ, terminal)
+                return device.run_tools(options.endpoint or options.url, os.environ, terminal)
             case _:
                 return device.run_call(options.url, options.tool, options.arguments, os.environ, terminal)
     except SettingsError as error:
@@ -109,7 +109,7 @@ def _system_locale() -> str | None:
 
 
 def _about_servers(options: argparse.Namespace, command: Sequence[str]) -> servers.Question:
-    if options.action is None:
+    if options.action in (None, "list"):
         return servers.Question(None)
     if options.action != "add":
         return servers.Question(options.action, options.name, port=getattr(options, "port", 0))

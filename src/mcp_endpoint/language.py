@@ -29,7 +29,14 @@ class Bilingual(NamedTuple):
 
 
 class UnknownLanguage(ValueError):
-    """What should choose the language names none; the message is in both, as it is not known which of them is read."""
+    """What should choose the language names none.
+
+    `told` says so; `str()` is that in the language of `reader`, in both where it is not known which of them is read.
+    """
+
+    def __init__(self, told: Bilingual, reader: Language | None = None) -> None:
+        super().__init__(told.to(reader) if reader is not None else f"{told.zh} / {told.en}")
+        self.told = told
 
 
 def read(word: str) -> Language:
@@ -39,7 +46,7 @@ def read(word: str) -> Language:
             return "zh"
         case "en":
             return "en"
-    raise UnknownLanguage("应为 zh 或 en / must be zh or en")
+    raise UnknownLanguage(Bilingual("应为 zh 或 en", "must be zh or en"))
 
 
 def choose(option: Language | None, environ: Mapping[str, str], system: str | None, settings: Language) -> Language:
@@ -50,13 +57,15 @@ def choose(option: Language | None, environ: Mapping[str, str], system: str | No
     """
     if option is not None:
         return option
+    locale = next((environ[name] for name in _LOCALE if environ.get(name)), "")
+    reader = _of_locale(locale) or _of_locale(system or "")
     if given := environ.get(VARIABLE, "").strip():
         try:
             return read(given)
         except UnknownLanguage as error:
-            raise UnknownLanguage(f"{VARIABLE} = {given!a}: {error}") from None
-    locale = next((environ[name] for name in _LOCALE if environ.get(name)), "")
-    return _of_locale(locale) or _of_locale(system or "") or settings
+            place, told = f"{VARIABLE} = {given!a}", error.told
+            raise UnknownLanguage(Bilingual(f"{place}：{told.zh}", f"{place}: {told.en}"), reader) from None
+    return reader or settings
 
 
 def _of_locale(name: str) -> Language | None:

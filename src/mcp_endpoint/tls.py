@@ -30,7 +30,7 @@ class Certificate:
                 why = error.strerror or error
                 raise SettingsError(
                     f"[server] {name} = '{path}'",
-                    f"cannot be read: {why}; allowed is a PEM file that this user may read",
+                    f"cannot be read: {why}; allowed: a PEM file that this user may read",
                     f"无法读取：{why}；应为当前用户可读的 PEM 文件",
                 ) from None
         try:

@@ -23,9 +23,9 @@ LINES: list[tuple[str, int, str, str]] = [
     ("token --check xTr7w9G0EcAbf8IorLoBiE5b9K+CwZtl2DlcrI/9XpY=", 0, "有效的 token", "A valid token"),
     ("token --agent x --check y", 2, "不能与", "not allowed with"),
     ("check-config", 0, "配置正确", "good."),
-    ("--config OF/absent.cfg check-config", 2, "设置文件不存在", "there is no such settings file"),
-    ("--config OF/bad.cfg check-config", 2, "第 2 行", "line 2: [server] port = 'x': allowed is"),
-    ("--config OF/bad.cfg run", 2, "应为", "allowed is"),
+    ("--config OF/absent.cfg check-config", 2, "配置文件不存在", "there is no such settings file"),
+    ("--config OF/bad.cfg check-config", 2, "第 2 行", "line 2: [server] port = 'x': allowed: "),
+    ("--config OF/bad.cfg run", 2, "可填的值：", "allowed: "),
     ("--config OF/syntax.cfg", 2, "第 1 行", "line 1 is neither"),
     ("--config OF/slip.cfg check-config", 0, "是否想写 port", "did you mean port?"),
     ("doctor", 1, "无法监听|无人监听|系统选择", "Nobody|chooses"),
@@ -55,7 +55,13 @@ LINES: list[tuple[str, int, str, str]] = [
     (f"pipe {NOBODY} -- no-such-program", 127, "找不到程序", "There is no program"),
     (f"pipe {NOBODY} --servers OF/absent.json", 2, "无法读取", "cannot be read"),
     (f"pipe {NOBODY} --python OF/absent.py", 1, "工具无法提供", "The tools cannot be served"),
+    ("urls --nonsense", 2, "用法: mcp-endpoint urls", "usage: mcp-endpoint urls"),
     ("urls --nonsense", 2, "无法识别：--nonsense", "unrecognized arguments: --nonsense"),
+    ("token extra", 2, "用法: mcp-endpoint token", "usage: mcp-endpoint token"),
+    ("servers enable off extra", 2, "用法: mcp-endpoint servers enable", "usage: mcp-endpoint servers enable"),
+    ("servers list", 1, "没有运行", "not running"),
+    (f"tools --url {NOBODY}", 1, "连接被拒绝", "connection refused"),
+    ("servers accept gone", 2, "不存在，现有", "is not listed; there are"),
     ("nonsense", 2, "COMMAND 不能是 'nonsense'", "invalid choice: 'nonsense'"),
     *((f"{command} --help", 0, "用法: mcp-endpoint", "usage: mcp-endpoint")
       for command in ("", "token", "doctor", "pipe", "servers", "servers add", "servers login", "tools", "call")),
@@ -164,18 +170,20 @@ def test_without_settings_a_command_of_the_broker_is_chinese_and_one_of_its_clie
 
 
 @pytest.mark.parametrize("word", ["de", "", "zh_CN"])
-def test_a_language_that_is_none_is_told_in_both(run: Run, word: str) -> None:
+def test_a_language_that_is_none_is_told_in_the_one_that_would_be_used(run: Run, word: str) -> None:
     for line in (["--lang", word, "urls"], ["urls", f"--lang={word}"], ["--lang", word, "--help"]):
         if line[-1] == "--help" and not word:
             continue
-        code, out, err = run(line)
-        assert (code, out) == (2, "")
-        assert err.endswith("应为 zh 或 en / must be zh or en\n")
+        for language, told in (("zh", "应为 zh 或 en\n"), ("en", "must be zh or en\n")):
+            code, out, err = run(line, MCP_ENDPOINT_LANG=language)
+            assert (code, out) == (2, "")
+            assert err.endswith(f" {told}") or err.endswith(f"：{told}")
 
 
-def test_a_variable_that_names_no_language_is_told_in_both(run: Run) -> None:
-    code, out, err = run(["urls"], MCP_ENDPOINT_LANG="de")
-    assert (code, out, err) == (2, "", "MCP_ENDPOINT_LANG = 'de': 应为 zh 或 en / must be zh or en\n")
+def test_a_variable_that_names_no_language_is_told_in_that_of_the_locale(run: Run) -> None:
+    zh, en = "MCP_ENDPOINT_LANG = 'de'：应为 zh 或 en", "MCP_ENDPOINT_LANG = 'de': must be zh or en"
+    for locale, told in (("zh_CN.UTF-8", zh), ("en_GB.UTF-8", en), ("C", f"{zh} / {en}")):
+        assert run(["urls"], MCP_ENDPOINT_LANG="de", LC_ALL=locale) == (2, "", f"{told}\n")
     assert run(["urls", "--lang", "en"], MCP_ENDPOINT_LANG="de")[0] == 0
     assert run(["urls"], MCP_ENDPOINT_LANG="")[0] == 0
 

@@ -188,7 +188,7 @@ def test_a_bad_value_is_one_line_with_its_place(
     name, _, value = line.partition(" =")
     told = command(path, *words)
     assert (told.returncode, told.stdout) == (2, "")
-    place = f"{path}: line {2 + len(key)}: [server] {name} = '{value.strip()}': allowed is {allowed}"
+    place = f"{path}: line {2 + len(key)}: [server] {name} = '{value.strip()}': allowed: {allowed}"
     assert told.stderr.startswith(place), "the number is that of the line as it stands in the file"
     assert len(told.stderr.splitlines()) == 1
 

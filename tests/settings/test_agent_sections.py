@@ -149,19 +149,19 @@ def test_every_key_has_a_line_in_both_languages() -> None:
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("tools_from = 客厅，厨房", "'客厅，厨房': allowed is ids or names of other agents"),
-        ("allow = a，b", "allowed is tool names, * for any text"),
-        ("deny = a，b", "allowed is tool names, * for any text"),
-        ("rename = lamp_on", "allowed is pairs tool: new name of at most 64 characters, no two alike"),
-        ("rename = lamp_on:", "allowed is pairs tool: new name"),
-        ("rename = : x", "allowed is pairs tool: new name"),
-        ("rename = a: x; a: y", "allowed is pairs tool: new name"),
+        ("tools_from = 客厅，厨房", "'客厅，厨房': allowed: ids or names of other agents"),
+        ("allow = a，b", "allowed: tool names, * for any text"),
+        ("deny = a，b", "allowed: tool names, * for any text"),
+        ("rename = lamp_on", "allowed: pairs tool: new name of at most 64 characters, no two alike"),
+        ("rename = lamp_on:", "allowed: pairs tool: new name"),
+        ("rename = : x", "allowed: pairs tool: new name"),
+        ("rename = a: x; a: y", "allowed: pairs tool: new name"),
         ("rename = a: x; b: x", "no two alike"),
-        (f"rename = a: {'x' * 65}", "allowed is pairs tool: new name"),
-        ("rename = a：x", "allowed is pairs tool: new name"),
-        ("describe = a: on; off", "allowed is pairs tool: text, with semicolons"),
-        ("call_timeout = 0", "'0': allowed is a number of seconds from 0.01"),
-        ("language = fr", "'fr': allowed is one of zh, en"),
+        (f"rename = a: {'x' * 65}", "allowed: pairs tool: new name"),
+        ("rename = a：x", "allowed: pairs tool: new name"),
+        ("describe = a: on; off", "allowed: pairs tool: text, with semicolons"),
+        ("call_timeout = 0", "'0': allowed: a number of seconds from 0.01"),
+        ("language = fr", "'fr': allowed: one of zh, en"),
     ],
 )
 def test_a_bad_value_is_one_line_that_names_the_section(tmp_path: Path, line: str, said: str) -> None:
@@ -169,7 +169,7 @@ def test_a_bad_value_is_one_line_that_names_the_section(tmp_path: Path, line: st
     assert told.startswith(f"FILE: line 4: [agent Küche] {line.split(' =')[0]} = '")
     assert said in told
     assert zh.startswith("FILE 第 4 行 [agent Küche]")
-    assert "应为 " in zh
+    assert "：可填的值：" in zh
     assert "\n" not in told
 
 

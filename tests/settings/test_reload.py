@@ -87,7 +87,7 @@ async def test_times_of_an_agent_hold_for_its_next_call(new_broker: Brokers) -> 
     [
         (
             ["[broker]", "call_timeout = soon"],
-            r"line \d+: \[broker\] call_timeout = 'soon': allowed is a number of seconds",
+            r"line \d+: \[broker\] call_timeout = 'soon': allowed: a number of seconds",
         ),
         (["[broker"], r"line \d+ is neither"),
         (["[agent a]", "tools_from = a"], r"line \d+: \[agent a\] tools_from: goes round in a circle"),

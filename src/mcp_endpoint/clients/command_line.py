@@ -26,7 +26,7 @@ def command_line(language: Language, data_file: str) -> CommandLine:
         "--config",
         metavar="FILE",
         help=text(
-            f"设置文件（默认为 {data_file}），数据保存在它旁边",
+            f"配置文件（默认为 {data_file}），数据保存在它旁边",
             f"settings file (default: {data_file}); state lives beside it",
         ),
     )
@@ -42,7 +42,7 @@ def command_line(language: Language, data_file: str) -> CommandLine:
         return commands.add_parser(name, language=language, help=text(zh, en))
 
     add("run", "启动服务", "start the broker")
-    add("check-config", "检查设置，不启动", "check the settings without starting")
+    add("check-config", "检查配置，不启动", "check the settings without starting")
     add("urls", "打印接入点地址（含密钥）", "print the URLs with their secrets")
     _token(add("token", "生成或检查 token", "make or check a token"))
     _doctor(add("doctor", "检查并说明问题", "say what is wrong, in plain words"))
@@ -51,6 +51,9 @@ def command_line(language: Language, data_file: str) -> CommandLine:
     where = text("设备端接入点地址（默认取 $MCP_ENDPOINT）", "endpoint of a device (default: $MCP_ENDPOINT)")
     tools = add("tools", "以设备身份列出工具", "list an agent's tools, as a device")
     tools.add_argument("url", nargs="?", metavar="URL", help=where)
+    tools.add_argument(
+        "--url", dest="endpoint", metavar="URL", help=text("URL 的另一种写法", "another way to give URL")
+    )
     call = add("call", "以设备身份调用工具", "call a tool, as a device")
     call.add_argument("--url", metavar="URL", help=where)
     call.add_argument("tool", metavar="TOOL", help=text("工具名", "its name"))
@@ -76,9 +79,9 @@ def _token(parser: CommandLine) -> None:
 
 def _doctor(parser: CommandLine) -> None:
     text, whose = parser.text, parser.add_mutually_exclusive_group()
-    token = text("这个 token（或地址）的智能体怎么样？", "how is the agent of this token (or URL)?")
+    token = text("查看该 token（或地址）对应智能体的状态", "how is the agent of this token (or URL)?")
     whose.add_argument("--token", metavar="TOKEN", help=token)
-    agent = text("这个智能体（名称或 ID）怎么样？", "how is this agent (name or id)?")
+    agent = text("查看该智能体（名称或 ID）的状态", "how is this agent (name or id)?")
     whose.add_argument("--agent", metavar="NAME", type=_agent_name(text), help=agent)
     parser.add_argument(
         "--json", action="store_true", help=text("供程序读取，含两种语言", "for programs, in both languages")
@@ -95,7 +98,7 @@ def _pipe(parser: CommandLine) -> None:
         "改为提供该 Python 文件（或模块）中的函数", "serve the functions of this Python file (or module) instead"
     )
     parser.add_argument("--python", metavar="FILE", help=python)
-    url = text("接入点地址，如果没有写在下面的位置", "the endpoint, if it is not given by place")
+    url = text("接入点地址（没有作为参数写出时）", "the endpoint, if it is not given by place")
     parser.add_argument("--url", dest="endpoint", metavar="URL", help=url)
     where = text("工具端接入点地址（默认取 $MCP_ENDPOINT）", "endpoint of a tool side (default: $MCP_ENDPOINT)")
     parser.add_argument("url", nargs="?", metavar="URL", help=where)
@@ -109,16 +112,19 @@ def _servers(parser: CommandLine, language: Language) -> None:
     add = actions.add_parser(
         "add",
         language=language,
-        help=text("添加一个：-- CMD …，或用下列选项之一", "add one: -- CMD …, or one of the options"),
+        help=text(
+            "添加一个：-- CMD …，或一个选项，见 servers add --help",
+            "add one: -- CMD …, or an option, see servers add --help",
+        ),
         epilog=text(
             "最后的 -- CMD … 是一个 stdio 服务的启动命令。", "-- CMD … at the end is the command of a stdio server."
         ),
     )
-    add.add_argument("name", metavar="NAME", help=text("它的名称", "what it is called"))
+    add.add_argument("name", metavar="NAME", help=text("服务的名称", "the server's name"))
     add.add_argument(
         "--url", help=text("通过 HTTP 或 WebSocket 访问的服务", "of a server that is reached by HTTP or WebSocket")
     )
-    kind = text("访问方式，如果从地址看不出", "how, if the URL does not tell")
+    kind = text("访问方式，无法从地址判断时填写", "how, if the URL does not tell")
     add.add_argument("--type", choices=["http", "sse", "ws"], help=kind)
     document = text("OpenAPI 文档的路径或 URL", "path or URL of an OpenAPI document")
     add.add_argument("--openapi", metavar="DOCUMENT", help=document)
@@ -129,6 +135,9 @@ def _servers(parser: CommandLine, language: Language) -> None:
     add.add_argument("--env", action="append", default=[], metavar="NAME=VALUE", help=variable)
     agent = text("只给这些智能体（默认为全部），可多次给出", "only for these (default: all); may come several times")
     add.add_argument("--agent", action="append", default=[], metavar="NAME", help=agent)
+    actions.add_parser(
+        "list", language=language, help=text("列出全部，与不带操作时相同", "show them, as without an action")
+    )
     for action, zh, en in (
         ("remove", "删除一个", "remove one"),
         ("enable", "启用一个", "let one run"),
@@ -137,10 +146,10 @@ def _servers(parser: CommandLine, language: Language) -> None:
         ("login", "在浏览器中登录远程服务（OAuth）", "sign in to a remote one in a browser (OAuth)"),
     ):
         one = actions.add_parser(action, language=language, help=text(zh, en))
-        one.add_argument("name", metavar="NAME", help=text("它的名称", "what it is called"))
+        one.add_argument("name", metavar="NAME", help=text("服务的名称", "the server's name"))
         if action == "login":
             port = text(
-                "浏览器转回的本机端口（默认任选空闲端口）",
+                "登录后浏览器返回的本机端口（默认任选空闲端口）",
                 "where the browser comes back to on this machine (default: any free port)",
             )
             one.add_argument("--port", type=_port(text), default=0, metavar="PORT", help=port)

@@ -71,7 +71,7 @@ class CommandLine(argparse.ArgumentParser):
         # Before or behind the command: only where it is given it overwrites what stood before.
         self.add_argument(
             "--lang",
-            type=_language,
+            type=self._read_language,
             metavar="zh|en",
             default=argparse.SUPPRESS,
             help=self.text("输出使用的语言", "the language to print in"),
@@ -80,6 +80,19 @@ class CommandLine(argparse.ArgumentParser):
     def text(self, zh: str, en: str) -> str:
         """One of both."""
         return Bilingual(zh, en).to(self._language)
+
+    def parse_known_args(self, args=None, namespace=None):  # type: ignore[no-untyped-def]
+        """As argparse's, but what is not known is refused by the command that it is given to, with that one's usage."""
+        found, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return found, unknown
+
+    def _read_language(self, word: str) -> Language:
+        try:
+            return read(word)
+        except UnknownLanguage as error:
+            raise argparse.ArgumentTypeError(error.told.to(self._language)) from None
 
     def error(self, message: str) -> NoReturn:
         """End with exit code 2, as argparse does."""
@@ -100,10 +113,3 @@ def _in_chinese(message: str) -> str:
         if match := re.fullmatch(pattern, message, re.DOTALL):
             return match.expand(words)
     return message
-
-
-def _language(word: str) -> Language:
-    try:
-        return read(word)
-    except UnknownLanguage as error:
-        raise argparse.ArgumentTypeError(str(error)) from None

@@ -31,7 +31,7 @@ Management").
 """
 
 _A_TOKEN: tuple[str, str] = (
-    "；请从管理控制台重新复制该智能体的地址，或在服务所在的机器上运行 main.py token --agent 名称，"
+    "；请从智控台重新复制该智能体的地址，或在服务所在的机器上运行 main.py token --agent 名称，"
     "token 放在地址的 ?token= 之后，或放在请求头 Authorization: Bearer 中（不使用 OAuth）",
     "; copy the agent's URL again from the management console, or run main.py token --agent NAME where the broker "
     "runs: the token belongs behind ?token= in the URL, or into the header Authorization: Bearer (there is no OAuth)",

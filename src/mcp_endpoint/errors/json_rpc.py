@@ -82,13 +82,13 @@ class Fault(Enum):
     )
     NOBODY_TO_ASK = (
         Code.METHOD_NOT_FOUND,
-        "没有可以询问 {ability} 的客户端：需要恰好一个支持它、且正在调用本工具端的客户端，并由设置 ask_clients 允许。",
+        "没有可以询问 {ability} 的客户端：需要恰好一个支持它、且正在调用本工具端的客户端，且配置项 ask_clients 允许。",
         "There is no client to ask for {ability}: it takes just one that offers it and has a call in flight here, and "
         "ask_clients in the settings must allow it.",
     )
     RESULT_NOT_KEPT = (
         Code.TOOL_SIDE_FAILED,
-        "{name} 的结果有 {size} 字节，而客户端不在时最多保留 {limit} 字节（设置 replay_buffer），请重新调用。",
+        "{name} 的结果有 {size} 字节，而客户端不在时最多保留 {limit} 字节（配置项 replay_buffer），请重新调用。",
         "The result of {name} has {size} bytes; while its client is away at most {limit} are kept (replay_buffer). "
         "Call it again.",
     )

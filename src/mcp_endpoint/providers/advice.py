@@ -72,9 +72,9 @@ def _slow(program: str) -> Advice:
     mirror = _FETCHING.get(program)
     if mirror is None:
         return Advice(
-            "请查看它在 servers 命令中的最后几行输出：它是否在等待输入、网络或登录？启动慢的可调大 start_timeout",
-            "see its last lines in `main.py servers`: does it wait for input, the network or a login? One that starts "
-            "slowly needs a larger start_timeout",
+            "它是否在等待输入、网络或登录（见其最后几行输出）？启动慢的可调大 start_timeout",
+            "does it wait for input, the network or a login (see its last lines)? One that starts slowly needs a "
+            "larger start_timeout",
         )
     return Advice(
         f"是否还在下载？请检查镜像源（{mirror}）和代理（HTTPS_PROXY），它们取自本服务的环境变量；"

@@ -311,7 +311,7 @@ class Provider:
     def _trouble(self, wait: float) -> Trouble:
         assert self.failure is not None
         then_zh, then_en = (
-            f"，将在{duration(wait, 'zh')}后重试",
+            f"，将在 {duration(wait, 'zh')}后重试",
             f", and is tried again in {duration(wait, 'en')}",
         )
         return Trouble(*self.failure.sentences(120, then_zh, then_en))

@@ -30,8 +30,8 @@ class StopReason(Worded):
     EXITED = (
         "程序已退出",
         "the program ended",
-        "请查看 servers 命令中它的最后几行输出",
-        "its last lines in `main.py servers` say more",
+        "其最后几行输出可能有说明",
+        "its last lines may say why",
     )
     LINE_TOO_LONG = (
         "程序输出了过长的一行",

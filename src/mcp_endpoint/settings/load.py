@@ -113,7 +113,7 @@ def _read(path: Path) -> str:
     except FileNotFoundError:
         en = "there is no such settings file; start the broker once to have it made, or name another with --config"
         raise SettingsError(
-            path, en, "设置文件不存在；请先启动一次服务以自动生成，或用 --config 指定其他文件"
+            path, en, "配置文件不存在；请先启动一次服务以自动生成，或用 --config 指定其他文件"
         ) from None
 
 
@@ -199,4 +199,4 @@ def _bad_value(
     where = Bilingual(f"{place.zh} = {zh_value}", f"{place.en} = {en_value}")
     cause = first.get("ctx", {}).get("error")
     en, zh = (cause.en, cause.zh) if isinstance(cause, NotAllowedError) else (first["msg"], first["msg"])
-    return SettingsError(where, f"allowed is {en}", f"应为 {zh}")
+    return SettingsError(where, f"allowed: {en}", f"可填的值：{zh}")

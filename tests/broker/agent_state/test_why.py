@@ -66,7 +66,7 @@ async def test_one_that_starts_is_waited_for(broker_with: Brokers, language: Lan
     agent = broker_with(language=language).agent()
     why = Why(
         "starting",
-        "工具程序 （未报名称） ~前刚连接，正在初始化。",
+        "工具程序 （未报名称） 于 ~前连接，正在初始化。",
         "The tool program (no name yet) connected ~ ago and is starting.",
         log=False,
     )

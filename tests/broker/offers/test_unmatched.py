@@ -59,7 +59,7 @@ def missing(what: str, known: str, programs: int, tools: int) -> Why:
     zh, en = serving(programs, tools).zh, serving(programs, tools).en
     return Why(
         "settings_unmatched",
-        f"设置中的 {what.replace(', ', '、')} 没有匹配到任何工具（工具可能已改名），现有工具：{known}，"
+        f"配置中的 {what.replace(', ', '、')} 没有匹配到任何工具（工具可能已改名），现有工具：{known}，"
         f"请修改 [agent …]；{zh}",
         f"The settings have {what}, which fits no tool that is there (was one renamed?): there are {known}; change the "
         f"[agent …] section; {en[0].lower()}{en[1:]}",

@@ -317,7 +317,7 @@ async def test_settings_that_cannot_be_used(tmp_path: Path) -> None:
     report = await examine(path)
     assert report.code == 2
     assert [one["check"] for one in report.checks] == ["settings"]
-    assert "[server] debug = 'perhaps': allowed is true or false" in report.one("settings")[1]
+    assert "[server] debug = 'perhaps': allowed: true or false" in report.one("settings")[1]
     report = await examine(tmp_path / "absent.cfg")
     assert report.code == 2
     assert "start the broker once" in report.one("settings")[1]

@@ -156,5 +156,5 @@ async def test_a_token_that_is_none_is_told_how_to_get_one(
             error = json.loads(reply.content)["error"]
             assert error["data"]["reason"] == reason
             assert "main.py token --agent" in error["message"]
-            assert "管理控制台" in error["message"]
+            assert "智控台" in error["message"]
             assert "management console" in error["message"]

@@ -72,7 +72,7 @@ class State(Enum):
         "MCP server and that the bridge has started it",
     )
     STARTING = (
-        "工具程序 {name} {for_zh}前刚连接，正在初始化",
+        "工具程序 {name} 于 {for_zh}前连接，正在初始化",
         "the tool program {name} connected {for_en} ago and is starting",
     )
     NOT_ANSWERING = (
@@ -129,7 +129,7 @@ class State(Enum):
         "check its `nextCursor`",
     )
     SETTINGS_UNMATCHED = (
-        "设置中的 {what_zh} 没有匹配到任何工具（工具可能已改名），现有工具：{known}，请修改 [agent …]",
+        "配置中的 {what_zh} 没有匹配到任何工具（工具可能已改名），现有工具：{known}，请修改 [agent …]",
         "the settings have {what_en}, which fits no tool that is there (was one renamed?): there are {known}; change "
         "the [agent …] section",
     )

@@ -93,7 +93,8 @@ def unmatched(named: Named, tools: Iterable[tuple[str, str]]) -> Unmatched:
         for key, text in named
         if text not in names and ("*" not in text or not any(map(Pattern(text).fits, names)))
     )
-    return Unmatched(what, tuple(name[:MAX_NAME] for _, name in own[:MOST_NAMED]) + ("…",) * (len(own) > MOST_NAMED))
+    known = list(dict.fromkeys(name for _, name in own))  # two programs may call theirs alike
+    return Unmatched(what, tuple(name[:MAX_NAME] for name in known[:MOST_NAMED]) + ("…",) * (len(known) > MOST_NAMED))
 
 
 def _names(alias: str, name: str) -> tuple[str, str]:

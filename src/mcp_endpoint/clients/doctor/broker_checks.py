@@ -55,7 +55,7 @@ async def look(settings: Settings, base: str, tls: ssl.SSLContext | None, wanted
         found.append(
             problem(
                 "key-in-use",
-                "运行中的服务使用另一个密钥：修改设置后请重启它，或用 --config 指定它的设置文件。",
+                "运行中的服务使用另一个密钥：修改配置后请重启它，或用 --config 指定它的配置文件。",
                 "The running broker uses another key than these settings: restart it after a change, or name its "
                 "settings file with --config.",
             )

@@ -67,7 +67,7 @@ def _settings(path: Path, environ: Mapping[str, str], findings: list[Finding]) -
     except SettingsError as error:
         findings.append(problem("settings", *error.told))
         return None
-    findings.append(good("settings", f"设置正确：{path}", f"The settings are good: {path}"))
+    findings.append(good("settings", f"配置正确：{path}", f"The settings are good: {path}"))
     findings.extend(warning("settings", *line) for line in loaded.warnings)
     return loaded.settings
 

@@ -52,7 +52,7 @@ def show(findings: Sequence[Finding], terminal: Terminal, redact: Redactor) -> N
     terminal.say(
         Bilingual(
             f"共 {len(findings)} 项检查：{problems} 个问题，{warnings} 个警告。",
-            f"{len(findings)} checks: {_number(problems, 'problem')}, {_number(warnings, 'warning')}.",
+            f"{_number(len(findings), 'check')}: {_number(problems, 'problem')}, {_number(warnings, 'warning')}.",
         )
     )
 

@@ -37,7 +37,7 @@ def key_file(path: Path, environ: Mapping[str, str]) -> Finding:
         if mode & 0o077:
             return warning(
                 "key",
-                f"设置文件含有密钥，但权限是 {mode:04o}，其他用户可以访问；请执行 chmod 600 {path}",
+                f"配置文件含有密钥，但权限是 {mode:04o}，其他用户可以访问；请执行 chmod 600 {path}",
                 f"The settings file holds the key, and its mode {mode:04o} opens it to other users: chmod 600 {path}",
             )
     return good("key", "密钥已设置，只有文件的所有者能读取。", "There is a key, and only the file's owner can read it.")
@@ -157,7 +157,7 @@ def addresses(settings: Settings, base: str) -> list[Finding]:
         found.append(
             warning(
                 "addresses",
-                f"打印的地址 {base} 含有“{words[0]}”，单模块部署的小智服务会拒绝它；请设置 public_url。",
+                f"打印的地址 {base} 含有“{words[0]}”，单模块部署的小智服务端会拒绝它；请设置 public_url。",
                 f"The printed {base} contains '{words[0]}', and a single-module Xiaozhi server refuses every URL that "
                 "does; set public_url.",
             )

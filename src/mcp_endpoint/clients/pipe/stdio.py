@@ -52,7 +52,8 @@ class _Relayed:
     def told(self) -> Bilingual:
         return Bilingual(
             f"收到 {self.down} 条消息，发出 {self.up} 条，另有 {self.junk} 行非消息内容",
-            f"{self.down} frames in, {self.up} out, {self.junk} stray lines",
+            f"{self.down} frame{'' if self.down == 1 else 's'} in, {self.up} out, "
+            f"{self.junk} stray line{'' if self.junk == 1 else 's'}",
         )
 
 

@@ -23,7 +23,7 @@ _PERHAPS_OLDER = (
     'check the path of its url; if it speaks the older HTTP+SSE, write "type": "sse"',
 )
 _ITS_OWN_WORDS = (
-    "括号中是对方的说明；若与协议无关，请检查 headers 和对方的设置",
+    "括号中是对方的说明；若与协议无关，请检查 headers 和对方的配置",
     "its own words are in brackets; where they are not about MCP, check headers, and the settings of the server",
 )
 _KEPT = {"logging/setLevel": "level", "resources/subscribe": "uri", "resources/unsubscribe": "uri"}
