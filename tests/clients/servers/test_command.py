@@ -130,7 +130,7 @@ async def test_a_running_brokers_servers_are_shown_with_what_is_wrong(opening: B
         code, out, _ = await command(folder, broker=broker)
     assert code == 1
     assert "home  stdio  serving  tools: 1" in out
-    assert "bad  stdio  waiting to be tried again  tools: 0\n  the program ended" in out
+    assert "bad  stdio  waiting  tools: 0\n  the program ended" in out
     assert "  | hello from " in out
 
 

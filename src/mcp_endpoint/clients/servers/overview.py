@@ -24,13 +24,13 @@ _STATES = {
     State.IDLE: Bilingual("待用（有客户端时启动）", "idle (opened when a client comes)"),
     State.STARTING: Bilingual("启动中", "starting"),
     State.SERVING: Bilingual("运行中", "serving"),
-    State.FINISHING: Bilingual("收尾中（等待其任务结束）", "finishing (its jobs go on)"),
-    State.WAITING: Bilingual("等待重试", "waiting to be tried again"),
-    State.LOOPING: Bilingual("反复失败，稍后重试", "failing again and again, tried later"),
-    State.BAD_ENTRY: Bilingual("条目有误", "bad entry"),
+    State.FINISHING: Bilingual("收尾中", "finishing"),
+    State.WAITING: Bilingual("等待重试", "waiting"),
+    State.LOOPING: Bilingual("反复失败", "looping"),
+    State.BAD_ENTRY: Bilingual("条目有误", "bad_entry"),
     State.STOPPED: Bilingual("已停止", "stopped"),
 }
-"""How a server is, for its owner; `/stats` has the names alone, for programs."""
+"""How a server is, for its owner: docs/providers.md explains the words of both. `/stats` has the names alone."""
 
 
 def show(files: Files, settings: Settings | None, terminal: Terminal) -> int:
