@@ -177,7 +177,7 @@ def test_a_language_that_is_none_is_told_in_the_one_that_would_be_used(run: Run,
         for language, told in (("zh", "应为 zh 或 en\n"), ("en", "must be zh or en\n")):
             code, out, err = run(line, MCP_ENDPOINT_LANG=language)
             assert (code, out) == (2, "")
-            assert err.endswith(f" {told}") or err.endswith(f"：{told}")
+            assert err.endswith((f" {told}", f"：{told}"))
 
 
 def test_a_variable_that_names_no_language_is_told_in_that_of_the_locale(run: Run) -> None:

@@ -122,7 +122,8 @@ def test_each_reason_is_in_the_table_and_no_other(language: Language) -> None:
 
 @in_both
 def test_each_state_of_a_server_is_in_the_table_and_no_other(language: Language) -> None:
-    rows = the_table(PROVIDERS[language], {f"`{State.SERVING}`"})
+    serving = {"zh": f"运行中（`{State.SERVING}`）", "en": f"`{State.SERVING}`"}[language]
+    rows = the_table(PROVIDERS[language], {serving})
     reported = {str(state) for state in State if state is not State.STOPPED}  # what ended for good is reported no more
     assert {spans(state)[0] for state in rows} == reported | {"disabled", "-"}
     assert all(meaning and remedy for meaning, remedy in rows.values())
