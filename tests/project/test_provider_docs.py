@@ -1,5 +1,6 @@
 """The pages on tool servers name the reasons and members that there are, with their defaults; examples are right."""
 
+import io
 import json
 import re
 from collections.abc import Mapping
@@ -9,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from mcp_endpoint.clients.servers.overview import print_server
+from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.providers.entries.entry import OpenApi, Tools, expanded, read_entry, server_of
 from mcp_endpoint.providers.entries.servers_file import read_servers
 from mcp_endpoint.providers.provider import State
@@ -120,12 +123,22 @@ def test_each_reason_is_in_the_table_and_no_other(language: Language) -> None:
     assert sorted(named) == sorted(why.reason for why in StopReason)
 
 
+def shown_state(language: Language, entry: dict[str, Any], report: Mapping[str, Any]) -> str:
+    """What `servers` prints as the state of a server, without the hint in brackets behind it."""
+    out = io.StringIO()
+    print_server(server_of("x", entry), report, Terminal(language, out, out))
+    return re.split("（| \\(", out.getvalue().splitlines()[0].split("  ")[2])[0]
+
+
 @in_both
-def test_each_state_of_a_server_is_in_the_table_and_no_other(language: Language) -> None:
-    serving = {"zh": f"运行中（`{State.SERVING}`）", "en": f"`{State.SERVING}`"}[language]
-    rows = the_table(PROVIDERS[language], {serving})
-    reported = {str(state) for state in State if state is not State.STOPPED}  # what ended for good is reported no more
-    assert {spans(state)[0] for state in rows} == reported | {"disabled", "-"}
+def test_each_state_of_a_server_is_in_the_table_as_it_is_shown_and_no_other(language: Language) -> None:
+    reported = [state for state in State if state is not State.STOPPED]  # what ended for good is reported no more
+    shown = {str(state): shown_state(language, KINDS["stdio"], {"state": str(state)}) for state in reported}
+    shown["disabled"] = shown_state(language, {"command": "x", "disabled": True}, {})
+    shown["-"] = shown_state(language, KINDS["stdio"], {})
+    named = {f"`{name}`" if says == name else f"{says}（`{name}`）" for name, says in shown.items()}
+    rows = the_table(PROVIDERS[language], {f"`{shown['-']}`"})
+    assert rows.keys() == named
     assert all(meaning and remedy for meaning, remedy in rows.values())
 
 
