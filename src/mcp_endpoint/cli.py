@@ -15,6 +15,7 @@ from mcp_endpoint.clients import device, token
 from mcp_endpoint.clients.check_config import check_config
 from mcp_endpoint.clients.command_line import command_line, pipe_question, split
 from mcp_endpoint.clients.doctor import command as doctor
+from mcp_endpoint.clients.exit_codes import FAILED, INTERRUPTED, USAGE
 from mcp_endpoint.clients.parser import Ahead, look_ahead
 from mcp_endpoint.clients.pipe import command as pipe
 from mcp_endpoint.clients.servers import command as servers
@@ -34,8 +35,6 @@ from mcp_endpoint.tls import certificate
 DATA_FILE = Path("data", ".mcp-endpoint-server.cfg")
 OF_OTHERS = ("tools", "call", "pipe")
 """Commands that are of use where no broker is."""
-
-USAGE = 2
 
 
 def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
@@ -84,11 +83,11 @@ def main(argv: Sequence[str] | None = None, home: str | None = None) -> int:
         terminal.complain(error.told)
         return USAGE
     except KeyboardInterrupt:
-        return 130
+        return INTERRUPTED
     except BrokenPipeError:
         # `… | head`: whoever read the output has gone. What is still buffered must not fail once more at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
+        return FAILED
 
 
 def _language(ahead: Ahead, path: Path) -> Language:
@@ -144,7 +143,8 @@ def _run(path: Path, home: Path, terminal: Terminal) -> int:
         listener = app.listen(settings)
     except OSError as error:
         where = f"{settings.server.host}:{settings.server.port}"
-        why = os.strerror(error.errno) if error.errno and error.errno > 0 else error
+        # `create_server` adds the address, which is told already; the number of an unknown host is not an `errno`.
+        why = (error.strerror or str(error)).partition(" (while ")[0]
         terminal.complain(
             Bilingual(
                 f"{path}：[server] host、port：无法监听 {where}（{why}）。是否已有服务在运行？请停掉它或换一个端口。",
@@ -152,7 +152,7 @@ def _run(path: Path, home: Path, terminal: Terminal) -> int:
                 "choose another port.",
             )
         )
-        return 1
+        return FAILED
     logs.start()
     try:
         for warning in loaded.warnings:

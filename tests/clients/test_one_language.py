@@ -62,6 +62,7 @@ LINES: list[tuple[str, int, str, str]] = [
     ("servers list", 1, "没有运行", "not running"),
     (f"tools --url {NOBODY}", 1, "连接被拒绝", "connection refused"),
     ("servers accept gone", 2, "不存在，现有", "is not listed; there are"),
+    ("call x --=1", 2, "--=1 不明确", "ambiguous option: --=1"),
     ("nonsense", 2, "COMMAND 不能是 'nonsense'", "invalid choice: 'nonsense'"),
     *((f"{command} --help", 0, "用法: mcp-endpoint", "usage: mcp-endpoint")
       for command in ("", "token", "doctor", "pipe", "servers", "servers add", "servers login", "tools", "call")),
@@ -123,6 +124,13 @@ def test_each_line_of_a_command_is_english(run: Run, line: str, code: int, zh: s
     assert any(word in out + err for word in en.split("|")), out + err
     lines = [one for one in (out + err).splitlines() if not one.startswith(LABELS)]
     assert [one for one in lines if not no_chinese(one)] == []
+
+
+@pytest.mark.parametrize("host", ["192.0.2.1", "fe80::%no-such-interface"])  # not this machine's; none at all
+def test_why_a_broker_cannot_listen_is_in_the_systems_own_words_alone(run: Run, host: str) -> None:
+    told, _, err = run(["--lang", "zh", "run"], MCP_ENDPOINT_SERVER__HOST=host)
+    assert told == 1
+    assert re.search(rf"无法监听 {host}:0（[^（）\[\]()0-9]+）。是否已有服务在运行", err), err
 
 
 # --- who chooses ---

@@ -280,7 +280,8 @@ def test_a_folder_that_cannot_be_written_is_one_line(name: str, monkeypatch: pyt
             prepare(folder / name, {})
         line = f"{folder / name}: Permission denied: cannot be written; make its folder writable for this user"
         assert str(caught.value).startswith(line)
-        assert "无法写入" in caught.value.told.zh
+        assert "：无法写入；" in caught.value.told.zh
+        assert caught.value.told.zh.endswith("（Permission denied）")
         assert (folder / "x.cfg").read_text() == "[server]\n"
         assert os.listdir(folder) == ["x.cfg"]
 

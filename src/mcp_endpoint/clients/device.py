@@ -24,6 +24,7 @@ from mcp_endpoint.clients.endpoint import (
     endpoint,
     explain,
 )
+from mcp_endpoint.clients.exit_codes import FAILED, USAGE
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
@@ -32,7 +33,6 @@ TIMEOUT = 30.0
 """Seconds the Xiaozhi server waits for a call."""
 
 PAGES = 64
-FAILED, USAGE = 1, 2
 INITIALIZE_ID, LIST_ID = 1, 2
 
 Frames = Callable[[str, str], None]

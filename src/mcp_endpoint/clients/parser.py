@@ -6,6 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import NoReturn
 
+from mcp_endpoint.clients.exit_codes import USAGE
 from mcp_endpoint.language import Bilingual, Language, UnknownLanguage, read
 
 _TITLES = {"options": "选项", "positional arguments": "参数"}
@@ -37,13 +38,26 @@ def look_ahead(words: Sequence[str]) -> Ahead:
     What stands behind `--` is for another program. Without it this may take one of that program's options for its own,
     which does no more than choose the language.
     """
-    parser = argparse.ArgumentParser(add_help=False)
-    parser.add_argument("--lang", nargs="?", type=_language_or_none)
-    parser.add_argument("--config", nargs="?")
     own = words[: words.index("--")] if "--" in words else words
-    ahead, rest = parser.parse_known_args(own, Ahead())
+    try:
+        ahead, rest = _ahead(abbreviated=True).parse_known_args(own, Ahead())
+    except argparse.ArgumentError:  # such as `--=1`, which may be short for either; who reads the line refuses it
+        ahead, rest = _ahead(abbreviated=False).parse_known_args(own, Ahead())
     ahead.command = next((word for word in rest if not word.startswith("-")), "")
     return ahead
+
+
+class _Quiet(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        # `exit_on_error=False` is not enough: before Python 3.12 some mistakes end the program all the same.
+        raise argparse.ArgumentError(None, message)
+
+
+def _ahead(*, abbreviated: bool) -> argparse.ArgumentParser:
+    parser = _Quiet(add_help=False, allow_abbrev=abbreviated)
+    parser.add_argument("--lang", nargs="?", type=_language_or_none)
+    parser.add_argument("--config", nargs="?")
+    return parser
 
 
 def _language_or_none(word: str) -> Language | None:
@@ -97,7 +111,7 @@ class CommandLine(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """End with exit code 2, as argparse does."""
         self.print_usage(sys.stderr)
-        self.exit(2, f"{self.prog}: {self.text('错误', 'error')}: {self.text(_in_chinese(message), message)}\n")
+        self.exit(USAGE, f"{self.prog}: {self.text('错误', 'error')}: {self.text(_in_chinese(message), message)}\n")
 
 
 class _ChineseHelp(argparse.HelpFormatter):

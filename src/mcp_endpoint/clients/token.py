@@ -1,12 +1,11 @@
 """The command `token`: makes the token of an agent, or says what one is."""
 
+from mcp_endpoint.clients.exit_codes import FAILED
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.clients.urls import base_url
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import TokenError, Tokens, urls
-
-FAILED = 1
 
 
 def make(settings: Settings, agent: str | None, terminal: Terminal) -> int:

@@ -58,7 +58,7 @@ class ProviderLink:
         self.pays: Callable[[str, float], None] = lambda agent_id, work: None
         """Told which agent asked for something that took so many seconds of work."""
         self._definitions = definitions
-        self._judge = withhold
+        self._withhold = withhold
         self._timers = timers
         self._clock = clock
         self._timeout = timeout
@@ -250,10 +250,10 @@ class ProviderLink:
             try:
                 str(frame, "utf-8")
             except UnicodeDecodeError:
-                return self._mended(frame, now)
+                return self._repaired(frame, now)
         return self._passed(frame, now)
 
-    def _mended(self, frame: bytes, now: float) -> str | None:
+    def _repaired(self, frame: bytes, now: float) -> str | None:
         """What can be made of a frame that cannot be read goes the same way as one that can."""
         frames = repaired(frame) if self._session is None else self._session.repair(frame, now, self._passed)
         payers = [self._passed(one, now) for one in frames]
@@ -264,7 +264,7 @@ class ProviderLink:
             try:
                 seen = self._answered(frame)
             except ValueError:
-                return self._mended(frame, now)
+                return self._repaired(frame, now)
             if seen is None:
                 return None
             frame = seen
@@ -305,7 +305,7 @@ class ProviderLink:
         self._lists.discard(number)
         if envelope.result is UNSET:
             return frame
-        result = self._definitions.page(envelope.result, self._judge, self._as_task, self._becomes_job)
+        result = self._definitions.page(envelope.result, self._withhold, self._as_task, self._becomes_job)
         if self._session is not None:
             for remark in self._definitions.remarks:
                 self._session.remark(mcp.Kind.TOOLS, remark)

@@ -87,7 +87,7 @@ class Provider:
         """What its last run wrote for its owner."""
         self.definitions = Definitions(server.shown, server.tools)
         self._context = context
-        self._judge = withhold
+        self._withhold = withhold
         self._long = [Pattern(text) for text in server.tools.background]
         self._backoff = context.backoff()
         self._failures = 0
@@ -169,7 +169,7 @@ class Provider:
         )
         clock = context.loop.time
         timers, local = context.manager.timers, server.kind is Kind.PYTHON
-        provider_link = ProviderLink(peer, self.definitions, self._judge, timers, clock, server.timeout, local=local)
+        provider_link = ProviderLink(peer, self.definitions, self._withhold, timers, clock, server.timeout, local=local)
         if peer.wants_caller:
             job_watch = JobWatch(context.job_manager, timers, clock, provider_link.to_broker, provider_link.to_source)
             job_watch.on_no_job = self._jobs_over

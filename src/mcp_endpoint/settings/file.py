@@ -285,4 +285,4 @@ def _unwritable(path: Path, error: OSError) -> SettingsError:
 
 def _failed(path: Path, error: OSError, en: str, zh: str) -> SettingsError:
     why = error.strerror or type(error).__name__
-    return SettingsError(path, f"{why}: {en}", zh)
+    return SettingsError(path, f"{why}: {en}", f"{zh}（{why}）")

@@ -174,7 +174,7 @@ class AgentSettings(BrokerSettings):
 
 
 class SecuritySettings(_Section):
-    """What browsers and strangers may do."""
+    """What browsers and those without a token may do."""
 
     allowed_origins: Annotated[list[str], settings_values.origins()] = _key(
         "*", "* or a list such as https://a.example.com, https://b", "允许的来源（Origin），* 或以逗号分隔的列表"

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from websockets.asyncio.server import ServerConnection, serve
 
+from mcp_endpoint.clients.exit_codes import NOT_FOUND, USAGE
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import NOT_FOUND, USAGE
 from mcp_endpoint.clients.pipe.stdio import pipe
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.transports import child_process as child_module

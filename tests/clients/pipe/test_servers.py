@@ -13,9 +13,9 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from mcp_endpoint import cli
+from mcp_endpoint.clients.exit_codes import FAILED
 from mcp_endpoint.clients.pipe.command import Question
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import FAILED
 from mcp_endpoint.clients.pipe.several import pipe_servers
 from mcp_endpoint.clients.pipe.several import with_server_id as with_id
 from mcp_endpoint.clients.pipe.source import pipe_anew

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from mcp_endpoint.clients.doctor import broker_checks, host_checks, stats_checks
 from mcp_endpoint.clients.doctor.findings import Finding, Status, good, problem, show, show_json, warning
+from mcp_endpoint.clients.exit_codes import FAILED, USAGE
 from mcp_endpoint.clients.running_broker import local_base, local_tls
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
@@ -19,8 +20,6 @@ from mcp_endpoint.settings.file import SettingsError
 from mcp_endpoint.settings.load import load
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.tokens import TokenError, Tokens, agent_id
-
-FAILED, BAD_SETTINGS = 1, 2
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ def run(question: Question, environ: Mapping[str, str], base_of: Callable[[Setti
     try:
         settings = _settings(question.path, environ, findings)
         if settings is None:
-            code = BAD_SETTINGS
+            code = USAGE
         else:
             redact = Redactor([settings.server.key, *secrets_of_environment(environ)])
             _local(question, settings, environ, base_of(settings), findings)

@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcp_endpoint.clients.exit_codes import USAGE
 from mcp_endpoint.clients.pipe import several, source, stdio
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import USAGE
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.setup import Logs

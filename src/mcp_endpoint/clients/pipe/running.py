@@ -1,4 +1,4 @@
-"""What all bridges have in common: the URL that they begin with, the codes they exit with, the end by a signal."""
+"""What all bridges have in common: the URL that they begin with, the end by a signal."""
 
 import asyncio
 import signal
@@ -8,9 +8,6 @@ from typing import Any
 
 from mcp_endpoint.clients.endpoint import NO_URL, URL_VARIABLE, Endpoint, UnusableURL, endpoint
 from mcp_endpoint.clients.pipe.report import Report
-
-FAILED, USAGE, NOT_FOUND = 1, 2, 127
-"""Exit codes for tools that cannot be served, a bad URL, and a command that does not exist, as shells have it."""
 
 GOING_AWAY = 1001
 """The close code of a bridge that ends (RFC 6455, 7.4.1)."""

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
+from mcp_endpoint.clients.exit_codes import FAILED, USAGE
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import FAILED, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe.running import run_until_signal, tool_endpoint
 from mcp_endpoint.clients.pipe.source import pipe_anew, pipe_source
 from mcp_endpoint.clients.pipe.stdio import pipe
 from mcp_endpoint.language import Bilingual

@@ -12,8 +12,9 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
+from mcp_endpoint.clients.exit_codes import FAILED, USAGE
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import FAILED, GOING_AWAY, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe.running import GOING_AWAY, run_until_signal, tool_endpoint
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.send_queue import SendQueue

@@ -13,9 +13,10 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS, Endpoint, Failure, dial, explain
+from mcp_endpoint.clients.exit_codes import NOT_FOUND, USAGE
 from mcp_endpoint.clients.pipe.lines import Lines
 from mcp_endpoint.clients.pipe.report import Report
-from mcp_endpoint.clients.pipe.running import GOING_AWAY, NOT_FOUND, USAGE, run_until_signal, tool_endpoint
+from mcp_endpoint.clients.pipe.running import GOING_AWAY, run_until_signal, tool_endpoint
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from mcp_endpoint.clients.exit_codes import USAGE
 from mcp_endpoint.clients.servers.changes import NewServer, accept, add, change
 from mcp_endpoint.clients.servers.files import Files
 from mcp_endpoint.clients.servers.overview import show
@@ -11,8 +12,6 @@ from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
 from mcp_endpoint.providers.entries.servers_file import UnusableFile
 from mcp_endpoint.settings.load import load
-
-USAGE = 2
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from msgspec.json import encode
 
 from mcp_endpoint import __version__
+from mcp_endpoint.clients.exit_codes import FAILED
 from mcp_endpoint.clients.servers.files import not_listed, server_place
 from mcp_endpoint.clients.terminal import Terminal
 from mcp_endpoint.language import Bilingual
@@ -28,7 +29,6 @@ from mcp_endpoint.providers.source import Source, Stopped
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
-FAILED = 1
 PATIENCE = 330.0
 """Seconds for it all; a person has 300 s in the browser."""
 _SHOWN = Bilingual(

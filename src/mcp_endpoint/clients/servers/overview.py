@@ -6,6 +6,7 @@ from typing import Any
 
 from mcp_endpoint.clients import running_broker
 from mcp_endpoint.clients.endpoint import DIAL_ERRORS
+from mcp_endpoint.clients.exit_codes import FAILED
 from mcp_endpoint.clients.running_broker import local_base, local_tls
 from mcp_endpoint.clients.servers.files import Files, indented
 from mcp_endpoint.clients.terminal import Terminal
@@ -16,7 +17,6 @@ from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_serve
 from mcp_endpoint.providers.provider import State
 from mcp_endpoint.settings.schema import Settings
 
-FAILED = 1
 SAID = 5
 """Lines of what a server that does not serve wrote last."""
 _DISABLED = Bilingual("已停用", "disabled")

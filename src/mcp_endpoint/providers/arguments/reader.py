@@ -34,7 +34,7 @@ class Reader:
             known, unknown = declared(given, self._names)
             for name in unknown:
                 ignored(name)
-        meant, fits = self.mended(known)
+        meant, fits = self.repaired(known)
         if fits:
             return meant
         try:
@@ -57,15 +57,15 @@ class Reader:
     def _errors(self, given: dict[str, Any]) -> list[ValidationError]:
         return list(islice(self._validator.iter_errors(given), MOST_ERRORS))
 
-    def mended(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
+    def repaired(self, given: dict[str, Any]) -> tuple[dict[str, Any], bool]:
         """The same if all fits, else with as much as possible read anew; and whether all surely fits then."""
-        mending = Repair()
+        repair = Repair()
         try:
             with bounded():
-                mended = mending.mend(self._strict, given, WRAPPED)
+                repaired = repair.repair(self._strict, given, WRAPPED)
         except (RecursionError, TooComplex):
             return given, False
-        return (mended, mending.fits) if isinstance(mended, dict) else (given, False)
+        return (repaired, repair.fits) if isinstance(repaired, dict) else (given, False)
 
 
 def _told(error: ValidationError) -> tuple[tuple[str | int, ...], str]:

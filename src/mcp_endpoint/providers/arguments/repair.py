@@ -35,9 +35,9 @@ class Repair:
     def __init__(self) -> None:
         self._left = MOST_VALUES
         self.fits = False
-        """Whether nothing was wrong any more with what was mended last."""
+        """Whether nothing was wrong any more with what was repaired last."""
 
-    def mend(self, validator: Any, value: Any, most: int) -> Any:
+    def repair(self, validator: Any, value: Any, most: int) -> Any:
         """The value with whatever does not fit read anew, as far as a reading may go; itself if all fits."""
         places: dict[Path, list[ValidationError]] = {}
         for _ in range(MOST_ROUNDS):
@@ -47,18 +47,18 @@ class Repair:
             if not places:
                 break
             needed = self._needed(validator, value, places)
-            mended, done = value, set[Path]()
+            repaired, done = value, set[Path]()
             for path in sorted(places, key=len):
                 if any(path[:length] in done for length in range(len(path))):
                     continue
                 removable = bool(path) and isinstance(path[-1], str) and path not in needed
                 new = self._at(validator, places[path], removable, most)
                 if new is not _KEPT:
-                    mended = _put(mended, path, new)
+                    repaired = _put(repaired, path, new)
                     done.add(path)
             if not done:
                 break
-            value = mended
+            value = repaired
         self.fits = not places
         return value
 
@@ -136,8 +136,8 @@ class Repair:
                 return _KEPT  # meant as JSON, and broken
         several = meanings.parts(value) if isinstance(value, str) else None
         lists = [[value], *([several] if several is not None else [])]
-        mended = [self.mend(here, one, LOOSE) for one in lists]
-        options = _distinct([one for one in mended if self._fits(here, one)])
+        repaired = [self.repair(here, one, LOOSE) for one in lists]
+        options = _distinct([one for one in repaired if self._fits(here, one)])
         return options[0] if len(options) == 1 else _KEPT
 
     def _of_branches(self, here: Any, error: ValidationError, how: int) -> Any:
@@ -150,9 +150,9 @@ class Repair:
                 return fitting[0] if len(fitting) == 1 else _KEPT
         options: list[Any] = []
         for branch in error.validator_value if isinstance(error.validator_value, list) else ():
-            mended = self.mend(here.evolve(schema=branch), value, how)
-            if mended is not value and self._fits(here, mended):
-                options.append(mended)
+            repaired = self.repair(here.evolve(schema=branch), value, how)
+            if repaired is not value and self._fits(here, repaired):
+                options.append(repaired)
         options = _distinct(options)
         if len(options) < 2:
             return options[0] if options else _KEPT

@@ -92,7 +92,7 @@ class LocalServer:
         try:
             envelope = wire.read(frame)
         except wire.NotJson:
-            self._mended(frame)
+            self._repaired(frame)
             return
         except wire.NotAnEnvelope as error:
             self._fail(error.id, Code.INVALID_REQUEST, f"不是 JSON-RPC 请求。 / This is no JSON-RPC request: {error}.")
@@ -111,7 +111,7 @@ class LocalServer:
         else:
             self._requested(id_, key, envelope.method, envelope.params)
 
-    def _mended(self, frame: bytes) -> None:
+    def _repaired(self, frame: bytes) -> None:
         """A bridge hands in what an endpoint sent, as it came."""
         reading = read_request(frame)
         for one in reading.frames:

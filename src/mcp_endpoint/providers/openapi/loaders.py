@@ -1,6 +1,7 @@
 """Where the documents of an API come from: files, or URLs."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Protocol
 from urllib.parse import urlsplit
@@ -109,7 +110,9 @@ async def _refused(response: httpx.Response) -> Stopped:
     """Why there is no document, in the server's own words, and what helps."""
     status = response.status_code
     body = await error_body(response)
-    said = clean(HttpAnswer.of(status, {"Content-Type": response.headers.get("Content-Type", "")}, body).told(), 160)
+    answer = HttpAnswer.of(status, response.headers, body)
+    # How soon the server wants to be asked again is not for who reads why: its next start is due when it is due.
+    said = clean(replace(answer, retry_after="").told(), 160)
     if status in (401, 403):
         return Stopped(StopReason.UNAUTHORIZED, f"{said}; what the document asks for belongs into document_headers")
     return Stopped(StopReason.HTTP_STATUS, f"{said}; {PLACES}" if status in (404, 410) else said)

@@ -114,8 +114,8 @@ def answer_to(frame: bytes, id_: bytes, *, has_state: bool) -> bytes | None:
     try:
         head = envelope.read(frame)
     except ValueError:
-        mended = (answer_to(one, id_, has_state=has_state) for one in repaired(frame))
-        return next((one for one in mended if one is not None), None)
+        answers = (answer_to(one, id_, has_state=has_state) for one in repaired(frame))
+        return next((one for one in answers if one is not None), None)
     if head.method is not UNSET:
         return None
     spelled = bytes(head.id) if isinstance(head.id, Raw) else envelope.NULL_ID

@@ -16,7 +16,7 @@ from msgspec.json import decode, encode
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.definitions.definition_types import NAMING, READ
 from mcp_endpoint.wire.definitions.flaws import Flaw, FlawAt, Flaws
-from mcp_endpoint.wire.definitions.member_repair import MEND
+from mcp_endpoint.wire.definitions.member_repair import REPAIR
 from mcp_endpoint.wire.definitions.tool_schemas import DOUBTFUL, refers_soundly
 from mcp_endpoint.wire.mcp import Kind, string
 
@@ -57,7 +57,7 @@ def repair_definition(kind: Kind, raw: Raw | bytes, room: int = sys.maxsize) -> 
     if len(definition) > room:
         name = string((wire.members(definition) or {}).get(kind.naming)) or ""
         return RepairedDefinition(name, None, (FlawAt(Flaw.TOO_MUCH, ""),))
-    return _mended(kind, definition)
+    return _repaired(kind, definition)
 
 
 def _doubtful(kind: Kind, definition: bytes) -> bool:
@@ -100,7 +100,7 @@ def _is_uri(text: str) -> bool:
     return bool(_URI.match(text)) and (not needs_host or bool(parts.hostname)) and port != 0
 
 
-def _mended(kind: Kind, definition: bytes) -> RepairedDefinition:
+def _repaired(kind: Kind, definition: bytes) -> RepairedDefinition:
     flaws = Flaws()
     try:
         members = decode(definition)
@@ -114,7 +114,7 @@ def _mended(kind: Kind, definition: bytes) -> RepairedDefinition:
         shown = name if isinstance(name, str) else ""
         return RepairedDefinition(shown, None, (FlawAt(wrong or Flaw.NO_NAME, kind.naming),))
     before = encode(members)
-    if not MEND[kind](members, flaws):
+    if not REPAIR[kind](members, flaws):
         return RepairedDefinition(name, None, tuple(flaws.found))
     after = encode(members)
     return RepairedDefinition(name, definition if after == before else after, tuple(flaws.found))

@@ -6,7 +6,7 @@ from mcp_endpoint.errors.words import Worded
 
 MOST_IN_A_SENTENCE = 2
 MOST_PER_DEFINITION = 4
-"""Places of one definition that are told; who mends these finds the others."""
+"""Places of one definition that are told; who repairs these finds the others."""
 LONGEST_PLACE = 120
 LONGEST_NAME = 64
 
@@ -14,7 +14,7 @@ LONGEST_NAME = 64
 class Flaw(Worded):
     """What is wrong at a place of a definition: (Chinese, English), with the place in front."""
 
-    # What is mended: the definition serves.
+    # What is repaired: the definition serves.
     NULL = ("{place} 为 null", "{place} is null")
     MISSING = ("缺少 {place}", "{place} is missing")
     WRONG_TYPE = ("{place} 的类型不对", "{place} is of a wrong type")

@@ -38,13 +38,13 @@ def _resource(members: dict[str, Any], flaws: Flaws) -> bool:
     return True
 
 
-MEND: dict[Kind, Callable[[dict[str, Any], Flaws], bool]] = {
+REPAIR: dict[Kind, Callable[[dict[str, Any], Flaws], bool]] = {
     Kind.TOOLS: _tool,
     Kind.PROMPTS: _prompt,
     Kind.RESOURCES: _resource,
     Kind.TEMPLATES: _resource,
 }
-"""Mends the members of a definition where they stand; whether it is of any use."""
+"""Repairs the members of a definition where they stand; whether it is of any use."""
 
 
 # --- their members ---

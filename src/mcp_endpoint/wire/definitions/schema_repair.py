@@ -91,13 +91,13 @@ def _are_names(value: Any) -> bool:
 
 
 class SchemaRepair:
-    """Goes through a schema and mends it where it stands; how deep it may be is for who read it to see to."""
+    """Goes through a schema and repairs it where it stands; how deep it may be is for who read it to see to."""
 
     def __init__(self, flaws: Flaws) -> None:
         self._flaws = flaws
 
-    def mend(self, root: dict[str, Any], place: str) -> References:
-        """Mend all that is inside a schema; its references, which all lead somewhere then."""
+    def repair(self, root: dict[str, Any], place: str) -> References:
+        """Repair all that is inside a schema; its references, which all lead somewhere then."""
         self._schema(root, place)
         references = References(root)
         for node, pointer in references.referring:

@@ -46,7 +46,7 @@ def input_schema(members: dict[str, Any], flaws: Flaws) -> bool:
     if _is_bare(schema):
         flaws.tell(Flaw.NO_TYPE, INPUT)
         schema = {"type": "object", "properties": schema}
-    references = SchemaRepair(flaws).mend(schema, INPUT)
+    references = SchemaRepair(flaws).repair(schema, INPUT)
     if not _of_object(schema, references):
         flaws.found.clear()
         flaws.tell(Flaw.NO_ARGUMENTS, INPUT)
@@ -76,7 +76,7 @@ def output_schema(members: dict[str, Any], flaws: Flaws) -> None:
         return
     if schema is not value:
         flaws.tell(Flaw.AS_TEXT, OUTPUT)
-    references = SchemaRepair(flaws).mend(schema, OUTPUT)
+    references = SchemaRepair(flaws).repair(schema, OUTPUT)
     _without_what_does_not_compile(schema, flaws)
     if _of_object(schema, references):
         members[OUTPUT] = _with_type(schema, flaws, OUTPUT)

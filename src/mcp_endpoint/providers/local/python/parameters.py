@@ -57,13 +57,13 @@ class Parameters:
         except ValidationError as error:
             complaint = _complaint(error, unknown)  # about what was sent, and not about what is made of it
             try:
-                read = self.model.model_validate(self._mended(known))
+                read = self.model.model_validate(self._repaired(known))
             except ValidationError:
                 raise BadArguments(complaint) from None
         return {name: getattr(read, field) for field, name in self.names.items()}
 
-    def _mended(self, given: dict[str, Any]) -> dict[str, Any]:
-        return given if self._reader is None else self._reader.mended(given)[0]
+    def _repaired(self, given: dict[str, Any]) -> dict[str, Any]:
+        return given if self._reader is None else self._reader.repaired(given)[0]
 
     @cached_property
     def _reader(self) -> "Reader | None":
