@@ -23,8 +23,8 @@ class Bilingual(NamedTuple):
     zh: str
     en: str
 
-    def to(self, language: Language) -> str:
-        """The text for a reader of `language`."""
+    def to(self, language: str) -> str:
+        """The text for a reader of `language`, "zh" or "en"."""
         return self.zh if language == "zh" else self.en
 
 

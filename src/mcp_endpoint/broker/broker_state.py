@@ -4,22 +4,15 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple
 
 from mcp_endpoint.broker.link import Journal
 from mcp_endpoint.broker.timers import Timers
+from mcp_endpoint.language import Bilingual
 
 PROVIDER = "@"
 """What the ids of agents begin with that stand for a server the broker opens itself; no token has such an id."""
 LATELY = 600.0
 """Seconds for which a refused token is worth a word."""
-
-
-class Trouble(NamedTuple):
-    """Why a server that the broker opens itself does not serve: words to stand inside a sentence."""
-
-    zh: str
-    en: str
 
 
 class BadTokens:
@@ -53,5 +46,5 @@ class BrokerState:
     """Reason → how many links something was remarked on."""
     numbers: Iterator[int] = field(default_factory=lambda: count(1))
     """Numbers for links."""
-    troubles: dict[str, dict[str, Trouble]] = field(default_factory=dict)
-    """By agent and by alias: what keeps servers from serving that the broker opens itself."""
+    troubles: dict[str, dict[str, Bilingual]] = field(default_factory=dict)
+    """By agent and by alias: what keeps servers of the broker's own from serving, to stand inside a sentence."""

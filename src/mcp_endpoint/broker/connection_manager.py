@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 
 from mcp_endpoint.broker.agent import Agent
 from mcp_endpoint.broker.agent_state.agent_state import EVERYTHING
-from mcp_endpoint.broker.broker_state import BrokerState, Trouble
+from mcp_endpoint.broker.broker_state import BrokerState
 from mcp_endpoint.broker.device_side.device_side import DeviceSide
 from mcp_endpoint.broker.link import Ended, Journal, Link, Role, Session
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter
@@ -14,6 +14,7 @@ from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.broker.tool_side.program import Registration
 from mcp_endpoint.broker.tool_side.tool_side import ToolSide
 from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE
 
@@ -107,7 +108,7 @@ class ConnectionManager:
         """The ids of agents that have a client now."""
         return [agent.id for agent in self._agents.values() if agent.devices]
 
-    def troubled(self, agent_id: str, alias: str, trouble: Trouble | None, now: float) -> None:
+    def troubled(self, agent_id: str, alias: str, trouble: Bilingual | None, now: float) -> None:
         """What keeps a server from serving that the broker opens itself for an agent; None: nothing any more."""
         troubles = self._state.troubles.setdefault(agent_id, {})
         if trouble is None:

@@ -3,6 +3,7 @@
 from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.errors.refusals import Refusal
+from mcp_endpoint.language import Bilingual
 
 STATELESS_STATUS: dict[int, int] = {
     Code.PARSE_ERROR: 400,
@@ -30,18 +31,18 @@ Any other end of an HTTP session leaves its requests with 404, as one that is no
 Management").
 """
 
-_A_TOKEN: tuple[str, str] = (
+_A_TOKEN = Bilingual(
     "；请从智控台重新复制该智能体的地址，或在服务所在的机器上运行 main.py token --agent 名称，"
     "token 放在地址的 ?token= 之后，或放在请求头 Authorization: Bearer 中（不使用 OAuth）",
     "; copy the agent's URL again from the management console, or run main.py token --agent NAME where the broker "
     "runs: the token belongs behind ?token= in the URL, or into the header Authorization: Bearer (there is no OAuth)",
 )
-ADVICE: dict[End | Refusal, tuple[str, str]] = {
+ADVICE: dict[End | Refusal, Bilingual] = {
     End.MISSING_TOKEN: _A_TOKEN,
     End.BAD_TOKEN: _A_TOKEN,
-    End.TWO_TOKENS: (
+    End.TWO_TOKENS: Bilingual(
         "；请只保留一个：地址中 ?token= 之后的，或请求头中的",
         "; leave one of them, that behind ?token= in the URL or that in a header",
     ),
 }
-"""What an answer over HTTP adds to a reason's words, in Chinese and English; clients show it to who set them up."""
+"""What an answer over HTTP adds to a reason's words; clients show it to who set them up."""

@@ -2,6 +2,8 @@
 
 from enum import Enum, IntEnum
 
+from mcp_endpoint.language import Bilingual
+
 
 class Code(IntEnum):
     """JSON-RPC error codes (docs/protocol.md, section 4.6)."""
@@ -176,4 +178,4 @@ class Fault(Enum):
 
     def sentence(self, language: str, **facts: object) -> str:
         """The sentence in `language` ("zh" or "en"), with `facts` put into its places."""
-        return (self.zh if language == "zh" else self.en).format(**facts)
+        return Bilingual(self.zh, self.en).to(language).format(**facts)

@@ -2,6 +2,8 @@
 
 from enum import Enum
 
+from mcp_endpoint.language import Bilingual
+
 
 class Worded(Enum):
     """A row of a table that people read: Chinese and English words, to stand inside a sentence."""
@@ -14,4 +16,4 @@ class Worded(Enum):
 
     def words(self, language: str) -> str:
         """The words in `language` ("zh" or "en")."""
-        return self.zh if language == "zh" else self.en
+        return Bilingual(self.zh, self.en).to(language)

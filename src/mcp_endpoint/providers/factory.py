@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.providers.entries.entry import Kind, OpenApi, Server
 from mcp_endpoint.providers.entries.headers import fit_headers
 from mcp_endpoint.providers.entries.members import BadEntry
@@ -45,7 +46,7 @@ def make_source(server: Server, context: SourceContext) -> Source:
         return _make(server, context)
     except BadEntry as error:
         told = error.remark.told()
-        raise Stopped(StopReason.BAD_ENTRY, todo=(told["zh"], told["en"])) from None
+        raise Stopped(StopReason.BAD_ENTRY, Bilingual(told["zh"], told["en"])) from None
     except ValueError as error:  # what only shows once variables are put in
         raise Stopped(StopReason.BAD_ENTRY, str(error)) from None
 

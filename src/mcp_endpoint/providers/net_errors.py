@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.net.errors import NetError, NetFault
 from mcp_endpoint.providers.source import Stopped, StopReason
 
@@ -19,7 +20,7 @@ _WHY = {
     NetFault.ENCODED_TWICE: StopReason.NOT_MCP,
 }
 _TODO = {
-    NetFault.NO_TLS: (
+    NetFault.NO_TLS: Bilingual(
         "请检查 url 的端口，或改写为 http://、ws://",
         "check the port of its url, or write http:// or ws://",
     ),

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from mcp_endpoint.broker.agent_state.why import duration
-from mcp_endpoint.broker.broker_state import PROVIDER, Trouble
+from mcp_endpoint.broker.broker_state import PROVIDER
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Peer, Role
 from mcp_endpoint.broker.offers.pattern import Pattern
 from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.backoff import Backoff
 from mcp_endpoint.providers.advice import advice, in_container
@@ -217,7 +218,7 @@ class Provider:
             wait = LOOPING_WAIT if looping else self._backoff.failed(lasted, served)
             if why.why is StopReason.SESSION_LOST and self._failures <= 1:
                 wait = 0.0  # it is there, and wants nothing but to be greeted
-            why = Stopped(why.why, why.detail, self._advice(why) or why.todo)
+            why.todo = self._advice(why) or why.todo
             self.failure = why
             self._become(State.LOOPING if looping else State.WAITING)
             self._tell(self._trouble(wait))
@@ -228,7 +229,7 @@ class Provider:
                 why.why.reason,
                 f": {quote_peer(why.detail)}" if why.detail else "",
                 wait,
-                f"; {why.todo[1]}" if why.todo[1] else "",
+                f"; {why.todo.en}" if why.todo.en else "",
             )
             self._retry.clear()
             with suppress(TimeoutError):
@@ -236,7 +237,7 @@ class Provider:
                     await self._retry.wait()
             self._join()
 
-    def _advice(self, why: Stopped) -> tuple[str, str] | None:
+    def _advice(self, why: Stopped) -> Bilingual | None:
         return advice(self.server, why.why, contained=in_container(self._context.environ))
 
     async def _one_run(self) -> Stopped:
@@ -308,15 +309,15 @@ class Provider:
         if state is not self.state:
             self.state, self.since = state, self._context.loop.time()
 
-    def _trouble(self, wait: float) -> Trouble:
+    def _trouble(self, wait: float) -> Bilingual:
         assert self.failure is not None
-        then_zh, then_en = (
+        then = Bilingual(
             f"，将在 {duration(wait, 'zh')}后重试",
             f", and is tried again in {duration(wait, 'en')}",
         )
-        return Trouble(*self.failure.sentences(120, then_zh, then_en))
+        return self.failure.sentences(120, then)
 
-    def _tell(self, trouble: Trouble | None) -> None:
+    def _tell(self, trouble: Bilingual | None) -> None:
         if self._stopping:
             return  # another instance may serve under this name
         self._context.manager.troubled(self.agent_id, self.server.shown, trouble, self._context.loop.time())
@@ -338,7 +339,8 @@ class Provider:
                 "zh": failure.why.zh,
                 "en": failure.why.en,
                 "detail": quote_peer(failure.detail),
-                "todo": {"zh": failure.todo[0], "en": failure.todo[1]},
+                "cause": {"zh": quote_peer(failure.cause.zh), "en": quote_peer(failure.cause.en)},
+                "todo": failure.todo._asdict(),
             },
             "tools": list(self.definitions.own_names()),
             "left_out": self.definitions.left_out,

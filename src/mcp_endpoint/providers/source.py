@@ -8,7 +8,10 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from mcp_endpoint.errors.words import Worded
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
+
+NOTHING = Bilingual("", "")
 
 
 class StopReason(Worded):
@@ -132,22 +135,29 @@ class StopReason(Worded):
 
 
 class Stopped(Exception):
-    """A source could not be opened, or ended by itself. `detail` has no secrets, and may be a peer's own words."""
+    """A source could not be opened, or ended by itself.
 
-    def __init__(self, why: StopReason, detail: str = "", todo: tuple[str, str] | None = None) -> None:
-        super().__init__(f"{why.en}: {detail}" if detail else why.en)
+    `detail` has no secrets. A text, such as a peer's own words, is the same in both languages; `str()` has the English.
+    """
+
+    def __init__(self, why: StopReason, detail: Bilingual | str = "", todo: Bilingual | None = None) -> None:
         self.why = why
-        self.detail = detail
-        self.todo = todo or (why.do_zh, why.do_en)
-        """What its owner can do, in Chinese and in English; "" where nothing is known."""
+        self.cause = detail if isinstance(detail, Bilingual) else Bilingual(detail, detail)
+        """The detail for its owner; "" where there is none."""
+        self.detail = self.cause.en
+        """The detail for the log."""
+        self.todo = todo or Bilingual(why.do_zh, why.do_en)
+        """What its owner can do; "" where nothing is known."""
+        super().__init__(f"{why.en}: {self.detail}" if self.detail else why.en)
 
-    def sentences(self, longest: int = 200, then_zh: str = "", then_en: str = "") -> tuple[str, str]:
-        """What happened, `then` and what to do, in Chinese and in English, to stand inside a sentence."""
-        why, detail = self.why, quote_peer(self.detail, longest)
-        do_zh, do_en = self.todo
-        zh = why.zh + (f"（{detail}）" if detail else "") + then_zh + (f"；{do_zh}" if do_zh else "")
-        en = why.en + (f" ({detail})" if detail else "") + then_en + (f"; {do_en}" if do_en else "")
-        return zh, en
+    def sentences(self, longest: int = 200, then: Bilingual = NOTHING) -> Bilingual:
+        """What happened, `then` and what to do, to stand inside a sentence."""
+        why, todo = self.why, self.todo
+        cause = Bilingual(quote_peer(self.cause.zh, longest), quote_peer(self.cause.en, longest))
+        return Bilingual(
+            why.zh + (f"（{cause.zh}）" if cause.zh else "") + then.zh + (f"；{todo.zh}" if todo.zh else ""),
+            why.en + (f" ({cause.en})" if cause.en else "") + then.en + (f"; {todo.en}" if todo.en else ""),
+        )
 
 
 OnFrame = Callable[[bytes], float | None]

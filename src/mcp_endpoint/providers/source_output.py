@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from urllib.parse import parse_qsl, urlsplit
 
 from mcp_endpoint.broker.work_budget import HOLD, WorkBudget
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import Redactor, quote_peer
 from mcp_endpoint.providers.source import OnFrame, Stopped
 
@@ -55,7 +56,7 @@ class SourceOutput:
 
     def clean(self, why: Stopped) -> Stopped:
         """The same reason, without secrets."""
-        return Stopped(why.why, self.quote(why.detail), why.todo)
+        return Stopped(why.why, Bilingual(self.quote(why.cause.zh), self.quote(why.cause.en)), why.todo)
 
     def close(self) -> None:
         """Tell nothing any more."""

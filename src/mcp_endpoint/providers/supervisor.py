@@ -6,7 +6,8 @@ from pathlib import Path
 
 from loguru import logger
 
-from mcp_endpoint.broker.broker_state import PROVIDER, Trouble
+from mcp_endpoint.broker.broker_state import PROVIDER
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.entries.entry import Kind, Server
 from mcp_endpoint.providers.entries.members import Remark
@@ -139,7 +140,7 @@ class Providers:
         if (before is None and error is None) or self._servers:
             return
         now, name = self._context.loop.time(), self._path.name
-        trouble = None if error is None else Trouble(*error.told)
+        trouble = None if error is None else error.told
         self._context.manager.troubled(PROVIDER + name, name, trouble, now)
         self._provide(now)
 
@@ -151,7 +152,7 @@ class Providers:
             was, is_ = (servers.get(name) for servers in (servers_before, self._servers))
             fault = None if is_ is None else is_.fault
             if fault is not None or (was is not None and was.fault is not None):  # others tell of themselves
-                trouble = None if fault is None else Trouble(*_bad_entry(fault))
+                trouble = None if fault is None else _bad_entry(fault)
                 self._context.manager.troubled(PROVIDER + name, name, trouble, now)
         for name, one in self._faults.items():
             if one.fault is not None and (name not in before or before[name].fault != one.fault):
@@ -160,7 +161,7 @@ class Providers:
                 logger.bind(event="server", server=name, reason=StopReason.BAD_ENTRY.reason).warning(
                     "server {}: {}; {}",
                     quote_peer(name),
-                    _bad_entry(one.fault)[1],
+                    _bad_entry(one.fault).en,
                     "it goes on as it was before" if goes_on else "it is left out, the others are not",
                 )
         for one in listed:
@@ -255,10 +256,10 @@ def _of_none(server: Server) -> dict[str, object]:
     return {"name": server.name, "kind": None, "state": State.BAD_ENTRY.value, "failure": failure}
 
 
-def _bad_entry(fault: Remark) -> tuple[str, str]:
-    """What is wrong with an entry, in Chinese and English, to stand inside a sentence."""
+def _bad_entry(fault: Remark) -> Bilingual:
+    """What is wrong with an entry, to stand inside a sentence."""
     told = fault.told()
-    return f"{StopReason.BAD_ENTRY.zh}（{told['zh']}）", f"{StopReason.BAD_ENTRY.en} ({told['en']})"
+    return Bilingual(f"{StopReason.BAD_ENTRY.zh}（{told['zh']}）", f"{StopReason.BAD_ENTRY.en} ({told['en']})")
 
 
 def _serves(server: Server) -> Callable[[str], bool]:

@@ -15,6 +15,7 @@ from msgspec.json import Decoder, encode
 
 from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.errors.refusals import Refusal
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.mcp import LEVELS, LISTED, REVISIONS, Kind, string
 
@@ -88,7 +89,7 @@ class InvalidRequest(Exception):
     def __init__(self, why: Refusal, zh: str, en: str, **data: object) -> None:
         super().__init__(en)
         self.why = why
-        self.details = zh, en
+        self.details = Bilingual(zh, en)
         self.data = data
 
 

@@ -475,9 +475,10 @@ def test_a_broker_that_explains_nothing() -> None:
 
 
 def test_what_to_do_about_a_server_is_told_once_in_each_language() -> None:
-    failure = {"zh": "连不上", "en": "not reached", "detail": "refused", "todo": {"zh": "请检查", "en": "look at it"}}
+    cause, todo = {"zh": "被拒绝", "en": "refused"}, {"zh": "请检查", "en": "look at it"}
+    failure = {"zh": "连不上", "en": "not reached", "detail": "refused", "cause": cause, "todo": todo}
     [found] = stats_checks.servers({"servers": [{"name": "a", "failure": failure}]})
-    assert (found.zh, found.en) == ("服务 a：连不上（refused）；请检查", "Server a: not reached (refused); look at it")
+    assert (found.zh, found.en) == ("服务 a：连不上（被拒绝）；请检查", "Server a: not reached (refused); look at it")
 
 
 def test_refusals_and_what_peers_put_into_sentences() -> None:

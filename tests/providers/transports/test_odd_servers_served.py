@@ -10,6 +10,7 @@ from support.certificates import make_pair
 from support.peers import said
 from support.servers.http_peers import HELLO, Exchange, Script, scripted
 from support.servers.proxy_server import forward_proxy
+from support.servers_command import command
 
 TOOL = {"name": "t", "inputSchema": {"type": "object"}}
 
@@ -102,5 +103,17 @@ async def test_a_private_ca_and_what_to_do_without(opening: Brokers, tmp_path: P
 async def test_a_header_that_is_none_is_told_by_its_name(opening: Brokers) -> None:
     bad = {"url": "http://127.0.0.1:1/", "headers": {"X-Api-Key": "ses\name"}, "autostart": True}
     broker = opening(bad=bad)
-    await broker.logged(r"server bad: .*\(bad_entry\).*X-Api-Key")
-    assert "name" not in str((await broker.stats())["servers"][0]["failure"]["todo"]).replace("X-Api-Key", "")
+    cause = "headers X-Api-Key"
+    await broker.logged(rf"server bad: .*\(bad_entry\): {cause}")
+    stats = await broker.stats()
+    failure = stats["servers"][0]["failure"]
+    assert "name" not in str(failure).replace("X-Api-Key", "")
+    assert failure["detail"].startswith(cause)
+    assert failure["detail"] == failure["cause"]["en"]
+    assert failure["cause"]["zh"].startswith(f"{cause}：")
+    assert failure["todo"] == {"zh": "", "en": ""}
+    assert f"is not right: {cause}" in stats["ended"][0]["detail"]
+    for language, due in (("en", f"is not right: {cause}"), ("zh", f"有误：{cause}")):
+        code, out, _ = await command(broker.config.parent, "--lang", language, broker=broker)
+        assert code == 1
+        assert due in out

@@ -282,7 +282,8 @@ async def test_a_key_out_of_a_file() -> None:
             there = url.replace("http", "ws") if kind == "ws" else url
             end = await why({"type": kind, "url": there, "headers": {"X-Key": "${KEY}"}}, KEY="ses\name")
             assert end.why is StopReason.BAD_ENTRY
-            assert all("X-Key" in told and "ses" not in told for told in end.sentences())
+            assert all("X-Key" in told and "ses" not in told for told in (*end.sentences(), *end.cause, str(end)))
+            assert not any(end.todo)
 
 
 # --- addresses that a proxy program made up ---

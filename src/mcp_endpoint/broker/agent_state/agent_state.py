@@ -8,13 +8,14 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.agent_state.catalogue import EMPTY, Catalogue
 from mcp_endpoint.broker.agent_state.tasks import Tasks
-from mcp_endpoint.broker.broker_state import PROVIDER, BrokerState, Trouble
+from mcp_endpoint.broker.broker_state import PROVIDER, BrokerState
 from mcp_endpoint.broker.call import Caller
 from mcp_endpoint.broker.link import Scope
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.offers.tool_filter import ToolFilter, Unmatched
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.broker.tool_side.registry import Registry
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.settings.schema import BrokerSettings
 from mcp_endpoint.wire.mcp import LEVELS, Kind
 
@@ -165,7 +166,7 @@ class AgentState(ABC):
 
     # --- what keeps tools from being there ---
 
-    def troubles(self) -> list[tuple[str, Trouble]]:
+    def troubles(self) -> list[tuple[str, Bilingual]]:
         """Alias and trouble of each server of the broker's own that should serve this agent and does not."""
         owners = (self, *self.sources)
         return [item for owner in owners for item in self.broker.troubles.get(owner.id, {}).items()]

@@ -13,6 +13,7 @@ from mcp_endpoint.broker.offers.naming import slug
 from mcp_endpoint.broker.offers.tool_filter import Unmatched
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.errors.notes import Note
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.wire.mcp import Kind
 
 DAY = 86_400.0
@@ -193,7 +194,7 @@ class Why:
 
     def sentence(self, language: str) -> str:
         """The explanation in "zh" or "en"."""
-        return self.zh if language == "zh" else self.en
+        return Bilingual(self.zh, self.en).to(language)
 
 
 def explain(agent: AgentState, now: float) -> Why:

@@ -63,10 +63,10 @@ def servers(stats: Json) -> list[Finding]:
     for report in stats.get("servers") or []:
         name, failure = quote_peer(str(report.get("name")), 80), report.get("failure")
         if (said := _sentence(failure)) is not None:
-            detail = quote_peer(str(failure.get("detail") or ""), 200)
+            cause_zh, cause_en = _sentence(failure.get("cause"), 200) or ("", "")
             do_zh, do_en = _sentence(failure.get("todo")) or ("", "")
-            zh = f"服务 {name}：{said[0]}" + (f"（{detail}）" if detail else "") + (f"；{do_zh}" if do_zh else "")
-            en = f"Server {name}: {said[1]}" + (f" ({detail})" if detail else "") + (f"; {do_en}" if do_en else "")
+            zh = f"服务 {name}：{said[0]}" + (f"（{cause_zh}）" if cause_zh else "") + (f"；{do_zh}" if do_zh else "")
+            en = f"Server {name}: {said[1]}" + (f" ({cause_en})" if cause_en else "") + (f"; {do_en}" if do_en else "")
             found.append(problem("servers", zh, en))
         elif (said := _sentence(report.get("fault"))) is not None:
             zh = f"服务 {name} 仍按原条目运行，新条目有误：{said[0]}"
@@ -148,10 +148,10 @@ def _agent(id_: str, report: Json | None, stats: Json, called: str, *, asked: bo
     return problem("agent", zh, en) if asked and not serves else warning("agent", zh, en)
 
 
-def _sentence(value: object) -> tuple[str, str] | None:
+def _sentence(value: object, longest: int = 500) -> tuple[str, str] | None:
     """A reason as the broker words it, in Chinese and English."""
     if isinstance(value, dict) and isinstance(value.get("zh"), str) and isinstance(value.get("en"), str):
-        return quote_peer(value["zh"], 500), quote_peer(value["en"], 500)
+        return quote_peer(value["zh"], longest), quote_peer(value["en"], longest)
     return None
 
 

@@ -137,7 +137,7 @@ async def _open(url: str, server: Server, context: SourceContext, report: Report
     try:
         source = make_source(server, context)
     except Stopped as stopped:
-        report.error(Bilingual(*stopped.sentences()))
+        report.error(stopped.sentences())
         return FAILED
     return await pipe_source(url, source, environ=environ, report=report, backoff=backoff)
 

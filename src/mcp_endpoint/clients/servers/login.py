@@ -85,7 +85,7 @@ def login(path: Path, name: str, environ: Mapping[str, str], terminal: Terminal,
             f"the browser cannot come back to that port: choose another as --port ({error})",
         )
     except Stopped as error:
-        why = Bilingual(*error.sentences(300))
+        why = error.sentences(300)
     except (TimeoutError, OSError, ValueError) as error:
         text = str(error) or type(error).__name__
         why = Bilingual(text, text)

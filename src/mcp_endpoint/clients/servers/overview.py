@@ -111,10 +111,11 @@ def print_server(server: Server, report: Mapping[str, Any], terminal: Terminal) 
         below(told["zh"], told["en"])
     failure = report.get("failure")
     if isinstance(failure, dict) and not (server.fault is not None and state == State.BAD_ENTRY):
-        detail = quote_peer(str(failure.get("detail", "")), 300)
+        cause = failure.get("cause") or {}
+        zh, en = (quote_peer(str(cause.get(language) or ""), 300) for language in ("zh", "en"))
         below(
-            f"{failure.get('zh')}" + (f"：{detail}" if detail else ""),
-            f"{failure.get('en')}" + (f": {detail}" if detail else ""),
+            f"{failure.get('zh')}" + (f"：{zh}" if zh else ""),
+            f"{failure.get('en')}" + (f": {en}" if en else ""),
         )
         todo = failure.get("todo")
         if isinstance(todo, dict) and todo.get("en"):

@@ -8,10 +8,11 @@ from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import Decoder
 
 from mcp_endpoint.broker.work_budget import LARGE, expected
-from mcp_endpoint.doors.http.exchange import NO_FACTS, Exchange, Header, Words
+from mcp_endpoint.doors.http.exchange import NO_FACTS, Exchange, Header
 from mcp_endpoint.doors.http.media import Accepted, accepted, is_json
 from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.errors.refusals import Refusal
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire.repair.frames import BLANK, Flaw
 from mcp_endpoint.wire.repair.requests import read_request
@@ -32,7 +33,7 @@ class Refused(Exception):
         why: Refusal | End,
         id_: bytes = wire.NULL_ID,
         headers: tuple[Header, ...] = (),
-        details: Words | None = None,
+        details: Bilingual | None = None,
         facts: Mapping[str, object] = NO_FACTS,
     ) -> None:
         super().__init__(why)
@@ -86,7 +87,7 @@ def repaired(body: bytes) -> tuple[bytes, ...]:
     if reading.lost is None:
         raise Refused(Refusal.BODY_NOT_JSON)
     flaw = reading.lost.flaw
-    details = f"请求体无法读取：{flaw.zh}", f"the body cannot be read: {flaw.en}"
+    details = Bilingual(f"请求体无法读取：{flaw.zh}", f"the body cannot be read: {flaw.en}")
     raise Refused(Refusal.BODY_NOT_JSON, reading.lost.id, details=details)
 
 

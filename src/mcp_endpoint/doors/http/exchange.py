@@ -19,11 +19,10 @@ from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.errors.http_status import ADVICE, HTTP_STATUS
 from mcp_endpoint.errors.json_rpc import Code
 from mcp_endpoint.errors.refusals import Refusal
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.wire import envelope as wire
 
 Header = tuple[bytes, bytes]
-Words = tuple[str, str]
-"""The same in Chinese and in English."""
 
 JSON_TYPE: Header = (b"content-type", b"application/json")
 NOT_STORED: Header = (b"cache-control", b"no-store")
@@ -145,7 +144,7 @@ class Exchange:
         headers: Iterable[Header] = (),
         *,
         log: bool = False,
-        details: Words | None = None,
+        details: Bilingual | None = None,
         facts: Mapping[str, object] = NO_FACTS,
     ) -> None:
         """Answer with a typed error (see `failure`); `log` has it counted for its address and told to the log."""
@@ -161,7 +160,7 @@ def failure(
     why: Refusal | End,
     language: str,
     id_: bytes = wire.NULL_ID,
-    details: Words | None = None,
+    details: Bilingual | None = None,
     facts: Mapping[str, object] = NO_FACTS,
 ) -> bytes:
     """The JSON-RPC error that tells a client why it was refused.
@@ -171,8 +170,7 @@ def failure(
     table. `facts` are more members of the data.
     """
     code = why.code if isinstance(why, Refusal) else Code.NOT_ALLOWED
-    advice_zh, advice_en = ADVICE.get(why, ("", ""))
-    zh, en = why.zh + advice_zh, why.en + advice_en
-    told_zh, told_en = details or (zh, en)
-    data: dict[str, object] = {"reason": why.reason, "details": told_zh if language == "zh" else told_en}
-    return wire.failure(id_, int(code), f"{en} / {zh}", {**data, **facts})
+    advice = ADVICE.get(why, Bilingual("", ""))
+    told = Bilingual(why.zh + advice.zh, why.en + advice.en)
+    data: dict[str, object] = {"reason": why.reason, "details": (details or told).to(language)}
+    return wire.failure(id_, int(code), f"{told.en} / {told.zh}", {**data, **facts})

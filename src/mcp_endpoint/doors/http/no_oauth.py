@@ -16,13 +16,13 @@ WELL_KNOWN = ".well-known"
 ENDPOINTS = frozenset({"register", "authorize", "token"})
 """Where these are by default, beside a server that names none (specification 2025-03-26, "Authorization", 2.3.3)."""
 
-_ZH, _EN = ADVICE[End.BAD_TOKEN]
+_ADVICE = ADVICE[End.BAD_TOKEN]
 # RFC 6749, 5.2: SDK clients show the description to their users.
 _BODY = encode(
     {
         "error": "not_found",
         "error_description": "There is no OAuth here: the agent's token alone counts, and it was missing or wrong"
-        f"{_EN} / 本服务不使用 OAuth，只认智能体的 token，而 token 缺失或有误{_ZH}",
+        f"{_ADVICE.en} / 本服务不使用 OAuth，只认智能体的 token，而 token 缺失或有误{_ADVICE.zh}",
     }
 )
 

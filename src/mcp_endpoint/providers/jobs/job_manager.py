@@ -10,11 +10,14 @@ from msgspec.json import encode
 from mcp_endpoint.broker.connection_manager import ConnectionManager
 from mcp_endpoint.broker.link import Ended, Role
 from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.providers.jobs.job_store import Job, JobStore, Status
 from mcp_endpoint.providers.jobs.job_tools import ALIAS, JobTools, sentence
 from mcp_endpoint.settings.schema import Settings
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
+
+RESTARTING = Bilingual("服务正在重启", "the broker is restarting")
 
 
 class JobManager:
@@ -84,7 +87,7 @@ class JobManager:
     def stop(self) -> None:
         """The broker ends: whoever waits for a job hears that it will not come."""
         for job in self.jobs.running():
-            why = "服务正在重启" if self.language(job.agent_id) == "zh" else "the broker is restarting"
+            why = RESTARTING.to(self.language(job.agent_id))
             self.jobs.end(job, Status.FAILED, self._loop.time(), None, why)
         for agent_id in list(self._job_tools):
             self._close(agent_id)

@@ -63,7 +63,7 @@ class JobTasks:
     def begun(self, number: int, job: Job) -> None:
         """A call has become a task, and its caller hears so."""
         job.watchers.add(self._ended)
-        self._answer(number, {"task": self._facts(job)})
+        self.answer(number, {"task": self._facts(job)})
 
     def asked(self, number: int, method: str, params: dict[str, Raw]) -> None:
         """Answer one of METHODS, now or when the job is over."""
@@ -75,7 +75,7 @@ class JobTasks:
         if job.status is Status.RUNNING:
             job.watchers.add(self._ended)  # it may have begun in an earlier run
         if method == "tasks/get":
-            self._answer(number, self._facts(job))
+            self.answer(number, self._facts(job))
         elif method == "tasks/result":
             self._waiting[number] = job
             if job.status is not Status.RUNNING:
@@ -84,7 +84,7 @@ class JobTasks:
             self._refuse(number, Code.INVALID_PARAMS, f"任务 {id_} 已结束。 / Task {id_} is over.")
         else:
             self._job_manager.jobs.cancel(job, self._clock())
-            self._answer(number, self._facts(job))
+            self.answer(number, self._facts(job))
 
     def cancelled(self, number: int) -> None:
         """Nobody waits for the answer to that request any more."""
@@ -115,7 +115,8 @@ class JobTasks:
         }
         return facts | {"ttl": ttl, "pollInterval": POLL_INTERVAL}
 
-    def _answer(self, number: int, result: object) -> None:
+    def answer(self, number: int, result: object) -> None:
+        """Answer the request of that number."""
         self._to_broker(wire.result(b"%d" % number, encode(result)))
 
     def _refuse(self, number: int, code: Code, text: str) -> None:

@@ -13,12 +13,14 @@ from msgspec.json import encode
 from mcp_endpoint.broker.agent_state.why import duration
 from mcp_endpoint.broker.link import Peer, Session
 from mcp_endpoint.errors.close_codes import End
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.providers.arguments.meanings import arguments_of, declared, is_blank, is_word_for_nothing, whole
 from mcp_endpoint.providers.jobs.job_store import WORDS, Job, JobStore, Status
 from mcp_endpoint.wire import envelope as wire
 from mcp_endpoint.wire import mcp
 
 ALIAS = "jobs"
+NO_JOBS = Bilingual("没有后台任务。", "There are no jobs.")
 _ID = {
     "type": "object",
     "properties": {"job_id": {"type": "string", "description": "任务编号 / number of the job"}},
@@ -120,21 +122,20 @@ class JobTools:
             jobs = self._jobs.of(self._agent_id)
             said = [self._sentence(job, now) for job in jobs]
             structured = {"jobs": [_facts(job, now) for job in jobs]}
-            return _text(self._say("没有后台任务。", "There are no jobs.") if not said else "\n".join(said), structured)
+            return _text("\n".join(said) or NO_JOBS.to(self._language()), structured)
         job = self._jobs.find(self._agent_id, number)
         if job is None:
             known = "、".join(job.id for job in self._jobs.of(self._agent_id)) or "-"
-            zh, en = f"没有编号为 {number} 的任务，现有：{known}。", f"There is no job {number}; there are: {known}."
-            return _text(self._say(zh, en), None, is_error=True)
+            no_job = Bilingual(
+                f"没有编号为 {number} 的任务，现有：{known}。", f"There is no job {number}; there are: {known}."
+            )
+            return _text(no_job.to(self._language()), None, is_error=True)
         match name:
             case "job_result" if job.status is Status.DONE and job.result is not None:
                 return bytes(job.result)
             case "job_cancel":
                 self._jobs.cancel(job, now)
         return _text(self._sentence(job, now), _facts(job, now), is_error=name == "job_result")
-
-    def _say(self, zh: str, en: str) -> str:
-        return zh if self._language() == "zh" else en
 
     def _sentence(self, job: Job, now: float) -> str:
         return sentence(job, now, self._language())
@@ -158,9 +159,10 @@ def sentence(job: Job, now: float, language: str) -> str:
     zh, en = WORDS[job.status]
     took = duration((job.ended or now) - job.began, language)
     more = job.why or (job.progress if job.status is Status.RUNNING else "")
-    if language == "zh":
-        return f"任务 {job.id}（{job.tool}）{zh}，用时 {took}{f'：{more}' if more else ''}。"
-    return f"Job {job.id} ({job.tool}) {en}, after {took}{f': {more}' if more else ''}."
+    return Bilingual(
+        f"任务 {job.id}（{job.tool}）{zh}，用时 {took}{f'：{more}' if more else ''}。",
+        f"Job {job.id} ({job.tool}) {en}, after {took}{f': {more}' if more else ''}.",
+    ).to(language)
 
 
 def _facts(job: Job, now: float) -> dict[str, object]:

@@ -11,6 +11,7 @@ from msgspec.json import encode
 
 from mcp_endpoint.broker.timers import Timer, Timers
 from mcp_endpoint.errors.json_rpc import Code
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.providers.jobs.job_manager import JobManager
 from mcp_endpoint.providers.jobs.job_store import Job, Status, TooManyJobs
 from mcp_endpoint.providers.jobs.job_tasks import JobTasks, caller
@@ -19,6 +20,7 @@ from mcp_endpoint.wire import mcp
 from mcp_endpoint.wire.repair.error_objects import proper
 
 LONGEST_PROGRESS = 200
+TOO_MANY = Bilingual("后台任务太多了，请稍后再试。", "Too many jobs are running; try again later.")
 
 
 class PendingCall(NamedTuple):
@@ -74,7 +76,8 @@ class JobWatch:
         if as_task:
             job = self._begin(number, agent_id, tool, now)
             if job is None:
-                self._to_broker(wire.failure(b"%d" % number, int(Code.NOT_SENT), self._too_many(agent_id)))
+                told = TOO_MANY.to(self._job_manager.language(agent_id))
+                self._to_broker(wire.failure(b"%d" % number, int(Code.NOT_SENT), told))
                 return None
             if "progressToken" in meta:
                 self._heard.add(number)
@@ -167,17 +170,17 @@ class JobWatch:
         job = self._begin(number, call.agent_id, call.tool, now)
         if job is None:
             self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
-            said = self._too_many(call.agent_id)
-            self._reply(number, {"content": [{"type": "text", "text": said}], "isError": True})
+            said = TOO_MANY.to(self._job_manager.language(call.agent_id))
+            self.tasks.answer(number, {"content": [{"type": "text", "text": said}], "isError": True})
             return
         job.told(self._told_early.pop(number, ""), now)
-        zh, en = (
+        begun = Bilingual(
             f"已开始，任务编号 {job.id}，完成后可以问我结果。",
             f"It has begun, as job {job.id}; ask for the result later.",
         )
-        said = zh if self._job_manager.language(call.agent_id) == "zh" else en
+        said = begun.to(self._job_manager.language(call.agent_id))
         facts = {"job_id": job.id, "status": Status.RUNNING.value}
-        self._reply(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
+        self.tasks.answer(number, {"content": [{"type": "text", "text": said}], "structuredContent": facts})
 
     def _begin(self, number: int, agent_id: str, tool: str, now: float) -> Job | None:
         """Make a job of a call; None if its agent has as many as it may have."""
@@ -191,22 +194,15 @@ class JobWatch:
         job_manager.opened(agent_id)
         return job
 
-    def _too_many(self, agent_id: str) -> str:
-        zh, en = "后台任务太多了，请稍后再试。", "Too many jobs are running; try again later."
-        return zh if self._job_manager.language(agent_id) == "zh" else en
-
     def _overdue(self, number: int, now: float) -> None:
         job = self._jobs.get(number)
         if job is not None:
             self._stop(number)
             seconds = f"{self._job_manager.longest():g}"
-            zh = self._job_manager.language(job.agent_id) == "zh"
-            why = f"超过了 {seconds} 秒的上限" if zh else f"it took longer than the limit of {seconds} s"
-            self._job_manager.jobs.end(job, Status.FAILED, now, None, why)
+            why = Bilingual(f"超过了 {seconds} 秒的上限", f"it took longer than the limit of {seconds} s")
+            told = why.to(self._job_manager.language(job.agent_id))
+            self._job_manager.jobs.end(job, Status.FAILED, now, None, told)
 
     def _stop(self, number: int) -> None:
         if self._take(number) is not None:
             self._to_source(wire.notification(mcp.CANCELLED, encode({"requestId": number})))
-
-    def _reply(self, number: int, result: object) -> None:
-        self._to_broker(wire.result(b"%d" % number, encode(result)))

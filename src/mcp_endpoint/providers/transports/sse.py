@@ -13,6 +13,7 @@ import httpx
 from loguru import logger
 from msgspec import UNSET, Raw
 
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.net.addresses import AllowedAddresses, Resolve, look_up
 from mcp_endpoint.net.event_reader import EVENT_LIMIT, Event, EventReader
@@ -50,7 +51,7 @@ MOST_BEFORE = 100
 _NOT_THERE = (404, 405)
 _NO_STREAM = (400, *_NOT_THERE, 406)
 """What a server of the newer transport says of a stream that is asked for before a session."""
-_PERHAPS_NEWER = (
+_PERHAPS_NEWER = Bilingual(
     '请检查 url 的路径；若对方使用 Streamable HTTP，请写 "type": "http"',
     'check the path of its url; if it speaks Streamable HTTP, write "type": "http"',
 )

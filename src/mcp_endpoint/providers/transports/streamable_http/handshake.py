@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from msgspec import UNSET, DecodeError, Raw
 from msgspec.json import decode, encode
 
+from mcp_endpoint.language import Bilingual
 from mcp_endpoint.logs.redaction import quote_peer
 from mcp_endpoint.providers.source import Stopped, StopReason
 from mcp_endpoint.providers.transports.http_answers import Refusal
@@ -18,11 +19,11 @@ from mcp_endpoint.wire.envelope import Envelope, members
 MOST_KEPT = 1000
 """Requests that are made again in a new session."""
 _REVISION = re.compile(r"\b\d{4}-\d\d-\d\d\b")
-_PERHAPS_OLDER = (
+_PERHAPS_OLDER = Bilingual(
     '请检查 url 的路径；若对方使用较旧的 HTTP+SSE，请写 "type": "sse"',
     'check the path of its url; if it speaks the older HTTP+SSE, write "type": "sse"',
 )
-_ITS_OWN_WORDS = (
+_ITS_OWN_WORDS = Bilingual(
     "括号中是对方的说明；若与协议无关，请检查 headers 和对方的配置",
     "its own words are in brackets; where they are not about MCP, check headers, and the settings of the server",
 )
@@ -149,5 +150,5 @@ def _in_another_revision(head: Envelope, refusal: Stopped) -> bytes | None:
 def _with_hint(refusal: Stopped) -> Stopped:
     """A page that is not there, or wants a GET, may be a server of the older transport."""
     if isinstance(refusal, Refusal) and refusal.status in (404, 405):
-        return Stopped(refusal.why, refusal.detail, _PERHAPS_OLDER)
+        return Stopped(refusal.why, refusal.cause, _PERHAPS_OLDER)
     return refusal
