@@ -211,23 +211,20 @@ class ReverseRequests:
         self._asked: dict[int, ReverseRequest] = {}
         self._last = 0
 
-    def ask(
-        self,
-        method: str,
-        params: Raw | UnsetType,
-        call: Call,
-        answer: Callable[[wire.Envelope | None], None],
-        now: float,
-    ) -> int:
-        """Send a request on; its number. The call has its time anew: a person may have to answer."""
+    def add(self, call: Call, answer: Callable[[wire.Envelope | None], None]) -> int:
+        """Take a request that is to be sent; its number. Who keeps that does so first: the answer may come at once."""
         self._last += 1
         self._asked[self._last] = ReverseRequest(call, answer)
         call.asks += 1
+        return self._last
+
+    def send(self, number: int, method: str, params: Raw | UnsetType, now: float) -> None:
+        """Send it on. Its call has its time anew: a person may have to answer."""
+        call = self._asked[number].call
         call.renew(now)
         # params:null never reaches a client either: TypeScript programs ignore such a request.
-        frame = wire.request(self._last, method, UNSET if params == wire.NULL else params)
+        frame = wire.request(number, method, UNSET if params == wire.NULL else params)
         self._link.send(frame, call.key)
-        return self._last
 
     def answered(self, envelope: wire.Envelope, now: float) -> bool:
         """The client answers; whether it was asked for that."""

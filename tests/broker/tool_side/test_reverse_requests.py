@@ -280,6 +280,27 @@ def test_a_call_has_its_time_anew_when_its_client_is_asked_and_when_it_answers()
     assert device.got[-1]["error"]["data"]["reason"] == "call_timed_out"
 
 
+class AnswersAtOnce(Offline):
+    """A client whose answer is there before its link has sent the question."""
+
+    def send(self, frame: bytes, about: bytes | None = None) -> None:
+        super().send(frame, about)
+        if self.got[-1].get("method") == "roots/list":
+            self.session.receive(encode({"jsonrpc": "2.0", "id": self.got[-1]["id"], "result": {}}), self.world.now)
+
+
+def test_an_answer_may_be_there_before_the_question_is_sent() -> None:
+    world = World(ask_clients="roots")
+    program = world.join(mute=("tools/call",))
+    device = AnswersAtOnce(world)
+    greet(device)
+    device.call(1)
+    program.work()
+    for _ in range(MOST_ASKED + 1):  # under one id: none of them is left over
+        program.session.receive(encode({"jsonrpc": "2.0", "id": "mine", "method": "roots/list"}), world.now)
+        assert program.inbox.pop() == {"jsonrpc": "2.0", "id": "mine", "result": {}}
+
+
 def greet(device: Offline) -> None:
     params = {
         "protocolVersion": REVISION,

@@ -216,8 +216,10 @@ class ToolSide(ToolProgram):
             if call is None:
                 refuse_to_ask(self, id_, ability, raw)
             else:
-                answer = partial(self._client_answers, id_, key)
-                self._asking[key] = call.caller, call.caller.reverse_requests.ask(method, raw, call, answer, now)
+                client = call.caller
+                number = client.reverse_requests.add(call, partial(self._client_answers, id_, key))
+                self._asking[key] = client, number
+                client.reverse_requests.send(number, method, raw, now)
         elif is_echo(self, method, id_, raw):
             self.drop("echo")
             self.note(Note.ECHOES, now)
