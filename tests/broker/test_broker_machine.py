@@ -402,7 +402,7 @@ class Broker(RuleBasedStateMachine):
         if error["code"] == Code.NO_TOOL_SIDE and name in client.shown:
             holder, tool = client.shown[name]
             serving = [p for p in self.live(client.agent) if p.name == holder and tool in p.tools]
-            # Programs of one name with other tools have places of their own, so only a lone one must be found.
+            # Programs of one name with other tools have registrations of their own, so only a lone one must be found.
             assert not serving or (client.agent, holder) in self.varied, f"{reason} although {serving} is there"
         elif error["code"] == Code.INVALID_PARAMS:
             assert name not in client.shown or not self.live(client.agent)

@@ -5,7 +5,7 @@ Lowest first; nothing imports upward, annotations included:
 - `link` (what doors give the broker and get from it), `timers`, `broker_state` (what all agents share);
 - `side` (what both sides have in common), `call` (a request on its way, and the client that made it);
 - `offers` (tools, prompts and resources, and what they are called; it knows no link);
-- `tool_side` (links of tool programs, and their places in an agent);
+- `tool_side` (links of tool programs, and their registrations with an agent);
 - `agent_state` (what one agent is: its catalogue, its tasks, why it is as it is);
 - `device_side` (links of those who call);
 - `agent` (what happens to one), `report` (what `/stats` shows of it), `connection_manager` (all agents: what doors and

@@ -45,7 +45,7 @@ class Agent(AgentState):
             return End.TOO_MANY_TOOL_SIDES
         tool = ToolSide(self, link, now)
         self.tools[tool] = None
-        self.broker.journal.opened(tool, link.peer)
+        self.broker.journal.opened(tool, tool.peer)
         tool.greet(now)
         return tool
 
@@ -55,9 +55,9 @@ class Agent(AgentState):
             return End.TOO_MANY_DEVICES
         device = DeviceSide(self, link, now)
         self.devices[device] = None
-        self.catalogue_for(link.peer.scope)
-        if not link.peer.stateless:
-            self.broker.journal.opened(device, link.peer)
+        self.catalogue_for(device.peer.scope)
+        if not device.peer.stateless:
+            self.broker.journal.opened(device, device.peer)
         return device
 
     def tool_ended(self, tool: ToolSide, ended: Ended, now: float) -> None:
@@ -94,13 +94,13 @@ class Agent(AgentState):
     def renew(self, now: float) -> None:
         """Rebuild the catalogue; tell the devices only if they would see another list (docs/protocol.md, 11.3)."""
         old = self.catalogues
-        wanted = {EVERYTHING} | {device.link.peer.scope for device in self.devices}
+        wanted = {EVERYTHING} | {device.peer.scope for device in self.devices}
         self.catalogues = {scope: self.seen(scope) for scope in wanted}
         self.renewals += 1
         changed = {scope: seen.differs(old.get(scope, EMPTY)) for scope, seen in self.catalogues.items()}
         for device in list(self.devices):
             device.subscriptions.keep(lambda registration: reaches(self, registration), now)
-            kinds = changed[device.link.peer.scope]
+            kinds = changed[device.peer.scope]
             if kinds:
                 device.view.changed(kinds)
         self.settle_lists(now)

@@ -93,8 +93,12 @@ class Caller(Side):
     @property
     def does_tasks(self) -> bool:
         """Whether it has tasks in this form: they came with 2025-11-25, and the stateless era has others."""
-        without = self.client.name in (XIAOZHI, CONSOLE) or self.link.peer.stateless
+        without = self.client.name in (XIAOZHI, CONSOLE) or self.peer.stateless
         return self.protocol_version == mcp.TASKS_REVISION and not without
+
+    def may_be_asked(self, ability: str) -> bool:
+        """Whether its agent's settings let tool sides ask its clients for that."""
+        return ability in self.agent.limits.ask_clients
 
     @abstractmethod
     def definition(self, tool: str) -> bytes | None:
@@ -147,7 +151,7 @@ class Caller(Side):
 
     def _facts(self) -> dict[str, object]:
         """What a tool side that asked for it is told about who calls (docs/protocol.md, section 12.4)."""
-        peer = self.link.peer
+        peer = self.peer
         return {
             "agent": self.agent_id,
             "link": self.number,

@@ -51,8 +51,8 @@ def agent_report(agent: Agent, now: float, stamp: Stamp) -> Report:
 
 
 def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
-    link = session.link
-    traffic = dict(link.traffic())
+    peer = session.peer
+    traffic = dict(session.link.traffic())
     last = traffic.pop("last_frame")
     info = session.info if isinstance(session, ToolSide) else session.client
     report: Report = {
@@ -60,9 +60,9 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         "role": session.role,
         "agent": session.agent_id,
         "alias": session.name,
-        "peer": link.peer.address,
-        "server_id": link.peer.server_id,
-        "user_agent": link.peer.user_agent,
+        "peer": peer.address,
+        "server_id": peer.server_id,
+        "user_agent": peer.user_agent,
         "info": {"name": info.name, "version": info.version} if info is not None else None,
         "protocol_version": session.protocol_version or None,
         "since": stamp(session.opened),
@@ -89,7 +89,7 @@ def _link_report(session: ToolSide | DeviceSide, stamp: Stamp) -> Report:
         }
         report["standby"] = session.registration is not None and session.registration.live is not session
     else:
-        report |= {"device": link.peer.device, "mac": link.peer.mac, "last_call": session.last_call or None}
+        report |= {"device": peer.device, "mac": peer.mac, "last_call": session.last_call or None}
     return report
 
 

@@ -25,7 +25,7 @@ class AgentOfSide(Protocol):
 class Side(ABC):
     """One link that was admitted, as the broker sees it."""
 
-    __slots__ = ("agent", "agent_id", "broker", "drops", "errors", "link", "notes", "number", "opened")
+    __slots__ = ("agent", "agent_id", "broker", "drops", "errors", "link", "notes", "number", "opened", "peer")
     role: Role
     agent: AgentOfSide
 
@@ -34,6 +34,7 @@ class Side(ABC):
         self.agent_id = agent.id
         self.broker = agent.broker
         self.link = link
+        self.peer = link.peer
         self.number = next(agent.broker.numbers)
         self.opened = now
         self.drops: dict[str, int] = {}
@@ -66,7 +67,7 @@ class Side(ABC):
         if note not in self.notes:
             self.notes.append(note)
             self.broker.notes[note.reason] += 1
-            self.broker.journal.noted(self, self.link.peer, note)
+            self.broker.journal.noted(self, self.peer, note)
             self.agent.review(now)
 
 

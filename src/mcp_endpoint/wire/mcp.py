@@ -49,7 +49,7 @@ class Kind(Enum):
         self.capability = capability
         self.changed = changed
 
-    # There is one of each; Enum's own hash is a call of Python code, and every relayed call looks up a shelf.
+    # There is one of each; Enum's own hash is a call of Python code, and every relayed call looks up a listing.
     __hash__ = object.__hash__
 
     TOOLS = ("tools/list", "tools", "name", "tools", "notifications/tools/list_changed")

@@ -98,7 +98,7 @@ async def test_an_agents_own_instance_is_taken_away_at_once(opening: Brokers, tm
                 write(tmp_path / "data", home={**home, "share": "all"})
         if way == "shared":
             await broker.logged("server home: serving", count=3)
-            assert await called(device, "lamp") == "lamp", "the program is back in another place"
+            assert await called(device, "lamp") == "lamp", "the program is back under another registration"
         else:
             await heard(device, "own")
             assert fault(await device.call("lamp")) == UNKNOWN

@@ -347,7 +347,7 @@ class Machine(RuleBasedStateMachine):
         known = ("unknown_tool", "tool_side_offline", "never_connected", "tool_side_starting")
         assert reason in known, f"{name} is refused: {reason}"
         assert not (may and here), f"{client.agent} may use {program} {tool}, but {name} is {reason}"
-        # Of a place that was taken away nothing is known when its agent may have the server again.
+        # Of a registration that was taken away nothing is known when its agent may have the server again.
         if may and reason == "unknown_tool" and not (program == "home" and self.taken_away):
             raise AssertionError(f"{program} is away for now, and {name} is told to be unknown")
 

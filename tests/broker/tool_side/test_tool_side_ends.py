@@ -8,7 +8,7 @@ from support.offline import TIMEOUT, Device, World
 
 @pytest.mark.parametrize("mute", ["initialize", "tools/list", "tools/call", "ping"])
 def test_one_that_ends_in_the_middle_of_something_leaves_no_deadline(mute: str) -> None:
-    """Without `offline_grace`, so that its place is no reason for one either."""
+    """Without `offline_grace`, so that its registration is no reason for one either."""
     world = World(offline_grace=0)
     program = world.join(mute=(mute, "tools/call") if mute == "ping" else (mute,))
     if mute in ("tools/call", "ping"):
@@ -46,10 +46,10 @@ def test_one_that_comes_and_goes_all_the_time_is_waited_for_by_one_deadline() ->
         program = world.join()
         world.passes(0.2)
         program.leave()
-    assert len(world.manager.timers) == 2, "when its place is given up, and when its agent is"
+    assert len(world.manager.timers) == 2, "when its registration is given up, and when its agent is"
     program = world.join()
     world.passes(0.2)
-    assert len(world.manager.timers) == 1, "its place is taken"
+    assert len(world.manager.timers) == 1, "its registration is taken up"
     program.leave()
     world.manager.sweep(world.now + 600)
     assert len(world.manager.timers) == 0

@@ -12,7 +12,7 @@ from jsonschema import Draft202012Validator
 from mcp_endpoint.broker.agent_state.catalogue import Listing
 from mcp_endpoint.broker.offers.offer import Offer
 from mcp_endpoint.broker.tool_side.program import Registration
-from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, Client, shown
+from mcp_endpoint.wire.definitions.client_views import LARGEST, ROOM, ClientKind, shown
 from mcp_endpoint.wire.definitions.definition_repair import DEEPEST, repair_definition
 from mcp_endpoint.wire.definitions.inlined_schema import inlined
 from mcp_endpoint.wire.mcp import Kind
@@ -31,21 +31,21 @@ def definition(schema: object = OBJECT, **members: object) -> bytes:
 
 
 def to_xiaozhi(schema: object) -> Any:
-    [one] = shown(Client.XIAOZHI, [definition(schema)])
+    [one] = shown(ClientKind.XIAOZHI, [definition(schema)])
     return json.loads(one)["inputSchema"]
 
 
 @pytest.mark.parametrize(
     ("output", "seen_by"),
     [
-        (OBJECT, {Client.HANDSHAKE, Client.STATELESS}),
-        ({"type": "array"}, {Client.STATELESS}),
-        ({"anyOf": [{"type": "string"}]}, {Client.STATELESS}),
+        (OBJECT, {ClientKind.HANDSHAKE, ClientKind.STATELESS}),
+        ({"type": "array"}, {ClientKind.STATELESS}),
+        ({"anyOf": [{"type": "string"}]}, {ClientKind.STATELESS}),
     ],
 )
-def test_who_is_shown_the_schema_of_an_output(output: object, seen_by: set[Client]) -> None:
+def test_who_is_shown_the_schema_of_an_output(output: object, seen_by: set[ClientKind]) -> None:
     with_output, without = definition(outputSchema=output), definition()
-    for client in Client:
+    for client in ClientKind:
         [one] = shown(client, [with_output])
         if client in seen_by:
             assert one is with_output
@@ -53,8 +53,8 @@ def test_who_is_shown_the_schema_of_an_output(output: object, seen_by: set[Clien
             assert json.loads(one) == json.loads(without)
 
 
-@pytest.mark.parametrize("client", Client)
-def test_what_needs_no_change_is_the_very_same(client: Client) -> None:
+@pytest.mark.parametrize("client", ClientKind)
+def test_what_needs_no_change_is_the_very_same(client: ClientKind) -> None:
     schema = OBJECT | {"properties": {"x": {"anyOf": [{"type": "string"}, {"type": "null"}]}, "$ref": {}, "allOf": {}}}
     one = definition(schema, description='"outputSchema" "$ref"')
     [same] = shown(client, [one])
@@ -65,9 +65,9 @@ def test_pages_are_worked_out_for_those_who_ask() -> None:
     registration = Registration("agent", "calc", "calc")
     registration.offers = {Kind.TOOLS: (Offer("b", definition(outputSchema=OBJECT)),)}
     listing = Listing(Kind.TOOLS, [registration])
-    assert listing.pages(Client.HANDSHAKE) is listing.pages(Client.HANDSHAKE)
+    assert listing.pages(ClientKind.HANDSHAKE) is listing.pages(ClientKind.HANDSHAKE)
     assert b"outputSchema" in listing.pages()[0]
-    assert b"outputSchema" not in listing.pages(Client.XIAOZHI)[0]
+    assert b"outputSchema" not in listing.pages(ClientKind.XIAOZHI)[0]
 
 
 TREE = {"type": "array", "items": {"$ref": "#/$defs/Tree"}}
@@ -125,14 +125,14 @@ def test_what_is_put_in_place_of_references_is_bounded() -> None:
     doubling = {f"d{n}": {"properties": {side: {"$ref": f"#/$defs/d{n + 1}"} for side in "lr"}} for n in range(60)}
     schema = OBJECT | {"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": doubling | {"d60": {"type": "string"}}}
     assert len(json.dumps(to_xiaozhi(schema))) < 3 * ROOM
-    several = shown(Client.XIAOZHI, [definition(schema)] * 500)
+    several = shown(ClientKind.XIAOZHI, [definition(schema)] * 500)
     assert sum(map(len, several)) < 500 * len(definition(schema))
     large = OBJECT | {"properties": {"x": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"description": "x" * LARGEST}}}
-    [one] = shown(Client.XIAOZHI, [definition(large)])
+    [one] = shown(ClientKind.XIAOZHI, [definition(large)])
     assert len(one) < LARGEST
     chain = {f"d{n}": {"properties": {"p": {"$ref": f"#/$defs/d{n + 1}"}}} for n in range(2000)}
     schema = OBJECT | {"properties": {"x": {"$ref": "#/$defs/d0"}}, "$defs": chain | {"d2000": {}}}
-    [one] = shown(Client.XIAOZHI, [definition(schema)])
+    [one] = shown(ClientKind.XIAOZHI, [definition(schema)])
     assert repair_definition(Kind.TOOLS, one).definition == one, "no deeper than any reader can go"
     deep: dict[str, Any] = {}
     for _ in range(DEEPEST - 6):

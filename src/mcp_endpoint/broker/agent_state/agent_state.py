@@ -65,7 +65,7 @@ class AgentState(ABC):
         """Whether a result may be longer than what a device is given of it."""
         self.registry = Registry(self)
         self.last_registration: Registration | None = None
-        """The place that was given up last: what there is to say about an agent without any."""
+        """The registration that was given up last: what there is to say about an agent without any."""
         self.catalogues: dict[Scope, Catalogue] = {EVERYTHING: EMPTY}
         """What there is to see, for each scope that some client has."""
         self.renewals = 0
@@ -108,7 +108,7 @@ class AgentState(ABC):
     # --- the tool sides that serve it ---
 
     def registrations(self, provider: str | None = None) -> Iterator[Registration]:
-        """The places of all tool sides that serve this agent, its own first; or of the one with that alias."""
+        """All tool sides that serve this agent, its own first; or the one with that alias."""
         registrations = chain(self.registry.registrations, *(source.registry.registrations for source in self.sources))
         return registrations if provider is None else (one for one in registrations if one.alias == provider)
 
@@ -117,7 +117,7 @@ class AgentState(ABC):
         return chain(self.tools, *(source.tools for source in self.sources))
 
     def registrations_away(self) -> list[Registration]:
-        """The places whose tool sides are away for now."""
+        """Those whose tool sides are away for now."""
         return [one for one in self.registrations() if one.live is None]
 
     def live_tools(self, provider: str | None = None) -> list[ToolProgram]:
@@ -125,7 +125,7 @@ class AgentState(ABC):
         return [registration.live for registration in self.registrations(provider) if registration.live is not None]
 
     def only_tool_side(self, provider: str | None, capability: str | None = None) -> ToolProgram | None:
-        """The tool side there is, if there is just one (that can do this): it gets what no table has a place for."""
+        """The tool side there is, if there is just one (that can do this): it gets what is in no table."""
         live = [tool for tool in self.live_tools(provider) if capability is None or capability in tool.capabilities]
         return live[0] if len(live) == 1 else None
 

@@ -15,13 +15,13 @@ from mcp_endpoint.broker.offers.naming import clean, model_names, public_names, 
 from mcp_endpoint.broker.offers.offer import PAGE_BYTES, Offer
 from mcp_endpoint.broker.offers.pattern import Pattern
 from mcp_endpoint.broker.tool_side.program import Registration
-from mcp_endpoint.wire.definitions.client_views import Client, shown
+from mcp_endpoint.wire.definitions.client_views import ClientKind, shown
 from mcp_endpoint.wire.envelope import members
 from mcp_endpoint.wire.mcp import Kind
 
 
 class Entry(NamedTuple):
-    """Where a public name or URI leads: the place, and what is asked for there."""
+    """Where a public name or URI leads: whom to ask, and for what."""
 
     registration: Registration
     name: str
@@ -48,7 +48,7 @@ class Listing:
         self.entries: dict[str, Entry] = {}
         self.definitions: list[tuple[Registration, bytes]] = []
         self._shown: dict[str, bytes] = {}
-        self._pages: dict[Client, list[bytes]] = {}
+        self._pages: dict[ClientKind, list[bytes]] = {}
         entries: list[Entry] = []
         shown: list[tuple[str, bytes]] = []
         for registration in registrations:
@@ -71,7 +71,7 @@ class Listing:
         """Whether a client would see the same list."""
         return [raw for _, raw in self.definitions] == [raw for _, raw in other.definitions]
 
-    def pages(self, client: Client = Client.STATELESS) -> list[bytes]:
+    def pages(self, client: ClientKind = ClientKind.STATELESS) -> list[bytes]:
         """The definitions as a kind of client can take them, joined by commas, in pages that fit its buffer.
 
         There is one page at least, maybe an empty one. What each kind is shown is worked out when the first one asks.

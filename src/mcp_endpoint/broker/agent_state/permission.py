@@ -30,29 +30,28 @@ class AgentWithTools(Protocol):
         """What its settings say about tools."""
 
     def registrations(self) -> Iterable[Registration]:
-        """The places of all tool sides that serve it."""
+        """All tool sides that serve it."""
 
 
 def reaches(agent: AgentWithTools, registration: Registration) -> bool:
-    """Whether the tool side of a place serves the agent, or would if it came back."""
+    """Whether the tool side of a registration serves the agent, or would if it came back."""
     return not registration.withdrawn and any(registration.owner == owner.id for owner in (agent, *agent.sources))
 
 
 def usable(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
     """Where an entry leads now that the agent could use once; None if it may not use it any more."""
-    found = _place(agent, kind, entry)
+    found = _registered_now(agent, kind, entry)
     if found is None or (kind is Kind.TOOLS and not agent.tool_filter.allows(found.registration.alias, found.name)):
         return None
     return found
 
 
-def _place(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
-    """A session may know a program by a place that was given up meanwhile, and the program be back in another."""
+def _registered_now(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
+    """A session may know a program by a registration that was given up, and the program be back under another."""
     registrations, known = list(agent.registrations()), entry.registration
     if known in registrations:
         name = _listed_name(known, kind, entry)
-        own_names = known.live.link.peer.own_names if known.live is not None and kind is Kind.TOOLS else None
-        if name is None and own_names is not None:
+        if name is None and kind is Kind.TOOLS and known.lists_all:
             return None  # what it does not list must not be called
         return Entry(known, name or entry.name)
     heirs = [registration for registration in registrations if registration.identity == known.identity]
@@ -64,10 +63,11 @@ def _place(agent: AgentWithTools, kind: Kind, entry: Entry) -> Entry | None:
 
 
 def _listed_name(registration: Registration, kind: Kind, entry: Entry) -> str | None:
-    """The name under which a place lists now what an entry leads to; None if it does not."""
+    """The name under which a registration lists now what an entry leads to; None if it does not."""
     listed = names_of(registration.offers, kind)
-    own = entry.registration.own_names.get(entry.name)
-    own_names = registration.live.link.peer.own_names if registration.live is not None and kind is Kind.TOOLS else None
-    if entry.name in listed or own is None or own_names is None:
-        return entry.name if entry.name in listed else None
-    return next((name for name, its in own_names().items() if its == own and name in listed), None)
+    if entry.name in listed:
+        return entry.name
+    own = entry.registration.own_names.get(entry.name) if kind is Kind.TOOLS else None
+    if own is None:
+        return None
+    return next((name for name, its in registration.listed_names().items() if its == own and name in listed), None)

@@ -84,7 +84,7 @@ class Task:
 
     @property
     def tool(self) -> ToolProgram | None:
-        """Whom to ask: the link that it began on, else one that serves from its place, else the program elsewhere."""
+        """Whom to ask: the link that it began on, else what serves in its stead, else the program elsewhere."""
         registration = self.registration
         began = (
             tool
@@ -143,20 +143,20 @@ class Task:
         frame = wire.notification(mcp.TASK_STATUS, encode(self.facts))
         alias = self.registration.alias
         for device in list(self.agent.devices) if reaches(self.agent, self.registration) else ():
-            if device.does_tasks and device.initialized and device.link.peer.provider in (None, alias):
+            if device.does_tasks and device.initialized and device.peer.provider in (None, alias):
                 device.link.send(frame)
         return True
 
-    def moved(self, tool: ToolProgram, place: Registration) -> None:
-        """A tool side has another place now: what began on its link goes with it."""
+    def moved(self, tool: ToolProgram, registration: Registration) -> None:
+        """A tool side has another registration now: what began on its link goes with it."""
         if tool.number != self._link:
             return
         del self.registration.tasks[self.own]
-        place.tasks[self.own] = self
+        registration.tasks[self.own] = self
         if not self.over:
             self.registration.count_begun(self.agent, -1)
-            place.count_begun(self.agent, 1)
-        self.registration = place
+            registration.count_begun(self.agent, 1)
+        self.registration = registration
 
     def forget(self) -> None:
         """Nobody can ask for it any more."""

@@ -178,7 +178,7 @@ _ON_A_LINK_THAT_DOES_NOT_SERVE = {
     Note.REFUSED_INITIALIZE: State.REFUSED_INITIALIZE,
     Note.PRINTS_TO_STDOUT: State.JUNK_ON_STDOUT,
 }
-_ORDER = {state: place for place, state in enumerate(State)}
+_ORDER = {state: rank for rank, state in enumerate(State)}
 
 Part = tuple[State, dict[str, object]]
 
@@ -273,7 +273,7 @@ def _not_taken(count: int) -> dict[str, object]:
 
 
 def _of_nobody(agent: AgentState, now: float) -> Part:
-    """What there is to say when there is neither a link nor a place: of the place given up last, if there was one."""
+    """What there is to say when there is neither a link nor a registration: of the one given up last, if any."""
     given_up = [one.last_registration for one in (agent, *agent.sources) if one.last_registration is not None]
     if given_up:
         return _of_registration(max(given_up, key=lambda registration: registration.gone_at), now)
@@ -285,7 +285,7 @@ def _of_nobody(agent: AgentState, now: float) -> Part:
 
 
 def explain_registration(registration: Registration, now: float) -> Why:
-    """Why the tool side of one place cannot be called."""
+    """Why the tool side of a registration cannot be called."""
     return _joined([_of_registration(registration, now)])
 
 
@@ -307,7 +307,7 @@ def _of_link(tool: ToolProgram, now: float) -> Part | None:
 
 def _of_registration(registration: Registration, now: float) -> Part:
     end = registration.gone
-    assert end is not None, "a place is away after its link has ended"
+    assert end is not None, "a tool side is away after its link has ended"
     returns = sum(now - moment < DAY for moment in registration.returns)
     return State.OFFLINE, {
         "name": registration.alias,

@@ -1,7 +1,6 @@
 """A device side: its requests, where they go, and what becomes of them: one outcome each, always."""
 
 from functools import partial
-from sys import maxsize
 
 from msgspec import UNSET, DecodeError, Raw, UnsetType
 from msgspec.json import encode
@@ -11,6 +10,7 @@ from mcp_endpoint.broker.call import Call, Caller
 from mcp_endpoint.broker.device_side.device_view import DeviceView
 from mcp_endpoint.broker.device_side.own_answers import initialize, list_tasks, set_level
 from mcp_endpoint.broker.device_side.refusals import no_such_tool, offline
+from mcp_endpoint.broker.device_side.results import OPENS_OBJECT, is_object, readable
 from mcp_endpoint.broker.device_side.targets import Target, Targets
 from mcp_endpoint.broker.link import Ended, Link
 from mcp_endpoint.broker.offers.offer import definition_of
@@ -24,18 +24,12 @@ from mcp_endpoint.wire.absent_arguments import no_arguments, without_arguments, 
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.repair.error_objects import EMPTY_RESULTS, is_none, proper
 from mcp_endpoint.wire.repair.requests import read_request
-from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi, for_xiaozhi
-from mcp_endpoint.wire.xiaozhi.cut import shortened
-from mcp_endpoint.wire.xiaozhi.spoken import spoken
+from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, FRAME_LIMIT, XIAOZHI, error_for_xiaozhi
 
 SILENCE = 10.0
 """Seconds without a frame after which a device link is taken for a tool program's (docs/protocol.md, section 8.2)."""
 UNKNOWN_METHOD_TIMEOUT = 5.0
 """Seconds the only tool side has to answer a method the broker does not know (docs/protocol.md, section 9.4)."""
-AROUND_RESULT = len(wire.result(b"", b""))
-"""Bytes of an answer beside its result and its id."""
-OPENS_OBJECT = ord("{")
-"""The first byte of a value that is an object. Where each call comes by, it is looked at without a function's cost."""
 
 Params = Raw | bytes | UnsetType
 
@@ -66,7 +60,7 @@ class DeviceSide(Caller):
 
     def definition(self, tool: str) -> bytes | None:
         """What it is shown of a tool: a door that repeats arguments elsewhere has to know the tool's schema."""
-        return self.agent.catalogue_for(self.link.peer.scope)[Kind.TOOLS].definition(tool)
+        return self.agent.catalogue_for(self.peer.scope)[Kind.TOOLS].definition(tool)
 
     # --- frames from the device ---
 
@@ -195,7 +189,7 @@ class DeviceSide(Caller):
         if entry is None:
             if waited_since is None and self._held(id_, key, name, raw, now):
                 return
-            fault, facts = no_such_tool(self.agent, self.link.peer.scope, name, now)
+            fault, facts = no_such_tool(self.agent, self.peer.scope, name, now)
             self.fail(id_, fault, **facts)
             self.view.call_done(key)
             return
@@ -218,15 +212,15 @@ class DeviceSide(Caller):
         given = params.arguments
         if given is not UNSET and memoryview(given)[0] != OPENS_OBJECT and no_arguments(given):
             body = without_arguments(raw)
-        elif self.agent.limits.drop_empty or tool.link.peer.drop_empty:
+        elif self.agent.limits.drop_empty or tool.peer.drop_empty:
             body = without_empty(raw, definition_of(tool.offers, entry.name)) or raw
         if entry.name != name:
             members = wire.members(body)
             assert members is not None, "params that gave a name are an object"
             body = encode(members | {"name": Raw(encode(entry.name))})
         self.last_call = name
-        if params.meta is not UNSET or tool.link.peer.wants_caller:
-            body = self.with_caller(body, tell=tool.link.peer.wants_caller)
+        if params.meta is not UNSET or tool.peer.wants_caller:
+            body = self.with_caller(body, tell=tool.peer.wants_caller)
         deadline = (waited_since or now) + (self.link.call_timeout or self.agent.limits.call_timeout)
         call = Call(self, tool, id_, key, name, now, deadline, token)
         if params.task is not UNSET:
@@ -241,7 +235,7 @@ class DeviceSide(Caller):
 
     def _held(self, id_: bytes, key: bytes, name: str, raw: Raw | UnsetType, now: float) -> bool:
         """Whether a call waits, `tools_wait` at most, for a tool side that may bring the tool it names."""
-        wait, provider = self.agent.limits.tools_wait, self.link.peer.provider
+        wait, provider = self.agent.limits.tools_wait, self.peer.provider
 
         def until(now: float) -> float:
             there = self.view.find(Kind.TOOLS, name) is not None
@@ -260,8 +254,8 @@ class DeviceSide(Caller):
         meta = wire.members(params["_meta"]) if "_meta" in params else None
         token = meta.get("progressToken") if meta else None
         body: Params = encode(params)
-        if meta is not None or tool.link.peer.wants_caller:
-            body = self.with_caller(body, tell=tool.link.peer.wants_caller)
+        if meta is not None or tool.peer.wants_caller:
+            body = self.with_caller(body, tell=tool.peer.wants_caller)
         deadline = now + (self.link.call_timeout or self.agent.limits.call_timeout)
         call = Call(self, tool, id_, key, target.name[:200], now, deadline, token, is_tool_call=False)
         call.done, call.rewrite, call.overdue, call.task = target.done, target.rewrite, target.overdue, target.task
@@ -270,7 +264,7 @@ class DeviceSide(Caller):
 
     def _unknown(self, id_: bytes, key: bytes, method: str, raw: Raw | UnsetType, now: float) -> None:
         """A method without a route: for the only tool side, if there is just one."""
-        tool = self.agent.only_tool_side(self.link.peer.provider)
+        tool = self.agent.only_tool_side(self.peer.provider)
         if tool is None:
             self.fail(id_, Fault.NO_SUCH_METHOD, method=method[:100])
             return
@@ -315,7 +309,7 @@ class DeviceSide(Caller):
             result = UNSET
         if result == wire.NULL:
             result = UNSET if call.is_tool_call else Raw(b"{}")
-        elif result is not UNSET and not call.is_tool_call and not _is_object(result):
+        elif result is not UNSET and not call.is_tool_call and not is_object(result):
             result = UNSET  # clients drop such an answer; of a tool's it is known what it means
         succeeded = False
         if error is UNSET and result is not UNSET:
@@ -326,7 +320,7 @@ class DeviceSide(Caller):
             if call.is_tool_call and (
                 self.client.name in (XIAOZHI, CONSOLE) or len(result) > limit or memoryview(result)[0] != OPENS_OBJECT
             ):
-                result = self._readable(call, result)
+                result = readable(self, call.id, result)
             frame = wire.result(call.id, result)
         elif result is UNSET and error is not UNSET and error != wire.NULL:
             said = proper(error)
@@ -346,18 +340,6 @@ class DeviceSide(Caller):
         if call.done is not None:
             call.done(succeeded)
         self._done(call)
-
-    def _readable(self, call: Call, result: Raw) -> Raw:
-        """The result of a tool as its client can read it, and as much of it as it can take."""
-        limits = self.agent.limits
-        # Programs that come by HTTP have time and room; a device reads its results out.
-        limit = limits.max_result_bytes if self.link.call_timeout is None else maxsize
-        if self.client.name in (XIAOZHI, CONSOLE):
-            limit = min(limit, FRAME_LIMIT - AROUND_RESULT - len(call.id))
-        if not _is_object(result):
-            result = Raw(spoken(result, limits.language))
-        make = for_xiaozhi if self.client.name == XIAOZHI else shortened
-        return Raw(make(result, limit, limits.language))
 
     def timed_out(self, call: Call, now: float) -> None:
         """The tool side did not answer in time; it was told to stop."""
@@ -398,7 +380,3 @@ class DeviceSide(Caller):
             call = self._finish(key)
             call.tool.cancel(call)
         self.subscriptions.ended(now)
-
-
-def _is_object(value: Raw) -> bool:
-    return memoryview(value)[0] == OPENS_OBJECT

@@ -12,7 +12,7 @@ from mcp_endpoint.broker.call import Caller
 from mcp_endpoint.broker.timers import Timer
 from mcp_endpoint.errors.json_rpc import Fault
 from mcp_endpoint.wire import envelope as wire
-from mcp_endpoint.wire.definitions.client_views import Client
+from mcp_endpoint.wire.definitions.client_views import ClientKind
 from mcp_endpoint.wire.mcp import Kind
 from mcp_endpoint.wire.xiaozhi.answers import CONSOLE, LIST_ID, XIAOZHI
 
@@ -65,17 +65,16 @@ class DeviceView:
 
     @property
     def _catalogue(self) -> Catalogue:
-        return self._agent.catalogue_for(self._device.link.peer.scope)
+        return self._agent.catalogue_for(self._device.peer.scope)
 
     @property
-    def _client(self) -> Client:
+    def _client(self) -> ClientKind:
         """What kind of client it is: what it can take of a definition depends on it."""
-        link = self._device.link
         if self._device.client.name == XIAOZHI:
-            return Client.XIAOZHI
-        if link.call_timeout is None and self._agent.cuts_results:
-            return Client.DEVICE
-        return Client.STATELESS if link.peer.stateless else Client.HANDSHAKE
+            return ClientKind.XIAOZHI
+        if self._device.link.call_timeout is None and self._agent.cuts_results:
+            return ClientKind.DEVICE
+        return ClientKind.STATELESS if self._device.peer.stateless else ClientKind.HANDSHAKE
 
     # --- lists that were asked for ---
 
@@ -127,7 +126,7 @@ class DeviceView:
         return waiting
 
     def _waits_until(self, kind: Kind, now: float) -> float:
-        agent, scope = self._agent, self._device.link.peer.scope
+        agent, scope = self._agent, self._device.peer.scope
         if self._device.client.name == CONSOLE:
             return agent.list_waits_until(scope, kind, now, CONSOLE_WAIT, live_only=True)
         return agent.list_waits_until(scope, kind, now, agent.limits.tools_wait, live_only=False)

@@ -36,7 +36,7 @@ def list_tasks(agent: AgentState, device: Caller, id_: bytes, key: bytes, raw: R
     """`tasks/list`: each as it was told of last."""
     cursor = (wire.members(raw) or {}).get("cursor", wire.NULL)
     asked = None if cursor == wire.NULL else mcp.string(cursor) or ""
-    listed = agent.tasks.listed(device.link.peer.provider, asked)
+    listed = agent.tasks.listed(device.peer.provider, asked)
     if listed is None:
         device.fail(id_, Fault.BAD_CURSOR)
     else:
@@ -53,7 +53,7 @@ def _abilities_of(device: Caller, capabilities: Raw | UnsetType) -> frozenset[st
 
 def _introduction(agent: AgentState, device: Caller) -> bytes:
     """The result of `initialize`, in the words of the only tool side if there is just one."""
-    live = agent.live_tools(device.link.peer.provider)
+    live = agent.live_tools(device.peer.provider)
     server: object = {"name": "mcp-endpoint", "version": agent.broker.version}
     if len(live) == 1 and live[0].server_info is not None:
         server = Raw(live[0].server_info)

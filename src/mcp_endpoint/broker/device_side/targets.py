@@ -24,7 +24,7 @@ from mcp_endpoint.wire.mcp import Kind
 
 
 class Target(NamedTuple):
-    """Where one request leads. `tool` is None while the tool side of the place is away."""
+    """Where one request leads. `tool` is None while the tool side of the registration is away."""
 
     registration: Registration
     tool: ToolProgram | None
@@ -143,7 +143,7 @@ class Targets:
         if public is None:
             self._device.fail(id_, Fault.BAD_PARAMS, member="taskId")
             return None
-        task = self._agent.tasks.find(public, self._device.link.peer.provider)
+        task = self._agent.tasks.find(public, self._device.peer.provider)
         if task is None:
             self._device.fail(id_, Fault.UNKNOWN_TASK, task=public[:100])
             return None
@@ -165,7 +165,7 @@ class Targets:
             return None
         entry = self._view.find_resource(uri)
         if entry is None:
-            only = self._agent.only_tool_side(self._device.link.peer.provider, Kind.RESOURCES.capability)
+            only = self._agent.only_tool_side(self._device.peer.provider, Kind.RESOURCES.capability)
             if only is None or only.registration is None:
                 self._not_there(id_, Fault.UNKNOWN_RESOURCE, now, uri=uri[:200])
                 return None

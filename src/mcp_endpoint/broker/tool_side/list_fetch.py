@@ -76,7 +76,7 @@ class ListingSide(Protocol):
 
     @property
     def registration(self) -> object | None:
-        """Its place, once it serves."""
+        """What its agent knows it by, once it serves."""
 
     def ask(
         self,
@@ -207,10 +207,10 @@ class ListFetch:
         self.failures = 0
         definitions, cursor = page
         known = len(self._got) + len(self._useless)
-        for place, raw in enumerate(definitions):
+        for index, raw in enumerate(definitions):
             if self._looked >= limits.max_tools:
                 self._full = True
-                self._over += len(definitions) - place
+                self._over += len(definitions) - index
                 if cursor is not None:
                     self._over = 0
                 break  # a bad one counts: 4 MB of them would hold up everybody for more than a second

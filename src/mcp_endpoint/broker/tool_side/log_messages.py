@@ -26,6 +26,6 @@ def listeners(tool: ToolProgram, level: int) -> Iterator[tuple[Caller, bytes | N
             wanted = bool(keys) and device.client.name not in (XIAOZHI, CONSOLE)
         else:
             wanted = level >= device.log_level
-        provider = device.link.peer.provider
+        provider = device.peer.provider
         if wanted and (provider is None or (tool.registration is not None and tool.registration.alias == provider)):
             yield device, keys[0] if len(keys) == 1 else None

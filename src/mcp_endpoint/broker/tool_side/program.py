@@ -1,8 +1,8 @@
-"""A tool program as who asks it something knows it, and its place in its agent, which outlives its link."""
+"""A tool program as who asks it something knows it, and its registration with its agent, which outlives its link."""
 
 from abc import abstractmethod
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from math import inf
 from typing import Protocol
 
@@ -29,7 +29,7 @@ LIVENESS = 60.0
 """Seconds a tool side that let a call time out in silence has to be heard of again."""
 RETURNS_KEPT = 100
 NAMES_KEPT = 4096
-"""Names of tools that were listed from a place, before those of earlier lists are forgotten."""
+"""Names of tools that were listed under a registration, before those of earlier lists are forgotten."""
 
 Answered = Callable[[wire.Envelope | None, float], None]
 """Gets the answer to a request of the broker's own, or None when its deadline passes first."""
@@ -46,20 +46,20 @@ class AgentOfToolSide(AgentWithDevices, Protocol):
 
 
 class RunningTask(Protocol):
-    """A call that a tool side goes on with after its answer, as its place knows it."""
+    """A call that a tool side goes on with after its answer, as its registration knows it."""
 
     def status_told(self, tool: "ToolProgram", params: dict[str, Raw]) -> bool:
         """The tool side says how it is; whether it is that one's to say."""
 
-    def moved(self, tool: "ToolProgram", place: "Registration") -> None:
-        """The tool side has another place now: what began on its link goes with it."""
+    def moved(self, tool: "ToolProgram", registration: "Registration") -> None:
+        """The tool side has another registration now: what began on its link goes with it."""
 
     def forget(self) -> None:
         """Nobody can ask for it any more."""
 
 
 class Registration:
-    """A tool side's place in its agent: it outlives the link, so that a program that reconnects finds its alias.
+    """What an agent knows a tool side by: it outlives the link, so that a program that reconnects finds its alias.
 
     `live` serves; `standby` are programs that look just like it (same identity, same tool names), newest first.
     """
@@ -107,13 +107,22 @@ class Registration:
         """When it came back, monotonic seconds."""
         self._deadline: Timer | None = None
 
-    def listed(self, tool: "ToolProgram") -> None:
-        """The tool side that serves from here said what it has."""
-        self.offers = tool.offers
-        names = tool.link.peer.own_names
-        if names is not None:
+    @property
+    def lists_all(self) -> bool:
+        """Whether what its tool side lists is all that may be called; so of servers that the broker opens itself."""
+        return self.live is not None and self.live.peer.own_names is not None
+
+    def listed_names(self) -> Mapping[str, str]:
+        """The names in that list, and what the program calls these tools; none where it is not all."""
+        own_names = None if self.live is None else self.live.peer.own_names
+        return {} if own_names is None else own_names()
+
+    def listed(self, offers: Offers) -> None:
+        """The tool side that serves under it said what it has."""
+        self.offers = offers
+        if self.lists_all:
             known = self.own_names if len(self.own_names) < NAMES_KEPT else {}
-            self.own_names = {**known, **names()}
+            self.own_names = {**known, **self.listed_names()}
 
     def count_begun(self, agent: AgentWithDevices, more: int) -> None:
         """So many more of an agent's tasks here are not over."""
@@ -192,14 +201,14 @@ class ToolProgram(Side):
         """Its alias once it has one, else what is known of it."""
         if self.registration is not None:
             return self.registration.alias
-        return self.link.peer.server_id or (self.info.name if self.info else "")
+        return self.peer.server_id or (self.info.name if self.info else "")
 
     # --- its lists ---
 
     def awaited(self, kind: Kind) -> bool:
         """Whether a list of that kind should wait for it: it may still finish its handshake."""
         hopeless = {Note.DEVICE_ON_TOOL_DOOR, Note.REFUSED_INITIALIZE}.intersection(self.notes)
-        return self.link.peer.awaited and not self.lists[kind].settled and not hopeless
+        return self.peer.awaited and not self.lists[kind].settled and not hopeless
 
     def listed(self, kind: Kind, offers: tuple[Offer, ...] | None, now: float) -> None:
         """A list came whole, or will not come (None: what it was is what there is): the agent shows what there is."""

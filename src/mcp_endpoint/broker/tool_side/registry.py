@@ -25,14 +25,14 @@ class AgentOfRegistry(AgentOfSide, Protocol):
     """An agent, as the table of its tool sides knows it."""
 
     last_registration: Registration | None
-    """The place that was given up last."""
+    """The one that was given up last."""
 
     def registrations_changed(self, now: float) -> None:
         """Other tool sides serve, or other tools are served."""
 
 
 class Registry:
-    """The places of one agent's tool sides, in the order in which they came to be."""
+    """The registrations of one agent's tool sides, in the order in which they came to be."""
 
     __slots__ = ("_agent", "registrations")
 
@@ -41,7 +41,7 @@ class Registry:
         self.registrations: list[Registration] = []
 
     def listed(self, tool: ToolProgram, now: float) -> None:
-        """A tool side said what tools it has: give it its place, or bring its place up to date."""
+        """A tool side said what tools it has: give it a registration, or bring the one it has up to date."""
         registration = before = tool.registration
         if (
             registration is not None
@@ -56,12 +56,12 @@ class Registry:
                 for task in list(before.tasks.values()):
                     task.moved(tool, registration)
         if registration.live is tool:
-            registration.listed(tool)
+            registration.listed(tool.offers)
 
     def _take(self, tool: ToolProgram, now: float) -> Registration:
-        """The place it had before, that of its look-alike, or a new one."""
+        """The registration it had before, that of its look-alike, or a new one."""
         assert tool.info is not None, "tools are listed after the handshake"
-        identity = tool.link.peer.server_id or tool.info.name
+        identity = tool.peer.server_id or tool.info.name
         names = names_of(tool.offers)
         alike = [registration for registration in self.registrations if registration.identity == identity]
         registration = next((one for one in alike if names_of(one.offers) == names), None)
@@ -101,10 +101,10 @@ class Registry:
         tool.link.close(end)
 
     def left(self, tool: ToolProgram, ended: Ended, now: float) -> None:
-        """A tool side's link is gone: its place is kept for `offline_grace`, or goes to one that stands by."""
+        """A tool side's link is gone: its registration is kept for `offline_grace`, or goes to one that stands by."""
         registration = tool.registration
         if registration is None:
-            return  # closed for a newer link, which has the place now
+            return  # closed for a newer link, which has its registration now
         tool.registration = None
         if registration.live is not tool:
             registration.standby.remove(tool)
@@ -168,7 +168,7 @@ class Registry:
         return alias
 
     def _bound(self) -> None:
-        """A program that comes back under ever new names must not fill the memory with places for its old ones."""
+        """A program that comes back under ever new names must not fill the memory with those of its old ones."""
         surplus = max(len(self.registrations) - self._agent.limits.max_tool_sides, 0)
         away = sorted(
             (one for one in self.registrations if one.live is None),

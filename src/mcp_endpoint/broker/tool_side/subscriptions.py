@@ -47,7 +47,7 @@ class Subscriptions:
         return True
 
     def keep(self, reached: Callable[[Registration], bool], now: float) -> None:
-        """The session hears no longer of resources of places that do not serve its agent any more."""
+        """The session hears no longer of resources of registrations that do not serve its agent any more."""
         for registration, uri in list(self._held):
             if not reached(registration) and self.remove(registration, uri):
                 _tell(registration, "resources/unsubscribe", uri, now)
@@ -58,7 +58,7 @@ class Subscriptions:
 
 
 def renew(registration: Registration, now: float) -> None:
-    """Another link serves from this place: it has to be told what its forerunner knew."""
+    """Another link serves under this registration: it has to be told what its forerunner knew."""
     for uri in registration.subscribers:
         _tell(registration, "resources/subscribe", uri, now)
 
@@ -77,13 +77,13 @@ def wholes_of(uri: str) -> Iterator[str]:
 
     So a subscription is found by the URI, however many others there are.
     """
-    place = uri.find("/")
+    slash = uri.find("/")
     for _ in range(MOST_LEVELS):
-        if place < 0:
+        if slash < 0:
             break
-        yield uri[:place]
-        yield uri[: place + 1]
-        place = uri.find("/", place + 1)
+        yield uri[:slash]
+        yield uri[: slash + 1]
+        slash = uri.find("/", slash + 1)
     yield uri
 
 

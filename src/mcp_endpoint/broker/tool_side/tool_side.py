@@ -154,8 +154,8 @@ class ToolSide(ToolProgram):
 
     def _task_is(self, params: dict[str, Raw]) -> None:
         """The program says how a task is."""
-        own, place = mcp.string(params.get("taskId")), self.registration
-        task = place.tasks.get(own) if place is not None and own is not None else None
+        own, registration = mcp.string(params.get("taskId")), self.registration
+        task = registration.tasks.get(own) if registration is not None and own is not None else None
         if task is None or not task.status_told(self, params):
             self.drop("status_of_unknown_task")
 

@@ -31,7 +31,7 @@ def whom_to_ask(tool: ToolProgram, ability: str, params: Raw | UnsetType, now: f
     for call in tool.pending.values():
         device = call.caller
         agents.add(device.agent)
-        if ability not in device.abilities or ability not in device.agent.limits.ask_clients:
+        if ability not in device.abilities or not device.may_be_asked(ability):
             continue
         if task is not None and call.task is not task:
             continue
@@ -60,7 +60,7 @@ def _task_of(tool: ToolProgram, params: Raw | UnsetType) -> object | None:
 
 def _client_of(device: Caller) -> object:
     """What tells a client from others: its link, or of one that has a link for each request all that is known of it."""
-    peer = device.link.peer
+    peer = device.peer
     if not peer.stateless:
         return device
     return device.agent, peer.address.rpartition(":")[0], peer.user_agent, device.client
@@ -78,6 +78,5 @@ def refuse_to_ask(tool: ToolProgram, id_: bytes, ability: str, params: Raw | Uns
         return
     (call,) = tool.pending.values()
     device = call.caller
-    allowed = ability in device.agent.limits.ask_clients
-    if allowed and call.is_tool_call and device.link.peer.stateless and ability not in device.abilities:
+    if device.may_be_asked(ability) and call.is_tool_call and device.peer.stateless and ability not in device.abilities:
         device.lacks(call, ability)

@@ -15,7 +15,7 @@ LARGEST = 1_000_000
 """Bytes of a definition that still fits a page."""
 
 
-class Client(Enum):
+class ClientKind(Enum):
     """Kinds of clients, by what they make of a list of tools."""
 
     XIAOZHI = "xiaozhi"
@@ -28,14 +28,14 @@ class Client(Enum):
     """Since 2026-07-28 an output may have any schema: it is shown all that a tool says."""
 
 
-def shown(client: Client, definitions: list[bytes]) -> list[bytes]:
+def shown(client: ClientKind, definitions: list[bytes]) -> list[bytes]:
     """Fit definitions of tools as a client of this kind can take them; the very same where that is all of them."""
-    if client is Client.STATELESS:
+    if client is ClientKind.STATELESS:
         return definitions
-    if client is Client.HANDSHAKE:
+    if client is ClientKind.HANDSHAKE:
         return [one if _output_is_object(one) else without_output(one) for one in definitions]
     definitions = [without_output(one) for one in definitions]
-    if client is Client.XIAOZHI:
+    if client is ClientKind.XIAOZHI:
         room = min(ROOM, ROOM_OF_ALL // max(len(definitions), 1))
         return [_with_arguments_at_hand(one, room) for one in definitions]
     return definitions
