@@ -204,7 +204,7 @@ async def test_half_received_bodies_of_an_agent_are_bounded(broker_with: Brokers
         await client.delete()
 
 
-# --- strangers ---
+# --- limits ---
 
 
 async def test_bad_tokens_use_up_an_addresses_handshakes(broker_with: Brokers) -> None:
@@ -225,7 +225,7 @@ async def test_bad_tokens_use_up_an_addresses_handshakes(broker_with: Brokers) -
     assert {"192.0.2.1"} <= {one["address"] for one in stats["refusals"]}
 
 
-async def test_connections_with_a_token_are_no_strangers_and_bounded(broker_with: Brokers) -> None:
+async def test_connections_with_a_token_are_not_pushed_out_and_are_bounded(broker_with: Brokers) -> None:
     broker = broker_with(max_connections=2, max_handshakes=3)
     async with mcp_client(broker.agent()) as client, Wire.open(broker) as second, Wire.open(broker) as third:
         await client.initialize()

@@ -1,4 +1,4 @@
-"""Who may come in: addresses behind proxies, limits on connections and addresses, turns, the memory of refusals."""
+"""Who may come in: addresses behind proxies, limits on them and on connections, fair service, memory of refusals."""
 
 import asyncio
 from collections import Counter
@@ -225,12 +225,12 @@ def test_every_reason_is_a_typed_one() -> None:
     assert max(reasons.values()) == 1
 
 
-# --- turns ---
+# --- fair service ---
 
 
 class Busy:
-    def __init__(self, name: str, frames: int, share: Share, turns: Fairness, served: list[str]) -> None:
-        self.name, self.frames, self.share, self.fairness, self.served = name, frames, share, turns, served
+    def __init__(self, name: str, frames: int, share: Share, fairness: Fairness, served: list[str]) -> None:
+        self.name, self.frames, self.share, self.fairness, self.served = name, frames, share, fairness, served
         self.done = asyncio.Event()
 
     def go_on(self, now: float) -> None:
@@ -245,17 +245,20 @@ class Busy:
 
 
 async def test_agents_take_turns_and_so_do_the_links_of_one() -> None:
-    turns, served = Fairness(asyncio.get_running_loop()), list[str]()
-    shares = {agent: turns.join(agent) for agent in ("a", "b")}
-    links = [Busy("a1", 5 * FRAMES, shares["a"], turns, served), Busy("a2", 2 * FRAMES, shares["a"], turns, served)]
-    links += [Busy("b", 2 * FRAMES, shares["b"], turns, served)]
+    fairness, served = Fairness(asyncio.get_running_loop()), list[str]()
+    shares = {agent: fairness.join(agent) for agent in ("a", "b")}
+    links = [
+        Busy("a1", 5 * FRAMES, shares["a"], fairness, served),
+        Busy("a2", 2 * FRAMES, shares["a"], fairness, served),
+        Busy("b", 2 * FRAMES, shares["b"], fairness, served),
+    ]
     for link in links:
-        turns.wait(link.share, link)
+        fairness.wait(link.share, link)
     await asyncio.wait_for(asyncio.gather(*(link.done.wait() for link in links)), PATIENCE)
     assert served[::FRAMES] == ["a1", "b", "a2", "b", "a1", "a2", "a1", "a1", "a1"]
     for agent in ("a", "b"):
-        turns.leave(agent)
-    assert len(turns) == 0
+        fairness.leave(agent)
+    assert len(fairness) == 0
 
 
 async def test_a_share_with_links_that_wait_has_nothing_left_for_others() -> None:
@@ -292,10 +295,10 @@ async def test_a_refused_peer_that_stays_is_cut_off_after_a_second_and_takes_no_
             assert (await wire.close_frame())[0] == 1008
         async with agent.tool_side("t"), agent.device() as device:
             assert said(await device.call("t")) == "calc.t({})"
-            strangers = (await broker.stats())["census"]["strangers"]
+            unauthenticated = (await broker.stats())["census"]["strangers"]
             await device.settled()
             if not any(wire.reader.at_eof() for wire in (one, two, three)):  # else the second was over before we asked
-                assert strangers == 3 + 1, "and the one that asks"
+                assert unauthenticated == 3 + 1, "and the one that asks"
         for wire in (one, two, three):
             await wire.rest()
         assert monotonic() - began > 0.9
@@ -373,17 +376,17 @@ async def test_half_messages_are_counted_by_agent_and_no_more_once_they_are_whol
     broker = new_broker(max_unfinished="1MB", max_message_size="1MB")
     agent = broker.agent()
     message = ws_frame(TEXT, b'{"jsonrpc":"2.0","id":1,"method":"ping"}'.ljust(600_000))
-    async with Wire.open(broker) as one, Wire.open(broker) as two, Wire.open(broker) as stranger:
+    async with Wire.open(broker) as one, Wire.open(broker) as two, Wire.open(broker) as other:
         await one.upgrade(agent.path("call"))
         await two.upgrade(agent.path("call"))
-        await stranger.upgrade(broker.agent().path("call"))
+        await other.upgrade(broker.agent().path("call"))
         for _ in range(3):
             for wire in (one, two):
                 wire.write(message[:-1])
                 await wire.writer.drain()
                 wire.write(message[-1:])
                 assert (await wire.frame())[0] == TEXT
-        for wire in (stranger, one, two):
+        for wire in (other, one, two):
             wire.write(message[:-1])
             await wire.writer.drain()
         first = {asyncio.create_task(wire.close_frame()): wire for wire in (one, two)}
@@ -391,7 +394,7 @@ async def test_half_messages_are_counted_by_agent_and_no_more_once_they_are_whol
         assert closed.result() == (1013, "未收完的消息过多")
         spared.cancel()
         await asyncio.wait({spared})
-        for wire in (stranger, first[spared]):
+        for wire in (other, first[spared]):
             wire.write(message[-1:])
             assert (await wire.frame())[0] == TEXT
 

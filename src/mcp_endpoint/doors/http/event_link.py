@@ -47,7 +47,7 @@ class EventLinks(LinkSet):
 
 
 class EventLink:
-    """A device side, and a `Source` of its events. `leave` has to be called in the end."""
+    """A device side, and an `EventSource` of its own. `leave` has to be called in the end."""
 
     def __init__(
         self, links: EventLinks, agent_id: str, peer: Peer, connection: Connection, id_: bytes = wire.NULL_ID

@@ -1,6 +1,6 @@
 """Server-sent events (WHATWG HTML, 9.2) as the answer to a request: how they are spelled, and the loop that writes.
 
-Whoever has events to tell is a `Source`. It is asked for all it has whenever it says so, hence one write takes
+Whoever has events to tell is an `EventSource`. It is asked for all it has whenever it says so, hence one write takes
 everything that came at once, and a peer that does not read keeps the rest in the source, where it is bounded.
 """
 
@@ -20,7 +20,7 @@ KEEP_ALIVE = b": still here\n\n"
 """A comment: proxies and clients that wait for bytes get some, and nobody reads it."""
 
 
-class Source(Protocol):
+class EventSource(Protocol):
     """Where the events of one answer come from."""
 
     wake: asyncio.Event
@@ -45,7 +45,7 @@ def priming(id_: str, retry_ms: int) -> bytes:
     return b"id: %b\nretry: %d\ndata: \n\n" % (id_.encode(), retry_ms)
 
 
-async def write_events(exchange: Exchange, source: Source, headers: tuple[Header, ...] = ()) -> None:
+async def write_events(exchange: Exchange, source: EventSource, headers: tuple[Header, ...] = ()) -> None:
     """Answer with the events of `source` until it is over or the peer is gone.
 
     Comments go out every `ping_interval`: they also find out, by TCP, that a peer went away without a word.

@@ -23,8 +23,8 @@ MINUTE = 60.0
 SOURCES_KEPT = 10_000
 
 
-class Connection(Protocol):
-    """A connection that is no link."""
+class OpenConnection(Protocol):
+    """What is open at the port and no link: a connection for HTTP, or a refused peer on its way out."""
 
     @property
     def address(self) -> ClientAddress:
@@ -41,8 +41,8 @@ class Admission:
         self.refusals = Refusals()
         self._limits = limits
         self._clock = clock
-        self._unauthenticated: dict[Connection, None] = {}
-        self._authenticated: dict[Connection, None] = {}
+        self._unauthenticated: dict[OpenConnection, None] = {}
+        self._authenticated: dict[OpenConnection, None] = {}
         """Those over which a good token came with an HTTP request."""
         self._connections: Counter[str] = Counter()
         self._spent: dict[str, float] = {}
@@ -73,7 +73,7 @@ class Admission:
         """Whom a trusted proxy's connection speaks for."""
         return behind(proxy, headers, self._limits().trusted_proxies)
 
-    def enter(self, connection: Connection) -> None:
+    def enter(self, connection: OpenConnection) -> None:
         """A connection is no link yet, or none any more; the oldest of these goes if there are too many."""
         self._unauthenticated[connection] = None
         if len(self._unauthenticated) > self._limits().max_handshakes:
@@ -82,7 +82,7 @@ class Admission:
             self.refuse(oldest.address, Refusal.PUSHED_OUT)
             oldest.abort()
 
-    def authenticate(self, connection: Connection, most: int) -> bool:
+    def authenticate(self, connection: OpenConnection, most: int) -> bool:
         """A good token came with a request. False if there are `most` such connections already."""
         if len(self._authenticated) >= most:
             return False
@@ -90,7 +90,7 @@ class Admission:
         self._authenticated[connection] = None
         return True
 
-    def leave(self, connection: Connection) -> None:
+    def leave(self, connection: OpenConnection) -> None:
         """A connection became a link or is gone; safe to do twice."""
         self._unauthenticated.pop(connection, None)
         self._authenticated.pop(connection, None)

@@ -42,14 +42,14 @@ class InputRequiredRequests:
 
     def take(self, state: str, agent_id: str, message: Message) -> RequestLink | None:
         """The link that was kept under a state, if it is this agent's and the same request; only once."""
-        input_required = self._by_state.get(state)
-        if input_required is None or not input_required.link.is_for(agent_id, message):
+        kept = self._by_state.get(state)
+        if kept is None or not kept.link.is_for(agent_id, message):
             return None
         del self._by_state[state]
-        input_required.timer.cancel()
-        return None if input_required.link.ended is not None else input_required.link
+        kept.timer.cancel()
+        return None if kept.link.ended is not None else kept.link
 
     def _give_up(self, state: str) -> None:
-        input_required = self._by_state.pop(state)
-        input_required.timer.cancel()
-        input_required.link.leave()
+        kept = self._by_state.pop(state)
+        kept.timer.cancel()
+        kept.link.leave()

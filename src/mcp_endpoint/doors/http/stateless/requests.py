@@ -81,12 +81,12 @@ class Stateless:
     async def _ask(
         self, exchange: Exchange, client: Client, message: Message, opening: rules.RequestMeta, takes: Accepted
     ) -> None:
-        input_required = self._asked_before(client, message)
-        link = input_required or RequestLink(self._links, client, message, exchange.connection)
+        again = self._asked_before(client, message)
+        link = again or RequestLink(self._links, client, message, exchange.connection)
         try:
             link.wants_log = opening.log_level is not None
             link.answers_only = not takes.events
-            if input_required is not None:
+            if again is not None:
                 link.go_on(message, exchange.connection)
             else:
                 link.initialize(opening)

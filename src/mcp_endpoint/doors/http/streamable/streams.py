@@ -18,7 +18,7 @@ STANDING = 0
 
 
 class Reader:
-    """One answer that takes a stream's events, over one connection: a `Source` of server-sent events."""
+    """One answer that takes a stream's events, over one connection: an `EventSource`."""
 
     __slots__ = ("_closed", "connection", "prelude", "queue", "stream", "wake")
 
