@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mcp_endpoint.logs.redaction import Redactor, redact
-from mcp_endpoint.providers.entries.entry import Server, expanded, read_entry, server_of
+from mcp_endpoint.providers.entries.entry import Kind, Server, expanded, read_entry, server_of
 from mcp_endpoint.providers.entries.json_file import read_json, without_comments
 from mcp_endpoint.providers.entries.members import BadEntry
 from mcp_endpoint.providers.entries.servers_file import UnusableFile, read_servers
@@ -85,16 +85,16 @@ def test_what_is_right_already_is_not_changed(entry: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "kind"),
     [
-        {"command": 5, "disabled": True},
-        {"args": "${input:x}", "disabled": "TRUE"},
-        {"url": "?", "enabled": False},
-        {"isActive": "no", "command": [], "type": "builtin"},
+        ({"command": 5, "disabled": True}, Kind.STDIO),
+        ({"args": "${input:x}", "disabled": "TRUE"}, Kind.STDIO),
+        ({"url": "?", "enabled": False}, Kind.HTTP),
+        ({"isActive": "no", "command": [], "type": "builtin"}, Kind.STDIO),
     ],
 )
-def test_one_that_rests_need_not_be_right(entry: dict[str, Any]) -> None:
-    assert read_entry("x", entry) == Server("x", disabled=True)
+def test_one_that_rests_need_not_be_right(entry: dict[str, Any], kind: Kind) -> None:
+    assert read_entry("x", entry) == Server("x", kind, disabled=True)
 
 
 @pytest.mark.parametrize(
