@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from mcp_endpoint.doors.limits.addresses import ClientAddress, behind, client_address
 from mcp_endpoint.doors.limits.admission import Admission
 from mcp_endpoint.doors.limits.fairness import FRAMES, Fairness, Share
-from mcp_endpoint.doors.limits.refusals import LINES_A_MINUTE, SOURCES_KEPT, Refusals
+from mcp_endpoint.doors.limits.refused_addresses import LINES_A_MINUTE, SOURCES_KEPT, Refusals
 from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import SecuritySettings

@@ -8,8 +8,8 @@ from msgspec.json import encode
 from mcp_endpoint.broker.agent_state.agent_state import AgentState
 from mcp_endpoint.broker.call import Call, Caller
 from mcp_endpoint.broker.device_side.device_view import DeviceView
+from mcp_endpoint.broker.device_side.no_tool import no_such_tool, offline
 from mcp_endpoint.broker.device_side.own_answers import initialize, list_tasks, set_level
-from mcp_endpoint.broker.device_side.refusals import no_such_tool, offline
 from mcp_endpoint.broker.device_side.results import OPENS_OBJECT, is_object, readable
 from mcp_endpoint.broker.device_side.targets import Target, Targets
 from mcp_endpoint.broker.link import Ended, Link

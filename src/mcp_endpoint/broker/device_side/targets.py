@@ -13,7 +13,7 @@ from mcp_endpoint.broker.agent_state.permission import reaches
 from mcp_endpoint.broker.agent_state.tasks import Task, of_task, result_of
 from mcp_endpoint.broker.call import Caller, Rewrite
 from mcp_endpoint.broker.device_side.device_view import DeviceView
-from mcp_endpoint.broker.device_side.refusals import nobody
+from mcp_endpoint.broker.device_side.no_tool import nobody
 from mcp_endpoint.broker.tool_side.program import Registration, ToolProgram
 from mcp_endpoint.broker.tool_side.subscriptions import MAX_SUBSCRIPTIONS, Subscriptions
 from mcp_endpoint.errors.json_rpc import Fault

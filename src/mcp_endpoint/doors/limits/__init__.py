@@ -1,3 +1,3 @@
-"""Who may come in, and how much of whom. Lowest first: `addresses`, `refusals`, `credentials`, `admission`; `fairness`
+"""Who may come in, and how much of whom. Lowest first: `addresses`, `refused_addresses`, `credentials`, `admission`; `fairness`
 stands alone.
 """

@@ -12,7 +12,7 @@ from typing import Protocol
 from loguru import logger
 
 from mcp_endpoint.doors.limits.addresses import ClientAddress, Headers, behind, client_address
-from mcp_endpoint.doors.limits.refusals import Refusals
+from mcp_endpoint.doors.limits.refused_addresses import Refusals
 from mcp_endpoint.errors.close_codes import End
 from mcp_endpoint.errors.refusals import Refusal
 from mcp_endpoint.settings.schema import SecuritySettings
